@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * C inlines and macros as functions, see helpers.h. Rust callers are in
+ * src/mm/ and src/os/, next to the invariants that make the calls sound.
+ */
+
+#include <linux/atomic.h>
+#include <linux/capability.h>
+#include <linux/eventfd.h>
+#include <linux/highmem.h>
+#include <linux/huge_mm.h>
+#include <linux/ioport.h>
+#include <linux/kthread.h>
+#include <linux/memory_hotplug.h>
+#include <linux/memremap.h>
+#include <linux/mm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/nodemask.h>
+#include <linux/pagemap.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/task.h>
+
+#include "helpers.h"
+
+/* Page frames */
+
+struct page *hmm_cdm_pfn_to_page(unsigned long pfn)
+{
+	return pfn_to_page(pfn);
+}
+
+unsigned long hmm_cdm_folio_pfn(struct folio *folio)
+{
+	return folio_pfn(folio);
+}
+
+struct dev_pagemap *hmm_cdm_folio_pgmap(struct folio *folio)
+{
+	return folio->pgmap;
+}
+
+/* HMM depends on 64BIT (mm/Kconfig), so every page is in the direct map. */
+void *hmm_cdm_pfn_to_virt(unsigned long pfn)
+{
+	return page_to_virt(pfn_to_page(pfn));
+}
+
+/*
+ * Whether @pfn is ordinary memory of the kernel. ZONE_DEVICE pages are not
+ * online, whoever they belong to.
+ */
+bool hmm_cdm_pfn_online(unsigned long pfn)
+{
+	return pfn_to_online_page(pfn);
+}
+
+/*
+ * The device got a writable entry for the page: from now on it may change
+ * without a dirty page table entry to show it. MADV_FREE and swap would drop
+ * such a page as clean, so it is marked now; whoever cleans it again takes the
+ * device's entry away first (an mmu notifier runs before).
+ *
+ * Only anonymous and shmem pages need it (both are "swap backed", MADV_FREE
+ * clears that bit of anonymous ones). Their dirty_folio is noop_dirty_folio,
+ * which does not sleep. Pages of other files become writable in a page table
+ * only after page_mkwrite, which marked them.
+ *
+ * The caller has rechecked the notifier's sequence and holds the lock that the
+ * invalidation takes, so the page cannot be freed meanwhile.
+ */
+void hmm_cdm_mark_written(unsigned long pfn)
+{
+	struct folio *folio = page_folio(pfn_to_page(pfn));
+
+	if (folio_test_anon(folio) || folio_test_swapbacked(folio))
+		folio_mark_dirty(folio);
+}
+
+/*
+ * Whether the page has more references than mappings and caches explain: a
+ * pin, or someone who is about to look at it. The caller keeps it from being
+ * freed; the answer may be old when it arrives.
+ */
+bool hmm_cdm_page_held(struct page *page)
+{
+	struct folio *folio = page_folio(page);
+
+	return folio_maybe_dma_pinned(folio) ||
+	       folio_ref_count(folio) > folio_expected_ref_count(folio);
+}
+
+int hmm_cdm_page_refs(struct page *page)
+{
+	return folio_ref_count(page_folio(page));
+}
+
+int hmm_cdm_page_maps(struct page *page)
+{
+	return folio_mapcount(page_folio(page));
+}
+
+/* Single pages that nobody else knows yet */
+
+struct page *hmm_cdm_alloc_page(void)
+{
+	return alloc_page(GFP_HIGHUSER_MOVABLE | __GFP_NOWARN);
+}
+
+void hmm_cdm_lock_new_page(struct page *page)
+{
+	__folio_set_locked(page_folio(page));
+}
+
+void hmm_cdm_unlock_put_page(struct page *page)
+{
+	unlock_page(page);
+	put_page(page);
+}
+
+void hmm_cdm_clear_page(struct page *page)
+{
+	clear_highpage(page);
+}
+
+void hmm_cdm_copy_page(struct page *dst, struct page *src)
+{
+	copy_highpage(dst, src);
+}
+
+/* A page that a migration holds locked */
+
+bool hmm_cdm_page_is_anon(struct page *page)
+{
+	return folio_test_anon(page_folio(page));
+}
+
+/* mmu_interval_notifier */
+
+void hmm_cdm_interval_set_seq(struct mmu_interval_notifier *mni,
+			      unsigned long seq)
+{
+	mmu_interval_set_seq(mni, seq);
+}
+
+bool hmm_cdm_interval_read_retry(struct mmu_interval_notifier *mni,
+				 unsigned long seq)
+{
+	return mmu_interval_read_retry(mni, seq);
+}
+
+/* Physical memory */
+
+/* Possible, and with the node data that arch_add_memory() dereferences. */
+bool hmm_cdm_nid_possible(int nid)
+{
+	return nid >= 0 && nid < MAX_NUMNODES && node_possible(nid) &&
+	       NODE_DATA(nid);
+}
+
+/* The last address that can be given a linear mapping. */
+u64 hmm_cdm_max_phys(void)
+{
+	return mhp_get_pluggable_range(true).end;
+}
+
+struct resource *hmm_cdm_request_region(u64 start, u64 size, const char *name)
+{
+	return request_mem_region(start, size, name);
+}
+
+void hmm_cdm_release_region(u64 start, u64 size)
+{
+	release_mem_region(start, size);
+}
+
+/* Huge pages */
+
+/*
+ * The order of what a page middle directory entry maps. HPAGE_PMD_ORDER does
+ * not compile without THP, and is a variable on powerpc.
+ */
+unsigned int hmm_cdm_pmd_order(void)
+{
+	return PMD_SHIFT - PAGE_SHIFT;
+}
+
+bool hmm_cdm_can_migrate_pmd(void)
+{
+	return thp_migration_supported();
+}
+
+/* Threads, files */
+
+/* With a reference on the task, so that it may also end by itself. */
+struct task_struct *hmm_cdm_kthread_run(int (*fn)(void *data), void *data,
+					const char *name, unsigned int nr)
+{
+	struct task_struct *task = kthread_create(fn, data, "%s/%u", name, nr);
+
+	if (!IS_ERR(task)) {
+		get_task_struct(task);
+		wake_up_process(task);
+	}
+	return task;
+}
+
+/*
+ * A kthread is in a killable wait as a process is (a page fault that a
+ * userfaultfd is to answer, the mmap lock), but ignores all signals. SIGKILL
+ * from the kernel ends the wait, and is then forgotten.
+ */
+void hmm_cdm_kthread_allow_interrupt(void)
+{
+	allow_kernel_signal(SIGKILL);
+}
+
+void hmm_cdm_kthread_interrupt(struct task_struct *task)
+{
+	send_sig(SIGKILL, task, 1);
+}
+
+void hmm_cdm_kthread_clear_interrupt(void)
+{
+	flush_signals(current);
+}
+
+struct eventfd_ctx *hmm_cdm_eventfd_get(int fd)
+{
+	return eventfd_ctx_fdget(fd);
+}
+
+void hmm_cdm_eventfd_signal(struct eventfd_ctx *ctx)
+{
+	eventfd_signal(ctx);
+}
+
+void hmm_cdm_eventfd_put(struct eventfd_ctx *ctx)
+{
+	eventfd_ctx_put(ctx);
+}
+
+void hmm_cdm_cond_resched(void)
+{
+	cond_resched();
+}
+
+bool hmm_cdm_capable_sys_admin(void)
+{
+	return capable(CAP_SYS_ADMIN);
+}
+
+/*
+ * The device's accesses to memory that the CPU uses at the same time: single
+ * copies for plain ones, the CPU's own atomics for atomic ones, which is what
+ * cache coherence gives a real device.
+ */
+
+u64 hmm_cdm_read_u64(const void *p)
+{
+	return READ_ONCE(*(const u64 *)p);
+}
+
+void hmm_cdm_write_u64(void *p, u64 value)
+{
+	WRITE_ONCE(*(u64 *)p, value);
+}
+
+u64 hmm_cdm_cmpxchg_u64(void *p, u64 old, u64 new)
+{
+	return atomic64_cmpxchg((atomic64_t *)p, old, new);
+}
+
+u64 hmm_cdm_fetch_add_u64(void *p, u64 value)
+{
+	return atomic64_fetch_add(value, (atomic64_t *)p);
+}

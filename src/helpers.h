@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The kernel's inline functions and macros that the crate needs and that
+ * neither bindgen nor kernel::bindings can give: each wraps exactly one, or
+ * says below why it does more.
+ */
+#ifndef _HMM_CDM_HELPERS_H
+#define _HMM_CDM_HELPERS_H
+
+#include <linux/types.h>
+
+struct dev_pagemap;
+struct eventfd_ctx;
+struct folio;
+struct mmu_interval_notifier;
+struct mmu_notifier_range;
+struct module;
+struct page;
+struct resource;
+struct task_struct;
+
+/* Page frames */
+struct page *hmm_cdm_pfn_to_page(unsigned long pfn);
+unsigned long hmm_cdm_folio_pfn(struct folio *folio);
+struct dev_pagemap *hmm_cdm_folio_pgmap(struct folio *folio);
+void *hmm_cdm_pfn_to_virt(unsigned long pfn);
+bool hmm_cdm_pfn_online(unsigned long pfn);
+void hmm_cdm_mark_written(unsigned long pfn);
+bool hmm_cdm_page_held(struct page *page);
+int hmm_cdm_page_refs(struct page *page);
+int hmm_cdm_page_maps(struct page *page);
+
+/* Single pages that nobody else knows yet */
+struct page *hmm_cdm_alloc_page(void);
+void hmm_cdm_lock_new_page(struct page *page);
+void hmm_cdm_unlock_put_page(struct page *page);
+void hmm_cdm_clear_page(struct page *page);
+void hmm_cdm_copy_page(struct page *dst, struct page *src);
+
+/* A page that a migration holds locked */
+bool hmm_cdm_page_is_anon(struct page *page);
+
+/* mmu_interval_notifier */
+void hmm_cdm_interval_set_seq(struct mmu_interval_notifier *mni,
+			      unsigned long seq);
+bool hmm_cdm_interval_read_retry(struct mmu_interval_notifier *mni,
+				 unsigned long seq);
+
+/* Physical memory */
+bool hmm_cdm_nid_possible(int nid);
+u64 hmm_cdm_max_phys(void);
+struct resource *hmm_cdm_request_region(u64 start, u64 size, const char *name);
+void hmm_cdm_release_region(u64 start, u64 size);
+
+/* Huge pages */
+unsigned int hmm_cdm_pmd_order(void);
+bool hmm_cdm_can_migrate_pmd(void);
+
+/* Threads, files */
+struct task_struct *hmm_cdm_kthread_run(int (*fn)(void *data), void *data,
+					const char *name, unsigned int nr);
+void hmm_cdm_kthread_allow_interrupt(void);
+void hmm_cdm_kthread_interrupt(struct task_struct *task);
+void hmm_cdm_kthread_clear_interrupt(void);
+struct eventfd_ctx *hmm_cdm_eventfd_get(int fd);
+void hmm_cdm_eventfd_signal(struct eventfd_ctx *ctx);
+void hmm_cdm_eventfd_put(struct eventfd_ctx *ctx);
+void hmm_cdm_cond_resched(void);
+bool hmm_cdm_capable_sys_admin(void);
+
+/* The device's accesses to memory that the CPU uses at the same time */
+u64 hmm_cdm_read_u64(const void *p);
+void hmm_cdm_write_u64(void *p, u64 value);
+u64 hmm_cdm_cmpxchg_u64(void *p, u64 old, u64 new);
+u64 hmm_cdm_fetch_add_u64(void *p, u64 value);
+
+#endif /* _HMM_CDM_HELPERS_H */
