@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Safe wrappers of the kernel's memory management, one C object each.
+//!
+//! Nearly all `unsafe` code of the module is here, in pieces that can each be checked against one
+//! C file:
+//!
+//! | module | C object | C file |
+//! | --- | --- | --- |
+//! | [`folio`] | a locked single page, a page frame | `mm/memremap.c`, `mm/page_alloc.c` |
+//! | [`pagemap`] | `struct dev_pagemap` | `mm/memremap.c` |
+//! | [`notifier`] | `struct mmu_interval_notifier` | `mm/mmu_notifier.c` |
+//! | [`range`] | `struct hmm_range` | `mm/hmm.c` |
+//! | [`migrate`] | `struct migrate_vma`, the arrays of `migrate_device_range()` | `mm/migrate_device.c` |
+//! | [`vma`] | `struct vm_area_struct`, looked at under the mmap lock | `mm/mmap.c` |
+//!
+//! Order is a type here: what has to happen in sequence is a chain of types whose `Drop` does what
+//! is left to do, and what is true only in a critical section can be used only there.
+
+pub mod folio;
+pub mod migrate;
+pub mod notifier;
+pub mod pagemap;
+pub mod range;
+pub mod vma;
+
+use crate::bindings;
+use kernel::page::{PAGE_SHIFT, PAGE_SIZE};
+
+/// Returns the order of the pages that one page middle directory entry maps: the largest huge page
+/// that moves between system and device memory as one.
+pub fn pmd_order() -> u32 {
+    // SAFETY: The function has no requirements.
+    unsafe { bindings::hmm_cdm_pmd_order() }
+}
+
+/// Whether a huge page can be collected for migration in one piece (`thp_migration_supported()`).
+pub fn can_migrate_huge() -> bool {
+    // SAFETY: The function has no requirements.
+    unsafe { bindings::hmm_cdm_can_migrate_pmd() }
+}
+
+/// A span of user address space, page aligned, not empty and not wrapping around.
+///
+/// # Invariants
+///
+/// `start < end`, and both are multiples of `PAGE_SIZE`.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    start: usize,
+    end: usize,
+}
+
+impl Span {
+    /// Makes the span of `[start, end)`, or `None` if that is not aligned to pages or empty.
+    pub fn new(start: usize, end: usize) -> Option<Self> {
+        let aligned = start % PAGE_SIZE == 0 && end % PAGE_SIZE == 0;
+
+        // INVARIANT: Checked here.
+        (aligned && start < end).then_some(Self { start, end })
+    }
+
+    /// Makes the span of the `len` bytes from `start`, widened to whole pages. `None` if it is
+    /// empty or does not fit into the address space.
+    pub fn covering(start: usize, len: usize) -> Option<Self> {
+        let end = start.checked_add(len)?.checked_next_multiple_of(PAGE_SIZE)?;
+
+        Self::new(start & !(PAGE_SIZE - 1), end)
+    }
+
+    /// The first byte.
+    pub fn start(&self) -> usize {
+        self.start
+    }
+
+    /// The byte after the last.
+    pub fn end(&self) -> usize {
+        self.end
+    }
+
+    /// The number of pages; at least one.
+    pub fn pages(&self) -> usize {
+        (self.end - self.start) >> PAGE_SHIFT
+    }
+
+    /// What this span and `other` have in common.
+    pub fn intersect(&self, other: Span) -> Option<Self> {
+        Self::new(self.start.max(other.start), self.end.min(other.end))
+    }
+}

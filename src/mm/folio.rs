@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Page frames, and single pages on their way into a page table.
+//!
+//! C files: `mm/memremap.c` (`zone_device_page_init()`), `mm/page_alloc.c`.
+
+use crate::bindings;
+use core::ptr::NonNull;
+use kernel::page::PAGE_SIZE;
+
+/// The number of a page frame that has a `struct page`.
+///
+/// # Invariants
+///
+/// `pfn_to_page()` of the number is a `struct page`: it came from one.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pfn(usize);
+
+impl Pfn {
+    /// Wraps a number.
+    ///
+    /// # Safety
+    ///
+    /// The frame has a `struct page`, and that stays so while the value is used.
+    pub(crate) unsafe fn new(pfn: usize) -> Self {
+        // INVARIANT: By the safety requirements.
+        Self(pfn)
+    }
+
+    /// The number itself.
+    pub fn raw(self) -> usize {
+        self.0
+    }
+
+    pub(super) fn page(self) -> NonNull<bindings::page> {
+        // SAFETY: By the type invariants there is a page for this number, and its address is not
+        // null.
+        unsafe { NonNull::new_unchecked(bindings::hmm_cdm_pfn_to_page(self.0)) }
+    }
+
+    /// Whether more is holding the page than its mappings, its caches and its mapping's page cache
+    /// account for.
+    ///
+    /// # Safety
+    ///
+    /// The page cannot be freed meanwhile.
+    pub(crate) unsafe fn has_extra_references(self) -> bool {
+        // SAFETY: By the safety requirements.
+        unsafe { bindings::hmm_cdm_page_held(self.page().as_ptr()) }
+    }
+
+    /// How many references there are to the page at this moment, and how many page table entries.
+    pub(crate) fn counts(self) -> (i32, i32) {
+        let page = self.page().as_ptr();
+
+        // SAFETY: The functions read counters of `struct page`, which exists by the type
+        // invariants whether or not the page is in use.
+        unsafe { (bindings::hmm_cdm_page_refs(page), bindings::hmm_cdm_page_maps(page)) }
+    }
+
+    /// Whether this is ordinary memory of the kernel, and not that of some device.
+    pub fn is_system(self) -> bool {
+        // SAFETY: The function takes any number.
+        unsafe { bindings::hmm_cdm_pfn_online(self.0) }
+    }
+}
+
+/// Notes that the device is going to write to the page behind the CPU's back. `helpers.c` says why
+/// and for which pages.
+///
+/// # Safety
+///
+/// The page is mapped by a mirrored address space, and the caller holds the lock that the
+/// invalidation of its entry takes.
+pub(crate) unsafe fn mark_written(pfn: Pfn) {
+    // SAFETY: By the safety requirements the page cannot be freed meanwhile.
+    unsafe { bindings::hmm_cdm_mark_written(pfn.raw()) };
+}
+
+/// A single page that is locked, that its owner has the only reference to, and that no page table
+/// maps: what a migration needs as destination. Dropping it gives the page back.
+///
+/// # Invariants
+///
+/// `page` is a locked order-0 page whose lock and one reference the value owns.
+pub struct NewPage {
+    page: NonNull<bindings::page>,
+}
+
+// SAFETY: A page lock may be released by another task than the one that took it.
+unsafe impl Send for NewPage {}
+
+impl NewPage {
+    /// Allocates a page of system memory for a process. May sleep; `None` if there is none.
+    pub fn system() -> Option<Self> {
+        // SAFETY: May be called from any context that can sleep.
+        let page = NonNull::new(unsafe { bindings::hmm_cdm_alloc_page() })?;
+
+        // SAFETY: The page is new: nobody else can have locked it.
+        unsafe { bindings::hmm_cdm_lock_new_page(page.as_ptr()) };
+        // INVARIANT: The allocation came with one reference, and the page is locked now.
+        Some(Self { page })
+    }
+
+    /// Prepares a free page of device memory.
+    ///
+    /// # Safety
+    ///
+    /// `pfn` belongs to `pgmap`, which is registered, and nobody else uses the page: its reference
+    /// count is zero and the caller alone got it from the allocator.
+    pub(super) unsafe fn device(pfn: Pfn, pgmap: *mut bindings::dev_pagemap) -> Self {
+        let page = pfn.page();
+
+        // SAFETY: By the safety requirements.
+        unsafe { bindings::zone_device_page_init(page.as_ptr(), pgmap, 0) };
+        // INVARIANT: `zone_device_page_init()` sets the count to one and locks the page.
+        Self { page }
+    }
+
+    /// Fills the page with zeros, so that what its last user left in it is gone.
+    pub fn zero(&mut self) {
+        // SAFETY: The value owns the page, and nobody else can see its content.
+        unsafe { bindings::hmm_cdm_clear_page(self.page.as_ptr()) };
+    }
+
+    /// Gives the page away as an entry of a migration's destination array, which from then on owns
+    /// lock and reference.
+    pub(super) fn into_mpfn(self) -> usize {
+        // SAFETY: A single page is its own folio.
+        let pfn = unsafe { bindings::hmm_cdm_folio_pfn(self.page.as_ptr().cast()) };
+
+        core::mem::forget(self);
+        (pfn << bindings::MIGRATE_PFN_SHIFT) | bindings::MIGRATE_PFN_VALID as usize
+    }
+
+    /// Takes a page back from a destination array.
+    ///
+    /// # Safety
+    ///
+    /// `mpfn` came from [`NewPage::into_mpfn`], and its owner gives up lock and reference.
+    pub(super) unsafe fn from_mpfn(mpfn: usize) -> Self {
+        let pfn = Pfn(mpfn >> bindings::MIGRATE_PFN_SHIFT);
+
+        // INVARIANT: By the safety requirements.
+        Self { page: pfn.page() }
+    }
+}
+
+impl Drop for NewPage {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants the value owns the lock and a reference.
+        unsafe { bindings::hmm_cdm_unlock_put_page(self.page.as_ptr()) };
+    }
+}
+
+/// Memory of one page that the device's page table maps, usable inside the critical section in
+/// which no invalidation can be running (see [`super::notifier`]).
+///
+/// The CPU, other processes and other devices may access the same bytes at the same time, as they
+/// may with a real device; what is read is whatever was there at that moment.
+///
+/// # Invariants
+///
+/// For the lifetime `'a` the page is mapped by the address space that the device mirrors, with
+/// write permission if `writable`.
+pub struct MappedPage<'a> {
+    pfn: Pfn,
+    writable: bool,
+    _section: core::marker::PhantomData<&'a ()>,
+}
+
+impl MappedPage<'_> {
+    /// Wraps a frame of the device's page table.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the lock that the invalidation of this entry takes, for all of `'a`, and
+    /// the entry is valid, for writing if `writable`.
+    pub(crate) unsafe fn new(pfn: Pfn, writable: bool) -> Self {
+        // INVARIANT: While the lock is held the invalidation that precedes any change of the CPU's
+        // page table cannot return.
+        Self {
+            pfn,
+            writable,
+            _section: core::marker::PhantomData,
+        }
+    }
+
+    /// The frame.
+    pub fn pfn(&self) -> Pfn {
+        self.pfn
+    }
+
+    fn at(&self, offset: usize, len: usize) -> Option<*mut u8> {
+        let end = offset.checked_add(len)?;
+        if end > PAGE_SIZE {
+            return None;
+        }
+
+        // SAFETY: By the type invariants there is a page.
+        let base: *mut u8 = unsafe { bindings::hmm_cdm_pfn_to_virt(self.pfn.raw()) }.cast();
+        Some(base.wrapping_add(offset))
+    }
+
+    fn word(&self, offset: usize, write: bool) -> Option<*mut kernel::ffi::c_void> {
+        if offset % 8 != 0 || (write && !self.writable) {
+            return None;
+        }
+        Some(self.at(offset, 8)?.cast())
+    }
+
+    /// Reads `buf.len()` bytes at `offset`. `None` if they are not all in the page.
+    #[must_use]
+    pub fn read(&self, offset: usize, buf: &mut [u8]) -> Option<()> {
+        let from = self.at(offset, buf.len())?;
+
+        // SAFETY: `at()` checked the bounds; the page is mapped by the type invariants. Races with
+        // other users of the memory are what this type is documented to have.
+        unsafe { core::ptr::copy_nonoverlapping(from, buf.as_mut_ptr(), buf.len()) };
+        Some(())
+    }
+
+    /// Writes `buf` at `offset`. `None` if it would not fit or the page is read-only.
+    #[must_use]
+    pub fn write(&self, offset: usize, buf: &[u8]) -> Option<()> {
+        let to = self.at(offset, buf.len()).filter(|_| self.writable)?;
+
+        // SAFETY: As in `read()`, and the page is writable.
+        unsafe { core::ptr::copy_nonoverlapping(buf.as_ptr(), to, buf.len()) };
+        Some(())
+    }
+
+    /// Reads the 64 bits at `offset`, in one access. `None` if misaligned or outside of the page.
+    pub fn read_u64(&self, offset: usize) -> Option<u64> {
+        let p = self.word(offset, false)?;
+
+        // SAFETY: `word()` checked alignment and bounds; the page is mapped.
+        Some(unsafe { bindings::hmm_cdm_read_u64(p) })
+    }
+
+    /// Writes the 64 bits at `offset`, in one access. `None` if misaligned, outside of the page or
+    /// read-only.
+    #[must_use]
+    pub fn write_u64(&self, offset: usize, value: u64) -> Option<()> {
+        let p = self.word(offset, true)?;
+
+        // SAFETY: `word()` checked alignment, bounds and permission; the page is mapped.
+        unsafe { bindings::hmm_cdm_write_u64(p, value) };
+        Some(())
+    }
+
+    /// Atomically replaces the 64 bits at `offset` by `new` if they are `old`, fully ordered, and
+    /// returns what was found. `None` as for [`Self::write_u64`].
+    pub fn cmpxchg_u64(&self, offset: usize, old: u64, new: u64) -> Option<u64> {
+        let p = self.word(offset, true)?;
+
+        // SAFETY: As in `write_u64()`.
+        Some(unsafe { bindings::hmm_cdm_cmpxchg_u64(p, old, new) })
+    }
+
+    /// Atomically adds to the 64 bits at `offset`, fully ordered, and returns what was found.
+    /// `None` as for [`Self::write_u64`].
+    pub fn fetch_add_u64(&self, offset: usize, value: u64) -> Option<u64> {
+        let p = self.word(offset, true)?;
+
+        // SAFETY: As in `write_u64()`.
+        Some(unsafe { bindings::hmm_cdm_fetch_add_u64(p, value) })
+    }
+}

@@ -1,0 +1,402 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Moving pages between system and device memory, as a chain of types: [`Collected`] pages are
+//! locked and unmapped, [`Collected::install`] puts the new pages in their place, and the
+//! [`Installed`] ones are copied and mapped. Leaving the chain at any point undoes what has no
+//! destination and completes what has one; no page is lost, and none is seen before its content
+//! is there.
+//!
+//! The content is copied after `migrate_vma_pages()`, for those pages only that it accepted. Both
+//! pages are still locked then and mapped by migration entries alone, as in
+//! `migrate_device_coherent_folio()`. Pages for holes, on the other hand, are mapped by
+//! `migrate_vma_pages()` itself, so they are zeroed before.
+//!
+//! # Huge pages
+//!
+//! A huge page of system memory can be collected in one piece (`MIGRATE_PFN_COMPOUND`) and land on
+//! base pages: `migrate_vma_pages()` then splits it. That is right only if no other page table
+//! maps it. Otherwise `try_to_migrate()` has put a huge migration entry into the other page table,
+//! the split does not reach it, and `remove_migration_pmd()` makes it a huge mapping of a base page:
+//! it corrupts the `struct page` behind that (7.3.4, seen as an Oops in `rmap_walk()`). A writable
+//! entry of anonymous memory is exclusive, so only writable ones are split that way; see
+//! [`Huge::Shared`].
+//!
+//! C file: `mm/migrate_device.c`.
+
+use super::{
+    folio::{NewPage, Pfn},
+    vma::Mapping,
+    Span,
+};
+use crate::bindings;
+use core::marker::PhantomData;
+use kernel::{alloc::KVVec, error::to_result, ffi::c_void, prelude::*};
+
+const VALID: usize = bindings::MIGRATE_PFN_VALID as usize;
+const MIGRATE: usize = bindings::MIGRATE_PFN_MIGRATE as usize;
+const WRITE: usize = bindings::MIGRATE_PFN_WRITE as usize;
+const COMPOUND: usize = bindings::MIGRATE_PFN_COMPOUND as usize;
+const SHIFT: u32 = bindings::MIGRATE_PFN_SHIFT;
+
+/// The source and destination arrays of migrations, allocated once and used for many.
+///
+/// # Invariants
+///
+/// Both have the same length. When no [`Chain`] borrows them, they own no pages.
+pub struct Buffers {
+    src: KVVec<usize>,
+    dst: KVVec<usize>,
+}
+
+impl Buffers {
+    /// Makes room for migrations of up to `pages` pages at a time. ENOMEM.
+    pub fn new(pages: usize) -> Result<Self> {
+        Ok(Self {
+            src: KVVec::from_elem(0, pages, GFP_KERNEL)?,
+            dst: KVVec::from_elem(0, pages, GFP_KERNEL)?,
+        })
+    }
+}
+
+/// Which pages are collected.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum From {
+    /// Pages of system memory, and holes where there is no page yet.
+    System,
+    /// As `System`, and a huge page or hole that fills the span is collected in one piece.
+    SystemHuge,
+    /// Pages of the device's own memory. Holes are collected too (the C function makes no
+    /// difference), and are best left without a destination.
+    Device,
+}
+
+/// What was collected for one page of the span.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Nothing: there is no such page, or it cannot be moved now.
+    None,
+    /// There is no page; a destination would be the first.
+    Hole,
+    /// A page, locked and unmapped.
+    Page {
+        /// Its frame. Of a huge page that was collected in one piece, only the first page is
+        /// reported, until it is split by [`Collected::install`].
+        pfn: Pfn,
+        /// It is anonymous memory; nothing else is accepted by device memory.
+        anon: bool,
+    },
+}
+
+/// What was collected in one piece for the whole span.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Huge {
+    /// A hole.
+    Hole,
+    /// A huge page that no other process maps.
+    Exclusive,
+    /// A huge page that another process may map, or that is not anonymous. It cannot be moved to
+    /// base pages in this state; collected as [`From::System`], it is split first.
+    Shared,
+}
+
+/// What became of one page of the span.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The page moved: its content is copied to the destination.
+    Moved,
+    /// A hole got its first page.
+    Filled,
+    /// The kernel refused the destination of a page, because someone else holds the page.
+    RefusedPage,
+    /// The kernel refused the destination of a hole: someone else filled it, or is about to
+    /// (userfaultfd).
+    RefusedHole,
+    /// It had no destination, or was never collected.
+    Untouched,
+}
+
+#[derive(PartialEq, Eq)]
+enum Stage {
+    Collected,
+    Installed,
+    Copied,
+}
+
+/// A migration under way.
+///
+/// # Invariants
+///
+/// `migrate_vma_setup()` or `migrate_device_range()` has filled the first `nr` entries of
+/// `bufs.src`, and `stage` says what has been called since. In `bufs.dst` there are zeros and
+/// pages that came from [`NewPage::into_mpfn`]. With `vma`, the mmap lock is held for `'a`.
+struct Chain<'a> {
+    vma: Option<bindings::migrate_vma>,
+    bufs: &'a mut Buffers,
+    nr: usize,
+    given: usize,
+    stage: Stage,
+    _mapping: PhantomData<&'a ()>,
+}
+
+impl Chain<'_> {
+    fn src(&self, i: usize) -> usize {
+        self.bufs.src.get(i).copied().filter(|_| i < self.nr).unwrap_or(0)
+    }
+
+    fn dst(&self, i: usize) -> usize {
+        self.bufs.dst.get(i).copied().filter(|_| i < self.nr).unwrap_or(0)
+    }
+
+    /// Calls `migrate_vma_pages()` or its twin for pages without a vma.
+    fn pages(&mut self) {
+        let (src, dst) = (self.bufs.src.as_mut_ptr(), self.bufs.dst.as_mut_ptr());
+
+        match &mut self.vma {
+            // SAFETY: By the type invariants; called once, by `install()` or `drop()`.
+            Some(args) => unsafe { bindings::migrate_vma_pages(args) },
+            // SAFETY: As above.
+            None => unsafe { bindings::migrate_device_pages(src, dst, self.nr) },
+        }
+        self.stage = Stage::Installed;
+    }
+
+    /// Copies what moved, and returns how many pages that were.
+    fn copy(&mut self) -> usize {
+        let mut copied = 0;
+
+        for i in 0..self.nr {
+            let (src, dst) = (self.src(i), self.dst(i));
+            if src & (VALID | MIGRATE) == VALID | MIGRATE && dst & VALID != 0 {
+                // SAFETY: Frames in these arrays have pages.
+                let (from, to) = unsafe { (Pfn::new(src >> SHIFT), Pfn::new(dst >> SHIFT)) };
+
+                // SAFETY: Both pages are locked, and no page table maps them: nobody changes the
+                // source, nobody sees the destination.
+                unsafe {
+                    bindings::hmm_cdm_copy_page(to.page().as_ptr(), from.page().as_ptr());
+                }
+                copied += 1;
+            }
+        }
+        self.stage = Stage::Copied;
+        copied
+    }
+
+    /// Takes all destinations back, so that nothing moves.
+    fn abandon(&mut self) {
+        for dst in self.bufs.dst.iter_mut().take(self.nr) {
+            let mpfn = core::mem::take(dst);
+            if mpfn & VALID != 0 {
+                // SAFETY: By the type invariants it came from `NewPage::into_mpfn()`, and the array
+                // does not have it any more.
+                drop(unsafe { NewPage::from_mpfn(mpfn) });
+            }
+        }
+        // Clears MIGRATE of every source without a destination, which is all of them.
+        self.pages();
+    }
+}
+
+impl Drop for Chain<'_> {
+    fn drop(&mut self) {
+        if self.stage == Stage::Collected {
+            self.abandon();
+        }
+        if self.stage == Stage::Installed {
+            self.copy();
+        }
+
+        let (src, dst) = (self.bufs.src.as_mut_ptr(), self.bufs.dst.as_mut_ptr());
+        match &mut self.vma {
+            // SAFETY: By the type invariants `migrate_vma_pages()` was called, and the content of
+            // what moved is in place. This ends the migration: lock and references of all pages in
+            // the arrays are given up, as is the borrow of the arrays.
+            Some(args) => unsafe { bindings::migrate_vma_finalize(args) },
+            // SAFETY: As above.
+            None => unsafe { bindings::migrate_device_finalize(src, dst, self.nr) },
+        }
+    }
+}
+
+/// Pages that are locked, unmapped and wait for their destinations. Without one they stay.
+pub struct Collected<'a>(Chain<'a>);
+
+impl<'a> Collected<'a> {
+    /// Collects the pages of `span`, which is inside of the mapping, for the memory that `owner`
+    /// stands for. Sleeps.
+    ///
+    /// EINVAL if the mapping cannot be migrated at all, or the buffers are too small.
+    pub(crate) fn vma(
+        mapping: &'a Mapping<'_>,
+        span: Span,
+        bufs: &'a mut Buffers,
+        from: From,
+        owner: *mut c_void,
+    ) -> Result<Self> {
+        let nr = span.pages();
+        if bufs.src.len() < nr {
+            return Err(EINVAL);
+        }
+        let flags = match from {
+            From::System => bindings::migrate_vma_direction_MIGRATE_VMA_SELECT_SYSTEM,
+            From::SystemHuge => {
+                bindings::migrate_vma_direction_MIGRATE_VMA_SELECT_SYSTEM
+                    | bindings::migrate_vma_direction_MIGRATE_VMA_SELECT_COMPOUND
+            }
+            From::Device => bindings::migrate_vma_direction_MIGRATE_VMA_SELECT_DEVICE_COHERENT,
+        };
+        let mut args = bindings::migrate_vma {
+            vma: mapping.as_ptr(),
+            dst: bufs.dst.as_mut_ptr(),
+            src: bufs.src.as_mut_ptr(),
+            cpages: 0,
+            npages: 0,
+            start: span.start(),
+            end: span.end(),
+            pgmap_owner: owner,
+            flags: flags as usize,
+            fault_page: core::ptr::null_mut(),
+        };
+
+        // The collecting walk sets every entry that it reaches; it may stop early.
+        bufs.dst.fill(0);
+        // SAFETY: The mapping is valid and the mmap lock held for 'a; both arrays have room for the
+        // span, were given exclusively for 'a, and do not move (the vectors are never resized).
+        to_result(unsafe { bindings::migrate_vma_setup(&mut args) })?;
+        // INVARIANT: The setup has filled the arrays.
+        Ok(Self(Chain {
+            nr: args.npages.min(nr),
+            vma: Some(args),
+            bufs,
+            given: 0,
+            stage: Stage::Collected,
+            _mapping: PhantomData,
+        }))
+    }
+
+    /// Collects the `nr` pages of device memory from `first` that are in use, whoever maps them.
+    /// Sleeps. EINVAL if the buffers are too small.
+    pub(crate) fn frames(first: Pfn, nr: usize, bufs: &'a mut Buffers) -> Result<Self> {
+        if bufs.src.len() < nr {
+            return Err(EINVAL);
+        }
+        bufs.src.fill(0);
+        bufs.dst.fill(0);
+        // SAFETY: The array has room for `nr` entries. The frames have pages; which of them are in
+        // use the function finds out by itself.
+        to_result(unsafe {
+            bindings::migrate_device_range(bufs.src.as_mut_ptr(), first.raw(), nr)
+        })?;
+        // INVARIANT: The call has filled the source array, and we the destination array.
+        Ok(Self(Chain {
+            vma: None,
+            bufs,
+            nr,
+            given: 0,
+            stage: Stage::Collected,
+            _mapping: PhantomData,
+        }))
+    }
+
+    /// How many pages the span has.
+    pub fn len(&self) -> usize {
+        self.0.nr
+    }
+
+    /// Whether the span is empty, which it never is.
+    pub fn is_empty(&self) -> bool {
+        self.0.nr == 0
+    }
+
+    /// What was collected for page `i`.
+    pub fn source(&self, i: usize) -> Source {
+        let src = self.0.src(i);
+
+        if src & MIGRATE == 0 {
+            return Source::None;
+        }
+        if src & VALID == 0 {
+            return Source::Hole;
+        }
+        // SAFETY: Frames in the array have pages.
+        let pfn = unsafe { Pfn::new(src >> SHIFT) };
+        // SAFETY: The page is locked by the migration, so what it is cannot change.
+        let anon = unsafe { bindings::hmm_cdm_page_is_anon(pfn.page().as_ptr()) };
+        Source::Page { pfn, anon }
+    }
+
+    /// What it is, if the whole span was collected in one piece.
+    pub fn huge(&self) -> Option<Huge> {
+        let writable = self.0.src(0) & WRITE != 0;
+
+        match self.source(0) {
+            _ if self.0.src(0) & COMPOUND == 0 => None,
+            Source::None => None,
+            Source::Hole => Some(Huge::Hole),
+            Source::Page { anon: true, .. } if writable => Some(Huge::Exclusive),
+            Source::Page { .. } => Some(Huge::Shared),
+        }
+    }
+
+    /// Gives page `i` a destination; for a hole, `page` is zeroed here. Destinations for pages
+    /// that were not collected are given back.
+    ///
+    /// All pages of a hole that was collected in one piece need a destination, or none may have
+    /// one, and a [`Huge::Shared`] page none: [`Self::install`] sees to that.
+    pub fn set_destination(&mut self, i: usize, mut page: NewPage) {
+        let huge = self.0.src(0) & COMPOUND != 0;
+        let src = if huge { self.0.src(0) } else { self.0.src(i) };
+
+        if src & MIGRATE == 0 {
+            return;
+        }
+        if src & VALID == 0 {
+            page.zero();
+        }
+        let chain = &mut self.0;
+        match chain.bufs.dst.get_mut(i) {
+            Some(dst) if i < chain.nr && *dst == 0 => {
+                *dst = page.into_mpfn();
+                chain.given += 1;
+            }
+            _ => (),
+        }
+    }
+
+    /// Puts the destinations in the place of their sources.
+    pub fn install(mut self) -> Installed<'a> {
+        match self.huge() {
+            // `__migrate_device_pages()` takes a destination for every page of such a hole for
+            // granted.
+            Some(Huge::Hole) if self.0.given != self.0.nr => self.0.abandon(),
+            Some(Huge::Shared) => self.0.abandon(),
+            _ => self.0.pages(),
+        }
+        Installed(self.0)
+    }
+}
+
+/// Pages that are in their new place, still locked, and not yet mapped unless they filled a hole.
+///
+/// Dropping this copies what has not been copied, and maps everything.
+pub struct Installed<'a>(Chain<'a>);
+
+impl Installed<'_> {
+    /// What became of page `i`.
+    pub fn outcome(&self, i: usize) -> Outcome {
+        let src = self.0.src(i);
+
+        match (src & MIGRATE != 0, src & VALID != 0, self.0.dst(i) & VALID != 0) {
+            (_, _, false) => Outcome::Untouched,
+            (true, true, true) => Outcome::Moved,
+            (true, false, true) => Outcome::Filled,
+            (false, true, true) => Outcome::RefusedPage,
+            (false, false, true) => Outcome::RefusedHole,
+        }
+    }
+
+    /// Copies what moved, with the CPU, and returns how many pages that were.
+    pub fn copy(&mut self) -> usize {
+        self.0.copy()
+    }
+}

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Watching a span of an address space: `struct mmu_interval_notifier`.
+//!
+//! The protocol of `Documentation/mm/hmm.rst` is built in. The notifier owns what depends on the
+//! span (the device's entries) under a lock that the invalidation takes, and what was read from
+//! the CPU's page table gets in only through [`IntervalNotifier::commit`], which holds that lock
+//! and has rechecked the sequence.
+//!
+//! C files: `mm/mmu_notifier.c`, `include/linux/mmu_notifier.h`.
+
+use super::Span;
+use crate::bindings;
+use kernel::{
+    error::to_result,
+    mm::MmWithUser,
+    new_spinlock,
+    prelude::*,
+    sync::{lock::spinlock::SpinLockBackend, lock::Guard, SpinLock},
+    types::Opaque,
+};
+
+/// What is known of a span of an address space and has to go when the CPU's page table changes.
+pub trait Invalidate: Send {
+    /// Forgets everything about `span`. When this returns, the device must not use it any more.
+    ///
+    /// Context: the notifier's spinlock is held, so nothing may sleep, and time is bounded. The
+    /// caller may hold the mmap lock, rmap locks and locks of pages, and may be in memory reclaim.
+    fn invalidate(&mut self, span: Span);
+}
+
+/// The range changed while it was being looked at, or is changing now: look again.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Stale;
+
+/// The state of a span at one moment: `mmu_interval_read_begin()`.
+#[derive(Copy, Clone)]
+pub struct Sequence(pub(super) usize);
+
+/// A watched span and what depends on it.
+///
+/// # Invariants
+///
+/// `inner` is inserted for `span` with [`Self::OPS`] and is the field of a pinned
+/// `IntervalNotifier<T>`.
+#[pin_data(PinnedDrop)]
+pub struct IntervalNotifier<T: Invalidate> {
+    #[pin]
+    inner: Opaque<bindings::mmu_interval_notifier>,
+    span: Span,
+    #[pin]
+    data: SpinLock<T>,
+}
+
+// SAFETY: `mmu_interval_notifier_remove()` may be called by any task.
+unsafe impl<T: Invalidate> Send for IntervalNotifier<T> {}
+// SAFETY: The C functions synchronise themselves, and `data` is a lock.
+unsafe impl<T: Invalidate> Sync for IntervalNotifier<T> {}
+
+impl<T: Invalidate> IntervalNotifier<T> {
+    const OPS: bindings::mmu_interval_notifier_ops = bindings::mmu_interval_notifier_ops {
+        invalidate: Some(Self::invalidate),
+        invalidate_start: None,
+        invalidate_finish: None,
+    };
+
+    /// Begins to watch `span` of `mm`.
+    ///
+    /// Takes the mmap lock for writing when the address space has no notifier yet, so the caller
+    /// must not hold it. Sleeps. ENOMEM.
+    pub fn new<'a>(mm: &'a MmWithUser, span: Span, data: T) -> impl PinInit<Self, Error> + 'a
+    where
+        T: 'a,
+    {
+        try_pin_init!(Self {
+            data <- new_spinlock!(data, "IntervalNotifier::data"),
+            span,
+            // Last: as soon as it is inserted, `invalidate` can be called and uses the others.
+            inner <- Opaque::try_ffi_init(move |slot: *mut bindings::mmu_interval_notifier| {
+                // SAFETY: `slot` is pinned, and lives until `drop` removes it. `mm` is alive:
+                // `MmWithUser` is the `mm_users` reference that the function asks for; it takes
+                // one on `mm_count` for itself.
+                to_result(unsafe {
+                    bindings::mmu_interval_notifier_insert(
+                        slot,
+                        mm.as_raw(),
+                        span.start(),
+                        span.end() - span.start(),
+                        &Self::OPS,
+                    )
+                })
+            }),
+        }? Error)
+    }
+
+    /// The span that is watched.
+    pub fn span(&self) -> Span {
+        self.span
+    }
+
+    /// Locks what depends on the span. As long as the guard lives no invalidation of it returns.
+    pub fn lock(&self) -> Guard<'_, T, SpinLockBackend> {
+        self.data.lock()
+    }
+
+    /// Runs `enter` on what depends on the span, if nothing in the span has changed since `seq`
+    /// was taken. This is the only place where what was read in between may be used.
+    pub(super) fn commit<R>(
+        &self,
+        seq: Sequence,
+        enter: impl FnOnce(&mut T) -> R,
+    ) -> Result<R, Stale>
+    where
+        T: Unpin,
+    {
+        let mut data = self.data.lock();
+
+        // SAFETY: Inserted by the type invariants; the lock that `invalidate` takes is held, as
+        // `mmu_interval_read_retry()` asks.
+        if unsafe { bindings::hmm_cdm_interval_read_retry(self.inner.get(), seq.0) } {
+            return Err(Stale);
+        }
+        Ok(enter(&mut data))
+    }
+
+    pub(super) fn as_raw(&self) -> *mut bindings::mmu_interval_notifier {
+        self.inner.get()
+    }
+
+    /// # Safety
+    ///
+    /// Called by `mm/mmu_notifier.c` for an inserted notifier with these ops.
+    unsafe extern "C" fn invalidate(
+        inner: *mut bindings::mmu_interval_notifier,
+        range: *const bindings::mmu_notifier_range,
+        seq: usize,
+    ) -> bool {
+        let field: *mut Opaque<bindings::mmu_interval_notifier> = inner.cast();
+        // SAFETY: By the type invariants; it cannot be freed before
+        // `mmu_interval_notifier_remove()` has waited for this callback.
+        let this = unsafe { &*kernel::container_of!(field, Self, inner) };
+        // SAFETY: The range is valid during the callback.
+        let (start, end) = unsafe { ((*range).start, (*range).end) };
+
+        // A spinlock, so that this works whether or not the caller allows us to sleep.
+        let mut data = this.data.lock();
+        // SAFETY: Called from within the callback, under the lock that `commit()` takes.
+        unsafe { bindings::hmm_cdm_interval_set_seq(inner, seq) };
+
+        // The ends are page aligned, except for the end of everything (ULONG_MAX, on exit).
+        let end = end.checked_next_multiple_of(kernel::page::PAGE_SIZE);
+        let span = Span::new(start, end.unwrap_or(this.span.end))
+            .map_or(Some(this.span), |span| span.intersect(this.span));
+        if let Some(span) = span {
+            // SAFETY: Nothing is moved out of the pinned data; `T` is only called.
+            unsafe { data.as_mut().get_unchecked_mut() }.invalidate(span);
+        }
+        true
+    }
+}
+
+#[pinned_drop]
+impl<T: Invalidate> PinnedDrop for IntervalNotifier<T> {
+    fn drop(self: Pin<&mut Self>) {
+        // Sleeps until callbacks that are running have returned.
+        // SAFETY: Inserted by the type invariants, and removed only here. No lock that `invalidate`
+        // takes is held: it is part of this value, which is being dropped.
+        unsafe { bindings::mmu_interval_notifier_remove(self.inner.get()) };
+    }
+}

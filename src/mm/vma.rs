@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Looking for mappings under the mmap lock, beyond what [`kernel::mm`] offers.
+//!
+//! C file: `mm/mmap.c` (`find_vma()`).
+
+use super::Span;
+use crate::bindings;
+use kernel::mm::{virt, virt::VmaRef, MmWithUser, MmapReadGuard};
+
+/// The address space of a process, locked for reading: no mapping appears, goes or changes.
+pub struct Mappings<'a> {
+    mm: &'a MmWithUser,
+    _guard: MmapReadGuard<'a>,
+}
+
+impl<'a> Mappings<'a> {
+    /// Takes the mmap lock for reading. Sleeps.
+    pub fn lock(mm: &'a MmWithUser) -> Self {
+        Self {
+            mm,
+            _guard: mm.mmap_read_lock(),
+        }
+    }
+
+    /// The first mapping that ends behind `addr`.
+    pub fn next(&self, addr: usize) -> Option<Mapping<'_>> {
+        // SAFETY: `mm_users` is held, and the mmap lock by `_guard`.
+        let vma = unsafe { bindings::find_vma(self.mm.as_raw(), addr) };
+
+        if vma.is_null() {
+            return None;
+        }
+        // SAFETY: A vma that was found under the mmap lock stays valid while it is held, which the
+        // lifetime says.
+        Some(Mapping(unsafe { VmaRef::from_raw(vma) }))
+    }
+}
+
+/// A mapping of an address space that is locked for reading.
+pub struct Mapping<'a>(&'a VmaRef);
+
+impl Mapping<'_> {
+    /// The addresses it maps.
+    pub fn span(&self) -> Option<Span> {
+        Span::new(self.0.start(), self.0.end())
+    }
+
+    /// Whether pages of it can be moved at all; the others `migrate_vma_setup()` refuses, or takes
+    /// no page of: special mappings, hugetlb, files that are mapped shared.
+    pub fn is_movable(&self) -> bool {
+        let fixed = virt::flags::IO
+            | virt::flags::PFNMAP
+            | virt::flags::DONTEXPAND
+            | virt::flags::MIXEDMAP
+            | virt::flags::HUGETLB
+            | virt::flags::SHARED;
+
+        self.0.flags() & fixed == 0
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut bindings::vm_area_struct {
+        self.0.as_ptr()
+    }
+}
