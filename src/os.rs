@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Safe wrappers of C objects outside of memory management that the `kernel` crate lacks, one
+//! each.
+
+pub mod eventfd;
+pub mod kthread;
+pub mod module;
+pub mod resource;
+
+use crate::bindings;
+
+/// Lets other tasks run if they wait for this CPU. Context: process, no locks.
+pub fn cond_resched() {
+    // SAFETY: May be called in any context that can sleep.
+    unsafe { bindings::hmm_cdm_cond_resched() }
+}
+
+/// Whether the current task has CAP_SYS_ADMIN in the initial user namespace.
+pub fn capable_sys_admin() -> bool {
+    // SAFETY: Looks at the current task only.
+    unsafe { bindings::hmm_cdm_capable_sys_admin() }
+}

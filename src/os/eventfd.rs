@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! An eventfd that is signalled from the kernel: `struct eventfd_ctx`.
+//!
+//! C file: `fs/eventfd.c`.
+
+use crate::bindings;
+use core::ptr::NonNull;
+use kernel::{error::from_err_ptr, prelude::*};
+
+/// A reference to an eventfd of a process.
+///
+/// # Invariants
+///
+/// The value owns a reference on `ctx`.
+pub struct EventFd {
+    ctx: NonNull<bindings::eventfd_ctx>,
+}
+
+// SAFETY: The reference is not bound to a task.
+unsafe impl Send for EventFd {}
+// SAFETY: `eventfd_signal()` synchronises itself.
+unsafe impl Sync for EventFd {}
+
+impl EventFd {
+    /// Gets the eventfd that is file descriptor `fd` of the current task. EBADF if `fd` is not
+    /// open or not an eventfd.
+    pub fn get(fd: i32) -> Result<Self> {
+        // SAFETY: Any number may be given.
+        let ctx = from_err_ptr(unsafe { bindings::hmm_cdm_eventfd_get(fd) });
+
+        match ctx {
+            // INVARIANT: The call took a reference for us.
+            Ok(ctx) => Ok(Self {
+                ctx: NonNull::new(ctx).ok_or(EBADF)?,
+            }),
+            // "Not an eventfd" is EINVAL there.
+            Err(_) => Err(EBADF),
+        }
+    }
+
+    /// Adds one to the counter. Context: any.
+    pub fn signal(&self) {
+        // SAFETY: The reference is valid by the type invariants.
+        unsafe { bindings::hmm_cdm_eventfd_signal(self.ctx.as_ptr()) };
+    }
+}
+
+impl Drop for EventFd {
+    fn drop(&mut self) {
+        // SAFETY: The value owns the reference.
+        unsafe { bindings::hmm_cdm_eventfd_put(self.ctx.as_ptr()) };
+    }
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A thread of the kernel: `kthread_create()`, `kthread_stop_put()`.
+//!
+//! C file: `kernel/kthread.c`.
+
+use crate::bindings;
+use core::ptr::NonNull;
+use kernel::{
+    error::from_err_ptr,
+    ffi::{c_int, c_void},
+    prelude::*,
+    sync::Arc,
+};
+
+/// Ends the effect of [`Thread::interrupt`] on the current thread.
+pub fn clear_interrupt() {
+    // SAFETY: Affects the current task only.
+    unsafe { bindings::hmm_cdm_kthread_clear_interrupt() };
+}
+
+/// What a thread does.
+pub trait Run: Send + Sync + 'static {
+    /// The body of the thread; the thread ends when it returns. It must return soon after
+    /// [`Run::stop`] was called.
+    fn run(&self);
+
+    /// Tells the body to return, and wakes it if it sleeps.
+    fn stop(&self);
+}
+
+/// A thread. Dropping it stops it and waits for its end.
+///
+/// # Invariants
+///
+/// `task` is a kthread that runs [`Self::main`] on `body` or has done so. The value owns a reference
+/// on its `task_struct`, which stays valid when the thread ends by itself.
+pub struct Thread<T: Run> {
+    task: NonNull<bindings::task_struct>,
+    body: Arc<T>,
+}
+
+// SAFETY: Any task may stop a thread.
+unsafe impl<T: Run> Send for Thread<T> {}
+// SAFETY: There are no methods on shared references.
+unsafe impl<T: Run> Sync for Thread<T> {}
+
+impl<T: Run> Thread<T> {
+    /// Starts a thread called `name/nr`. ENOMEM, EINTR.
+    pub fn spawn(name: &CStr, nr: u32, body: Arc<T>) -> Result<Self> {
+        // SAFETY: `main` gets what it expects. `body` outlives the thread: it is dropped after
+        // `drop()` below has waited for the end. The name is copied.
+        let task = from_err_ptr(unsafe {
+            bindings::hmm_cdm_kthread_run(
+                Some(Self::main),
+                core::ptr::from_ref(&*body).cast_mut().cast(),
+                name.as_char_ptr(),
+                nr,
+            )
+        })?;
+
+        // INVARIANT: The helper took a reference on the task for us.
+        Ok(Self {
+            task: NonNull::new(task).ok_or(ENOMEM)?,
+            body,
+        })
+    }
+
+    /// Makes the thread end whatever it waits for, if a fatal signal would end the wait of a
+    /// process there: it gets EINTR, and calls [`clear_interrupt`]. Context: any.
+    pub fn interrupt(&self) {
+        // SAFETY: The task is valid by the type invariants.
+        unsafe { bindings::hmm_cdm_kthread_interrupt(self.task.as_ptr()) };
+    }
+
+    /// # Safety
+    ///
+    /// `body` points to a `T` that outlives the thread.
+    unsafe extern "C" fn main(body: *mut c_void) -> c_int {
+        // SAFETY: Called in a kthread, for itself.
+        unsafe { bindings::hmm_cdm_kthread_allow_interrupt() };
+        // SAFETY: By the safety requirements; `T` is only shared.
+        unsafe { &*body.cast::<T>() }.run();
+        0
+    }
+}
+
+impl<T: Run> Drop for Thread<T> {
+    fn drop(&mut self) {
+        self.body.stop();
+        // SAFETY: By the type invariants; the reference is given up here.
+        unsafe { bindings::kthread_stop_put(self.task.as_ptr()) };
+    }
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A range of physical addresses that is ours: `request_mem_region()`, and the questions that
+//! `memremap_pages()` wants answered before.
+//!
+//! C files: `kernel/resource.c`, `mm/memory_hotplug.c`, `mm/memremap.c`.
+
+use crate::bindings;
+use kernel::{prelude::*, str::CString};
+
+/// A claimed range of physical addresses; it is in `/proc/iomem` under its name. Dropping it gives
+/// it back.
+///
+/// # Invariants
+///
+/// The range is requested, by this value.
+pub struct ClaimedRange {
+    start: u64,
+    size: u64,
+    // The resource refers to it.
+    _name: CString,
+}
+
+impl ClaimedRange {
+    /// Claims `size` bytes from `start`. EBUSY if part of it is someone else's.
+    pub fn request(start: u64, size: u64, name: CString) -> Result<Self> {
+        // SAFETY: The name lives as long as the resource.
+        let res = unsafe { bindings::hmm_cdm_request_region(start, size, name.as_char_ptr()) };
+
+        if res.is_null() {
+            return Err(EBUSY);
+        }
+        // INVARIANT: Just requested.
+        Ok(Self {
+            start,
+            size,
+            _name: name,
+        })
+    }
+}
+
+impl Drop for ClaimedRange {
+    fn drop(&mut self) {
+        // SAFETY: Requested by this value, and released only here.
+        unsafe { bindings::hmm_cdm_release_region(self.start, self.size) };
+    }
+}
+
+fn intersects(start: u64, size: u64, flags: u32, desc: u32) -> u32 {
+    // SAFETY: Any range may be asked about.
+    unsafe {
+        bindings::region_intersects(start, size as usize, flags as usize, desc as usize) as u32
+    }
+}
+
+/// Whether any of the range is RAM that the kernel uses.
+pub fn is_system_ram(start: u64, size: u64) -> bool {
+    let flags = bindings::IORESOURCE_SYSTEM_RAM;
+
+    intersects(start, size, flags, bindings::IORES_DESC_NONE) != bindings::REGION_DISJOINT
+}
+
+/// Whether the firmware's memory map has the whole range as reserved, or as set aside for a
+/// purpose.
+#[cfg(CONFIG_X86)]
+pub fn is_reserved(start: u64, size: u64) -> bool {
+    [bindings::IORES_DESC_RESERVED, bindings::IORES_DESC_SOFT_RESERVED]
+        .into_iter()
+        .any(|desc| {
+            intersects(start, size, bindings::IORESOURCE_MEM, desc) == bindings::REGION_INTERSECTS
+        })
+}
+
+/// The alignment that ranges of device memory need, in bytes.
+pub fn alignment() -> u64 {
+    // SAFETY: No requirements.
+    unsafe { bindings::memremap_compat_align() as u64 }
+}
+
+/// The last physical address that can get a linear mapping.
+pub fn max_address() -> u64 {
+    // SAFETY: No requirements.
+    unsafe { bindings::hmm_cdm_max_phys() }
+}
+
+/// Whether memory can be registered on NUMA node `nid`.
+pub fn is_possible_nid(nid: i32) -> bool {
+    // SAFETY: Any number may be given.
+    unsafe { bindings::hmm_cdm_nid_possible(nid) }
+}
+
+/// The NUMA node that the firmware describes for the address, if it does.
+pub fn nid_of(start: u64) -> Option<i32> {
+    // SAFETY: Any address may be asked about.
+    let nid = unsafe { bindings::phys_to_target_node(start) };
+
+    is_possible_nid(nid).then_some(nid)
+}
