@@ -1,0 +1,513 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The buddy allocator of a node's page frames.
+//!
+//! Coherent device memory is not in the kernel's page allocator, so a node hands out its frames
+//! itself: single frames fast, since every folio on the node is of order 0, and whole *windows*
+//! (the largest order, as a rule the size of a PMD) as long as there are any, since a device maps
+//! contiguous frames with large page-table entries.
+//!
+//! Frames are named by their *index*, 0 for the node's first one. Blocks are naturally aligned by
+//! page frame number, not by index, and windows lie as they do for the CPU's page tables.
+//!
+//! # Contexts
+//!
+//! Pure logic without a lock: the node keeps its [`Buddy`] under a spinlock, taken with interrupts
+//! off where frames are freed in atomic context. Only [`Buddy::new`] allocates and may sleep.
+//! Everything else takes bounded time and neither allocates, sleeps, panics nor recurses.
+//!
+//! # Representation and cost
+//!
+//! Nothing is stored in the frames or in `struct page`: one bitmap for each order tells which of
+//! its blocks are free, two more which frames are in use and which are retired. That is 4 bits a
+//! frame (64 KiB for 512 MiB in 4 KiB pages), where linked lists would take 8 bytes.
+//!
+//! Over each free bitmap lie summaries, each with a bit for every word below that is not empty. So
+//! finding the lowest free block reads one word per level (three for 262,144 blocks, six at most)
+//! and coalescing tests one bit per order. With `o` the largest order and `l` the number of levels,
+//! [`Buddy::alloc`], [`Buddy::free`] and [`Buddy::retire`] cost O(o * l), plus a word for each 64
+//! frames of the block to mark them used or not.
+//!
+//! # Fragmentation
+//!
+//! A block is split only if there is none of a smaller sufficient order, so that windows already
+//! broken are used up before a whole one is; of equal blocks the lowest is taken, so that the
+//! others have time to grow together. Freed blocks coalesce at once: the free blocks are at all
+//! times the largest into which the free frames can be put together.
+
+use kernel::prelude::*;
+
+/// Bits in a word of a bitmap.
+const WORD: usize = u64::BITS as usize;
+
+/// The largest order of a window: 1 GiB of 4 KiB pages. It bounds the time of one call.
+const ORDER_LIMIT: u32 = 18;
+
+/// Most frames that one call of [`Buddy::alloc_singles`] hands out.
+pub(crate) const BATCH: usize = 512;
+
+/// Why [`Buddy::free`] refused a block. Nothing has changed then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FreeError {
+    /// The block reaches beyond the node's frames, or its order beyond a window's.
+    OutOfRange,
+    /// The page frame number is not a multiple of the block's size.
+    Misaligned,
+    /// Not every frame of the block is in use: it was freed before, or never handed out.
+    NotUsed,
+}
+
+/// The frames of a node: which are free, in use, or retired.
+///
+/// # Invariants
+///
+/// - Each frame is free, used, retired, or both used and retired.
+/// - A free frame lies in exactly one block of `blocks`, any other frame in none.
+/// - No two buddies below `max_order` are both free blocks.
+/// - Bit `n` of `orders` is set if and only if `blocks[n]` is not empty.
+pub(crate) struct Buddy {
+    /// Free blocks, by order.
+    blocks: KVVec<FreeMap>,
+    /// The orders of which there are free blocks, as a mask.
+    orders: u32,
+    /// Frames handed out.
+    used: Bitmap,
+    /// Frames that are not to be handed out again.
+    retired: Bitmap,
+    /// Where the node's first frame lies in its window. Internally a frame is known by its
+    /// *position*, `lead` + index, so that alignment can be read off it.
+    lead: usize,
+    /// The number of frames.
+    total: usize,
+    /// The order of a window.
+    max_order: u32,
+    nr_free: usize,
+    nr_used: usize,
+    nr_retired: usize,
+}
+
+impl Buddy {
+    /// Makes the allocator for the `nr` page frames that start with `first_pfn`, all of them free.
+    ///
+    /// `max_order` is the order of a window. Neither `first_pfn` nor `nr` has to be a multiple of
+    /// it; what sticks out is handed out in smaller blocks. May sleep.
+    ///
+    /// Fails with `EINVAL` for no frames, more than `u32::MAX` of them, a range beyond the last
+    /// page frame number or an order over 18, and with `ENOMEM`.
+    pub(crate) fn new(first_pfn: usize, nr: usize, max_order: u32) -> Result<Self> {
+        let in_range = first_pfn.checked_add(nr).is_some();
+        if nr == 0 || u32::try_from(nr).is_err() || !in_range || max_order > ORDER_LIMIT {
+            return Err(EINVAL);
+        }
+
+        // Not more than `first_pfn + nr`, so no sum of positions overflows.
+        let lead = first_pfn % (1 << max_order);
+        let end = lead + nr;
+
+        let mut blocks = KVVec::with_capacity(max_order as usize + 1, GFP_KERNEL)?;
+        for order in 0..=max_order {
+            blocks.push(FreeMap::new(end >> order)?, GFP_KERNEL)?;
+        }
+
+        let mut buddy = Self {
+            blocks,
+            orders: 0,
+            used: Bitmap::new(end)?,
+            retired: Bitmap::new(end)?,
+            lead,
+            total: nr,
+            max_order,
+            nr_free: 0,
+            nr_used: 0,
+            nr_retired: 0,
+        };
+        buddy.release(lead, end);
+        Ok(buddy)
+    }
+
+    /// Hands out a block of `2^order` frames and returns the index of its first one.
+    ///
+    /// `None` if no free block is large enough, which an order over that of a window never is. The
+    /// block may be freed in parts.
+    pub(crate) fn alloc(&mut self, order: u32) -> Option<usize> {
+        let from = self.smallest_order(order)?;
+        let pos = self.take(from, order)?;
+        Some(pos - self.lead)
+    }
+
+    /// Hands out up to `count` single frames, calls `each` with the index of each, and returns how
+    /// many there were: `count` or [`BATCH`] if that is less, fewer only if the node is full.
+    ///
+    /// The frames come in runs as long as can be had from windows already broken; a whole window is
+    /// broken only once those are used up. A caller who wants a window whole asks
+    /// [`alloc`](Self::alloc) for it first. `each` is called under the caller's lock.
+    pub(crate) fn alloc_singles(&mut self, count: usize, mut each: impl FnMut(usize)) -> usize {
+        let count = count.min(BATCH);
+        let mut done = 0;
+
+        while done < count {
+            let want = (count - done).ilog2().min(self.max_order);
+            let Some(from) = self.order_for_run(want) else {
+                break;
+            };
+            let order = want.min(from);
+            let Some(pos) = self.take(from, order) else {
+                break;
+            };
+            let index = pos - self.lead;
+            (index..index + (1 << order)).for_each(&mut each);
+            done += 1 << order;
+        }
+        done
+    }
+
+    /// Takes back the `2^order` frames from `index` on and coalesces them with their neighbours.
+    ///
+    /// All of them have to be in use, in blocks of whatever orders they were handed out. Those that
+    /// are retired stay out of use.
+    pub(crate) fn free(&mut self, index: usize, order: u32) -> Result<(), FreeError> {
+        if order > self.max_order {
+            return Err(FreeError::OutOfRange);
+        }
+        let len = 1 << order;
+        let pos = self.position(index, len).ok_or(FreeError::OutOfRange)?;
+        if pos % len != 0 {
+            return Err(FreeError::Misaligned);
+        }
+        if !self.used.all(pos, pos + len) {
+            return Err(FreeError::NotUsed);
+        }
+
+        self.used.clear(pos, pos + len);
+        self.nr_used -= len;
+        self.release(pos, pos + len);
+        Ok(())
+    }
+
+    /// Takes a frame out of use for ever, as for a poisoned page: at once if it is free, else when
+    /// it is freed.
+    ///
+    /// Returns whether this changed anything: not if it was retired before, or is none of the
+    /// node's.
+    pub(crate) fn retire(&mut self, index: usize) -> bool {
+        let Some(pos) = self.position(index, 1) else {
+            return false;
+        };
+        if self.retired.test(pos) {
+            return false;
+        }
+
+        self.retired.set(pos, pos + 1);
+        self.nr_retired += 1;
+        self.carve_out(pos);
+        true
+    }
+
+    /// Whether a frame can be handed out.
+    pub(crate) fn is_free(&self, index: usize) -> bool {
+        self.position(index, 1)
+            .is_some_and(|pos| !self.used.test(pos) && !self.retired.test(pos))
+    }
+
+    #[cfg(test)]
+    /// The number of frames, of whatever state.
+    pub(crate) fn total_frames(&self) -> usize {
+        self.total
+    }
+
+    /// The number of frames that can be handed out.
+    pub(crate) fn free_frames(&self) -> usize {
+        self.nr_free
+    }
+
+    /// The number of frames that are handed out, with those among them that are retired.
+    pub(crate) fn used_frames(&self) -> usize {
+        self.nr_used
+    }
+
+    #[cfg(test)]
+    /// The number of frames that are retired, with those among them that are still in use.
+    pub(crate) fn retired_frames(&self) -> usize {
+        self.nr_retired
+    }
+
+    /// The number of free blocks of exactly this order.
+    pub(crate) fn free_blocks(&self, order: u32) -> usize {
+        self.blocks
+            .get(order as usize)
+            .map_or(0, |blocks| blocks.count)
+    }
+
+    #[cfg(test)]
+    /// The order of the largest free block, `None` if the node is full.
+    pub(crate) fn largest_free_order(&self) -> Option<u32> {
+        self.orders.checked_ilog2()
+    }
+
+    /// The position of the frame `index`, if it and the `len` - 1 after it are the node's.
+    fn position(&self, index: usize, len: usize) -> Option<usize> {
+        let end = index.checked_add(len)?;
+        (end <= self.total).then_some(self.lead + index)
+    }
+
+    /// The smallest order, from `order` on, of which there is a free block.
+    fn smallest_order(&self, order: u32) -> Option<u32> {
+        let enough = self.orders & u32::MAX.checked_shl(order)?;
+        (enough != 0).then(|| enough.trailing_zeros())
+    }
+
+    /// The order of the block from which to take a run of at most `2^want` frames: the smallest
+    /// sufficient one, else the largest smaller one, and a window only if there is nothing else.
+    fn order_for_run(&self, want: u32) -> Option<u32> {
+        let window = 1 << self.max_order;
+        let broken = self.orders & !window;
+        let enough = broken & (u32::MAX << want);
+
+        if enough != 0 {
+            Some(enough.trailing_zeros())
+        } else if broken != 0 {
+            broken.checked_ilog2()
+        } else {
+            self.orders.checked_ilog2()
+        }
+    }
+
+    /// Hands out the first `2^order` frames of the lowest free block of order `from`, which is not
+    /// less than `order`; the rest stays free. Returns their position.
+    fn take(&mut self, from: u32, order: u32) -> Option<usize> {
+        let pos = self.blocks.get(from as usize)?.first()? << from;
+
+        self.remove(pos, from);
+        for half in order..from {
+            self.insert(pos + (1 << half), half);
+        }
+        self.used.set(pos, pos + (1 << order));
+        self.nr_used += 1 << order;
+        Some(pos)
+    }
+
+    /// Makes the positions `start..end`, which are in no free block, free, apart from retired ones.
+    fn release(&mut self, mut start: usize, end: usize) {
+        while start < end {
+            let stop = self.retired.find(start, end).unwrap_or(end);
+            while start < stop {
+                let fits = (stop - start).ilog2().min(self.max_order);
+                let order = start.trailing_zeros().min(fits);
+                self.coalesce(start, order);
+                start += 1 << order;
+            }
+            start = stop + 1;
+        }
+    }
+
+    /// Makes a block free, grown together with its buddy, and with the buddy of both, and so on.
+    fn coalesce(&mut self, mut pos: usize, mut order: u32) {
+        while order < self.max_order && self.remove(pos ^ (1 << order), order) {
+            pos &= !(1 << order);
+            order += 1;
+        }
+        self.insert(pos, order);
+    }
+
+    /// Takes a single frame out of the free block it lies in, if any; the rest of the block stays
+    /// free.
+    fn carve_out(&mut self, pos: usize) {
+        let holds = |order: u32| pos & (usize::MAX << order);
+        let Some(from) = (0..=self.max_order).find(|&order| self.remove(holds(order), order))
+        else {
+            return;
+        };
+
+        for half in 0..from {
+            self.insert(holds(half) ^ (1 << half), half);
+        }
+    }
+
+    /// Adds a free block, which is inside the node.
+    fn insert(&mut self, pos: usize, order: u32) {
+        let Some(blocks) = self.blocks.get_mut(order as usize) else {
+            return;
+        };
+        if blocks.insert(pos >> order) {
+            self.orders |= 1 << order;
+            self.nr_free += 1 << order;
+        }
+    }
+
+    /// Removes a free block. Returns false if there is no such block, inside the node or outside.
+    fn remove(&mut self, pos: usize, order: u32) -> bool {
+        let Some(blocks) = self.blocks.get_mut(order as usize) else {
+            return false;
+        };
+        if !blocks.remove(pos >> order) {
+            return false;
+        }
+        if blocks.count == 0 {
+            self.orders &= !(1 << order);
+        }
+        self.nr_free -= 1 << order;
+        true
+    }
+}
+
+/// The levels of a [`FreeMap`] that are enough for `u32::MAX` frames and a window.
+const LEVELS: usize = 6;
+
+/// The free blocks of one order: a bitmap under a tree of summaries.
+///
+/// # Invariants
+///
+/// A bit of level `n + 1` is set if and only if the word of level `n` that it stands for is not 0.
+/// The topmost level is a single word.
+struct FreeMap {
+    /// The words of all levels, one level after the other.
+    words: KVVec<u64>,
+    /// The first word of each level.
+    starts: [usize; LEVELS],
+    /// The number of levels.
+    levels: usize,
+    /// The number of bits in level 0.
+    len: usize,
+    /// The number of bits set in level 0.
+    count: usize,
+}
+
+impl FreeMap {
+    /// An empty map for `len` blocks. May sleep.
+    fn new(len: usize) -> Result<Self> {
+        let mut starts = [0; LEVELS];
+        let mut levels = 0;
+        let mut total = 0;
+        let mut words = len;
+
+        for start in &mut starts {
+            words = words.div_ceil(WORD).max(1);
+            *start = total;
+            total += words;
+            levels += 1;
+            if words == 1 {
+                break;
+            }
+        }
+
+        Ok(Self {
+            words: KVVec::zeroed(total, GFP_KERNEL)?,
+            starts,
+            levels,
+            len,
+            count: 0,
+        })
+    }
+
+    /// The lowest bit that is set.
+    fn first(&self) -> Option<usize> {
+        let mut bit = 0;
+        for &start in self.starts.iter().take(self.levels).rev() {
+            let word = self.words.get(start + bit).filter(|&&word| word != 0)?;
+            bit = bit * WORD + word.trailing_zeros() as usize;
+        }
+        Some(bit)
+    }
+
+    /// Sets a bit. Returns whether it was clear.
+    fn insert(&mut self, mut bit: usize) -> bool {
+        if bit >= self.len || self.test(bit) {
+            return false;
+        }
+        self.count += 1;
+
+        for &start in self.starts.iter().take(self.levels) {
+            let Some(word) = self.words.get_mut(start + bit / WORD) else {
+                break;
+            };
+            let before = *word;
+            *word |= 1 << (bit % WORD);
+            if before != 0 {
+                break;
+            }
+            bit /= WORD;
+        }
+        true
+    }
+
+    /// Clears a bit. Returns whether it was set; one beyond the end never is.
+    fn remove(&mut self, mut bit: usize) -> bool {
+        if bit >= self.len || !self.test(bit) {
+            return false;
+        }
+        self.count -= 1;
+
+        for &start in self.starts.iter().take(self.levels) {
+            let Some(word) = self.words.get_mut(start + bit / WORD) else {
+                break;
+            };
+            *word &= !(1 << (bit % WORD));
+            if *word != 0 {
+                break;
+            }
+            bit /= WORD;
+        }
+        true
+    }
+
+    fn test(&self, bit: usize) -> bool {
+        let word = self.words.get(bit / WORD);
+        word.is_some_and(|word| word & (1 << (bit % WORD)) != 0)
+    }
+}
+
+/// A plain bitmap, set and searched by ranges.
+struct Bitmap {
+    words: KVVec<u64>,
+}
+
+impl Bitmap {
+    /// A bitmap of `len` clear bits. May sleep.
+    fn new(len: usize) -> Result<Self> {
+        let words = KVVec::zeroed(len.div_ceil(WORD), GFP_KERNEL)?;
+        Ok(Self { words })
+    }
+
+    fn test(&self, bit: usize) -> bool {
+        self.all(bit, bit + 1)
+    }
+
+    fn set(&mut self, start: usize, end: usize) {
+        for (at, mask) in masks(start, end) {
+            if let Some(word) = self.words.get_mut(at) {
+                *word |= mask;
+            }
+        }
+    }
+
+    fn clear(&mut self, start: usize, end: usize) {
+        for (at, mask) in masks(start, end) {
+            if let Some(word) = self.words.get_mut(at) {
+                *word &= !mask;
+            }
+        }
+    }
+
+    /// Whether all of the bits `start..end` are set.
+    fn all(&self, start: usize, end: usize) -> bool {
+        masks(start, end).all(|(at, mask)| self.words.get(at).is_some_and(|w| w & mask == mask))
+    }
+
+    /// The lowest of the bits `start..end` that is set.
+    fn find(&self, start: usize, end: usize) -> Option<usize> {
+        masks(start, end).find_map(|(at, mask)| {
+            let found = self.words.get(at)? & mask;
+            (found != 0).then(|| at * WORD + found.trailing_zeros() as usize)
+        })
+    }
+}
+
+/// The words in which the bits `start..end` lie, each with a mask of those bits.
+fn masks(start: usize, end: usize) -> impl Iterator<Item = (usize, u64)> {
+    let words = start / WORD..end.div_ceil(WORD);
+    words.map(move |at| {
+        let from = start.saturating_sub(at * WORD);
+        let after = ((at + 1) * WORD).saturating_sub(end);
+        (at, (u64::MAX << from) & (u64::MAX >> after))
+    })
+}

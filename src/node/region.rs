@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A range of physical memory that a driver wants to make a node of, and whether that is possible.
+//!
+//! `memremap_pages()` answers most mistakes with a WARNING and some with the wrong errno, so
+//! everything is checked before, with a message that tells what to do.
+
+use crate::os::resource::{self, ClaimedRange};
+use kernel::{fmt, prelude::*, str::CString};
+
+/// A range of physical memory.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// Physical address of the first byte.
+    pub start: u64,
+    /// Bytes.
+    pub size: u64,
+    /// The NUMA node to register it on; `None` to ask the firmware, or else take node 0.
+    pub nid: Option<i32>,
+}
+
+impl fmt::Display for Region {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}+{:#x}", self.start, self.size)?;
+        match self.nid {
+            Some(nid) => write!(f, "@{nid}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What is wrong with a region.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Empty,
+    Start(u64),
+    Size(u64),
+    Beyond(u64),
+    NoNode(i32),
+    InUse,
+    #[cfg(CONFIG_X86)]
+    NotReserved,
+}
+
+impl Fault {
+    fn errno(self) -> Error {
+        match self {
+            Fault::Empty | Fault::Start(_) | Fault::Size(_) => EINVAL,
+            Fault::Beyond(_) => ERANGE,
+            Fault::NoNode(_) => ENXIO,
+            Fault::InUse => EBUSY,
+            #[cfg(CONFIG_X86)]
+            Fault::NotReserved => ENODEV,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Empty => write!(f, "it is empty"),
+            Fault::Start(align) => write!(f, "the start has to be a multiple of {align:#x}"),
+            Fault::Size(align) => write!(f, "the size has to be a multiple of {align:#x}"),
+            Fault::Beyond(last) => {
+                write!(f, "it ends beyond the last usable address, {last:#x}")
+            }
+            Fault::NoNode(nid) => write!(f, "there is no NUMA node {nid}"),
+            Fault::InUse => write!(
+                f,
+                "it is RAM in use; keep the kernel off it (memmap=size$start)"
+            ),
+            #[cfg(CONFIG_X86)]
+            Fault::NotReserved => write!(
+                f,
+                "the firmware's map has no reserved memory there; see /proc/iomem"
+            ),
+        }
+    }
+}
+
+impl Region {
+    /// Checks everything that can be known before the range is claimed, and returns the NUMA node
+    /// to use. What is wrong is in the kernel's log.
+    ///
+    /// * EINVAL: empty, or not aligned to what the kernel's memory map needs
+    /// * ERANGE: it does not fit into the address space, or into that of the linear mapping
+    /// * ENXIO: no such NUMA node
+    /// * EBUSY: it is RAM that the kernel uses
+    /// * ENODEV: there is nothing at that address (where the firmware tells)
+    pub fn check(&self) -> Result<i32> {
+        self.find_fault().map_err(|fault| {
+            pr_err!("region {self}: {fault}\n");
+            fault.errno()
+        })
+    }
+
+    fn find_fault(&self) -> core::result::Result<i32, Fault> {
+        let align = resource::alignment();
+        let last = resource::max_address();
+
+        if self.size == 0 {
+            return Err(Fault::Empty);
+        }
+        if self.start & (align - 1) != 0 {
+            return Err(Fault::Start(align));
+        }
+        if self.size & (align - 1) != 0 {
+            return Err(Fault::Size(align));
+        }
+        match self.start.checked_add(self.size - 1) {
+            Some(end) if end <= last => (),
+            _ => return Err(Fault::Beyond(last)),
+        }
+        let nid = match self.nid {
+            Some(nid) => nid,
+            None => resource::nid_of(self.start).unwrap_or(0),
+        };
+        if !resource::is_possible_nid(nid) {
+            return Err(Fault::NoNode(nid));
+        }
+        if resource::is_system_ram(self.start, self.size) {
+            return Err(Fault::InUse);
+        }
+        // The firmware's memory map on x86 says which memory exists and is nobody's.
+        #[cfg(CONFIG_X86)]
+        if !resource::is_reserved(self.start, self.size) {
+            return Err(Fault::NotReserved);
+        }
+        Ok(nid)
+    }
+
+    /// Makes the range ours. EBUSY if part of it is someone else's already.
+    pub fn claim(&self, name: CString) -> Result<ClaimedRange> {
+        ClaimedRange::request(self.start, self.size, name).inspect_err(|_| {
+            pr_err!("region {self}: it is taken by someone else; see /proc/iomem\n");
+        })
+    }
+}
