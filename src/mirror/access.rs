@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The device's accesses to memory, through its page table.
+
+use super::Mirror;
+use crate::mm::{
+    folio::{mark_written, MappedPage},
+    range::Access,
+};
+use kernel::page::PAGE_SIZE;
+
+/// There is no entry that allows the access: the device faults. See [`Mirror::fault`].
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Missing;
+
+/// What the device's page table allows for a page, and how often it was used.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rights {
+    /// The device may read.
+    pub(crate) read: bool,
+    /// The device may write.
+    pub(crate) write: bool,
+    /// Accesses since the entry was made.
+    pub(crate) accesses: u16,
+}
+
+impl Mirror {
+    /// Looks up `addr` in the device's page table and, if the access is allowed, counts it and runs
+    /// `use_page` on the page, with the offset of `addr` in it and whether the page is in the
+    /// device's own memory.
+    ///
+    /// While `use_page` runs, no invalidation of the page returns, so it must be short: one access,
+    /// to this page. It holds a spinlock and must not sleep.
+    pub fn access<R>(
+        &self,
+        addr: usize,
+        access: Access,
+        use_page: impl FnOnce(&MappedPage<'_>, usize, bool) -> R,
+    ) -> Result<R, Missing> {
+        let section = self.find_section(addr).ok_or(Missing)?;
+        let mut entries = section.lock();
+        let entry = entries
+            .get_mut(addr)
+            .filter(|entry| entry.allows(access))
+            .ok_or(Missing)?;
+        let pfn = entry.pfn().ok_or(Missing)?;
+        let local = entry.is_local();
+
+        if entry.touch(access) {
+            // SAFETY: The entry is valid, and the lock that its invalidation takes is held.
+            unsafe { mark_written(pfn) };
+        }
+        // SAFETY: As above, and `allows()` has said whether it is writable. The lock is held until
+        // after the last use.
+        let page = unsafe { MappedPage::new(pfn, access == Access::Write) };
+        Ok(use_page(&page, addr % PAGE_SIZE, local))
+    }
+
+    /// What the device may do at `addr`.
+    pub(crate) fn rights(&self, addr: usize) -> Rights {
+        let Some(section) = self.find_section(addr) else {
+            return Rights::default();
+        };
+        let entry = section.lock().get(addr);
+
+        Rights {
+            read: entry.allows(Access::Read),
+            write: entry.allows(Access::Write),
+            accesses: entry.accesses(),
+        }
+    }
+}
