@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Moving ranges of an address space to a node and back, window by window.
+//!
+//! A page that does not move is no error: it is counted by its reason, and stays usable by both
+//! sides. What could not even be collected is looked at again afterwards, to say why.
+//!
+//! Context: process; sleeps. The mmap lock is taken for reading, for one window at a time. Device
+//! page tables need no care here: collecting a page invalidates it in every mirror.
+
+mod evict;
+pub(crate) mod explain;
+
+pub(crate) use evict::evict_all;
+
+use crate::{
+    mm::{
+        can_migrate_huge,
+        folio::NewPage,
+        migrate::{Buffers, Collected, From, Huge, Installed, Outcome, Source},
+        vma::{Mapping, Mappings},
+        Span,
+    },
+    node::Node,
+    os::cond_resched,
+    uapi::{Skip, SKIP_MAX},
+};
+use explain::Explainer;
+use kernel::{alloc::KVVec, mm::MmWithUser, page::PAGE_SHIFT, prelude::*};
+
+/// Where pages are moved.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// To the node.
+    Node,
+    /// From the node to system memory.
+    System,
+}
+
+/// What a migration did, in pages: see `struct hmm_cdm_migrate`.
+#[derive(Default)]
+#[expect(missing_docs, reason = "described with struct hmm_cdm_migrate")]
+pub struct Report {
+    pub migrated: u64,
+    pub populated: u64,
+    pub present: u64,
+    pub huge: u64,
+    pub skipped: [u64; SKIP_MAX],
+}
+
+impl Report {
+    fn skip(&mut self, why: Skip, pages: usize) {
+        if let Some(count) = self.skipped.get_mut(why as usize) {
+            *count += pages as u64;
+        }
+    }
+}
+
+/// What is known of each page of a window while it is worked on.
+#[derive(Copy, Clone, PartialEq, Eq)]
+enum Fate {
+    /// Not looked at, or collected and given a destination.
+    Open,
+    /// Counted.
+    Counted,
+    /// It could not be collected; [`Explainer`] finds out why.
+    Unexplained,
+}
+
+/// The account of a migration: the fates of the window at hand, and the sums.
+struct Tally {
+    fates: KVVec<Fate>,
+    report: Report,
+}
+
+impl Tally {
+    fn is(&self, i: usize, fate: Fate) -> bool {
+        self.fates.get(i) == Some(&fate)
+    }
+
+    fn set(&mut self, i: usize, fate: Fate) {
+        if let Some(slot) = self.fates.get_mut(i) {
+            *slot = fate;
+        }
+    }
+
+    /// Begins to account for a window, or part of one, of `pages` pages.
+    fn open(&mut self, pages: usize) {
+        for (i, fate) in self.fates.iter_mut().enumerate() {
+            *fate = if i < pages { Fate::Open } else { Fate::Counted };
+        }
+    }
+
+    /// Counts `pages` pages of the window at once, all for the same reason.
+    fn skip_all(&mut self, why: Skip, pages: usize) {
+        self.fates.fill(Fate::Counted);
+        self.report.skip(why, pages);
+    }
+
+    /// Notes what was collected, page by page, and returns how many destinations are wanted.
+    fn sort(&mut self, pages: &Collected<'_>, target: Target) -> usize {
+        let mut wanted = 0;
+
+        for (i, fate) in self.fates.iter_mut().enumerate().take(pages.len()) {
+            let skip = match (pages.source(i), target) {
+                (Source::None, _) => {
+                    *fate = Fate::Unexplained;
+                    continue;
+                }
+                (Source::Page { anon: false, .. }, _) => Skip::NotAnon,
+                (Source::Hole, Target::System) => Skip::Absent,
+                (Source::Hole | Source::Page { .. }, _) => {
+                    wanted += 1;
+                    continue;
+                }
+            };
+            self.report.skip(skip, 1);
+            *fate = Fate::Counted;
+        }
+        wanted
+    }
+
+    /// Counts what became of the pages that had destinations, copies those that moved, and maps
+    /// everything. Returns how many moved.
+    fn settle(&mut self, mut done: Installed<'_>) -> usize {
+        for (i, fate) in self.fates.iter_mut().enumerate() {
+            if *fate != Fate::Open {
+                continue;
+            }
+            match done.outcome(i) {
+                Outcome::Moved => self.report.migrated += 1,
+                Outcome::Filled => self.report.populated += 1,
+                Outcome::RefusedHole => self.report.skip(Skip::Raced, 1),
+                Outcome::RefusedPage => self.report.skip(Skip::Pinned, 1),
+                Outcome::Untouched => self.report.skip(Skip::NoMemory, 1),
+            }
+            *fate = Fate::Counted;
+        }
+        done.copy()
+    }
+}
+
+/// A migration of a range of one address space.
+pub struct Migration<'a> {
+    mm: &'a MmWithUser,
+    node: &'a Node,
+    target: Target,
+    bufs: Buffers,
+    tally: Tally,
+    explainer: Explainer<'a>,
+}
+
+impl<'a> Migration<'a> {
+    /// Prepares to move pages of `mm`. All memory that bookkeeping needs is allocated here: ENOMEM.
+    pub fn new(mm: &'a MmWithUser, node: &'a Node, target: Target) -> Result<Self> {
+        let pages = node.window_pages();
+
+        Ok(Self {
+            mm,
+            node,
+            target,
+            bufs: Buffers::new(pages)?,
+            tally: Tally {
+                fates: KVVec::from_elem(Fate::Open, pages, GFP_KERNEL)?,
+                report: Report::default(),
+            },
+            explainer: Explainer::new(mm, node)?,
+        })
+    }
+
+    /// What was done so far.
+    pub fn report(&self) -> &Report {
+        &self.tally.report
+    }
+
+    /// Moves what can be moved of `span`. What was done is in the report, whatever is returned:
+    ///
+    /// * ENOMEM: part of the span is not mapped, the rest was handled; or no memory
+    /// * EINTR: `interrupted` returned true between two windows
+    pub fn run(&mut self, span: Span, interrupted: impl Fn() -> bool) -> Result {
+        let mut addr = span.start();
+        let mut gap = false;
+
+        while let Some(rest) = Span::new(addr, span.end()) {
+            if interrupted() {
+                return Err(EINTR);
+            }
+            cond_resched();
+
+            let Some(done) = self.step(rest)? else {
+                gap = true;
+                break;
+            };
+            gap |= done.start() > addr;
+            addr = done.end();
+            self.explain(done)?;
+        }
+        if gap {
+            Err(ENOMEM)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Works on the first mapped window of `rest`, or on a whole mapping of which nothing moves,
+    /// and returns what that was; `None` if nothing of `rest` is mapped.
+    fn step(&mut self, rest: Span) -> Result<Option<Span>> {
+        let mappings = Mappings::lock(self.mm);
+        let Some(mapping) = mappings.next(rest.start()) else {
+            return Ok(None);
+        };
+        let Some(mapped) = mapping.span().and_then(|span| span.intersect(rest)) else {
+            return Ok(None);
+        };
+
+        if !mapping.is_movable() {
+            self.tally.skip_all(Skip::NotAnon, mapped.pages());
+            return Ok(Some(mapped));
+        }
+
+        let window = self.node.window_size();
+        let window_end = (mapped.start() & !(window - 1)).saturating_add(window);
+        let part = Span::new(mapped.start(), window_end.min(mapped.end())).ok_or(EINVAL)?;
+        let whole = part.pages() == self.node.window_pages() && can_migrate_huge();
+
+        self.tally.open(part.pages());
+        if self.target == Target::System {
+            self.to_system(&mapping, part);
+        } else if !whole || !self.to_node(&mapping, part, From::SystemHuge) {
+            self.to_node(&mapping, part, From::System);
+        }
+        Ok(Some(part))
+    }
+
+    /// Moves `part` to the node. Returns false if nothing was done, because it cannot be done in one
+    /// piece: it is a hole of a huge page's size and the node has no contiguous memory for it, or a
+    /// huge page that may not be split while it is collected.
+    fn to_node(&mut self, mapping: &Mapping<'_>, part: Span, from: From) -> bool {
+        let (node, tally) = (self.node, &mut self.tally);
+        let collected = Collected::vma(mapping, part, &mut self.bufs, from, node.owner());
+        let Ok(mut pages) = collected else {
+            // The kernel takes no page of such a mapping (DAX).
+            tally.skip_all(Skip::NotAnon, part.pages());
+            return true;
+        };
+
+        let huge = pages.huge();
+        let wanted = match huge {
+            None => tally.sort(&pages, Target::Node),
+            Some(Huge::Hole | Huge::Exclusive) => part.pages(),
+            Some(Huge::Shared) => return false,
+        };
+
+        let mut contiguous = false;
+        if wanted == node.window_pages() {
+            let mut i = 0;
+            contiguous = node.alloc_window(|page| {
+                pages.set_destination(i, page);
+                i += 1;
+            });
+        }
+        if !contiguous && huge == Some(Huge::Hole) {
+            return false;
+        }
+        if !contiguous {
+            // In order of address, so that what is contiguous in the node is so here too.
+            let mut open = (0..part.pages()).filter(|i| tally.is(*i, Fate::Open));
+
+            node.alloc(wanted, |page| {
+                if let Some(i) = open.next() {
+                    pages.set_destination(i, page);
+                }
+            });
+        }
+
+        let moved = tally.settle(pages.install());
+        if contiguous && moved == part.pages() && huge == Some(Huge::Exclusive) {
+            tally.report.huge += 1;
+        }
+        true
+    }
+
+    /// Moves the node's pages in `part` to system memory.
+    fn to_system(&mut self, mapping: &Mapping<'_>, part: Span) {
+        let tally = &mut self.tally;
+        let owner = self.node.owner();
+        let collected = Collected::vma(mapping, part, &mut self.bufs, From::Device, owner);
+        let Ok(mut pages) = collected else {
+            tally.skip_all(Skip::NotAnon, part.pages());
+            return;
+        };
+
+        tally.sort(&pages, Target::System);
+        for i in 0..pages.len() {
+            if !tally.is(i, Fate::Open) {
+                continue;
+            }
+            let Some(page) = NewPage::system() else { break };
+            pages.set_destination(i, page);
+        }
+        tally.settle(pages.install());
+    }
+
+    /// Finds out about the pages of `part` that could not be collected.
+    fn explain(&mut self, part: Span) -> Result {
+        let tally = &mut self.tally;
+        if !tally.fates.contains(&Fate::Unexplained) {
+            return Ok(());
+        }
+
+        self.explainer.explain(part, self.target, |i, why| {
+            if tally.is(i, Fate::Unexplained) {
+                tally.set(i, Fate::Counted);
+                match why {
+                    Some(why) => tally.report.skip(why, 1),
+                    None => tally.report.present += 1,
+                }
+            }
+        })?;
+        // What nothing is known of has changed too fast.
+        let unknown = tally.fates.iter().filter(|fate| **fate == Fate::Unexplained);
+        let unknown = unknown.count();
+        tally.report.skip(Skip::Raced, unknown);
+        Ok(())
+    }
+}
+
+/// How many bytes moving `pages` pages copies.
+pub(crate) fn bytes(pages: u64) -> u64 {
+    pages << PAGE_SHIFT
+}

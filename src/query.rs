@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where the pages of a range lie, without changing anything.
+//!
+//! Context: process; sleeps, and takes the mmap lock for reading for one window at a time.
+
+use crate::{
+    migrate::explain::Nothing,
+    mirror::Mirror,
+    mm::{
+        notifier::IntervalNotifier,
+        range::{Access, Entry, Walker},
+        vma::Mappings,
+        Span,
+    },
+    os::cond_resched,
+    uapi::{PageInfo, Where, ACCESS_READ, ACCESS_WRITE},
+};
+use kernel::{alloc::KVVec, mm::MmWithUser, page::PAGE_SIZE, prelude::*};
+
+/// How often a window that keeps changing is looked at.
+const ATTEMPTS: u32 = 64;
+
+/// Looks at `span` of the address space, and hands the answer to `tell`, in order, in runs of pages:
+/// one description each, or one for all of an unmapped run.
+///
+/// * EINTR: `interrupted` returned true between two windows
+/// * EBUSY: a window changed so fast that no snapshot could be taken
+/// * ENOMEM, and any error of `tell`
+pub(crate) fn query(
+    mirror: &Mirror,
+    mm: &MmWithUser,
+    span: Span,
+    interrupted: impl Fn() -> bool,
+    mut tell: impl FnMut(Run<'_>) -> Result,
+) -> Result {
+    let window = mirror.node().window_size();
+    let pages = mirror.node().window_pages();
+    let notifier = KBox::pin_init(IntervalNotifier::new(mm, span, Nothing), GFP_KERNEL)?;
+    let mut walker = Walker::new(pages)?;
+    let mut infos: KVVec<PageInfo> = KVVec::with_capacity(pages, GFP_KERNEL)?;
+    let mut addr = span.start();
+
+    while let Some(rest) = Span::new(addr, span.end()) {
+        if interrupted() {
+            return Err(EINTR);
+        }
+        cond_resched();
+
+        // Large holes of the address space are not walked.
+        let mapped = Mappings::lock(mm)
+            .next(addr)
+            .and_then(|mapping| mapping.span())
+            .and_then(|mapping| mapping.intersect(rest));
+        let next = mapped.map_or(rest.end(), |mapped| mapped.start());
+        if let Some(hole) = Span::new(addr, next) {
+            tell(Run::Unmapped(hole.pages()))?;
+            addr = next;
+            continue;
+        }
+
+        let end = (addr & !(window - 1)).saturating_add(window);
+        let part = Span::new(addr, end.min(rest.end())).ok_or(EINVAL)?;
+        look(mirror, mm, &notifier, &mut walker, part, &mut infos)?;
+        tell(Run::Pages(&infos))?;
+        addr = part.end();
+    }
+    Ok(())
+}
+
+/// A part of the answer.
+pub(crate) enum Run<'a> {
+    /// So many pages that are not mapped.
+    Unmapped(usize),
+    /// Pages, one by one.
+    Pages(&'a [PageInfo]),
+}
+
+fn look(
+    mirror: &Mirror,
+    mm: &MmWithUser,
+    notifier: &IntervalNotifier<Nothing>,
+    walker: &mut Walker,
+    part: Span,
+    infos: &mut KVVec<PageInfo>,
+) -> Result {
+    for _ in 0..ATTEMPTS {
+        let snapshot = match walker.walk(mm, notifier, part, None) {
+            Ok(snapshot) => snapshot,
+            Err(EBUSY) => continue,
+            Err(e) => return Err(e),
+        };
+
+        infos.clear();
+        let seen = snapshot.commit(|_, view| {
+            for entry in view.entries() {
+                // The room was made beforehand: nothing is allocated under the lock.
+                if infos.push_within_capacity(describe(mirror, entry)).is_err() {
+                    break;
+                }
+            }
+        });
+        if seen.is_ok() {
+            for (info, addr) in infos.iter_mut().zip((part.start()..).step_by(PAGE_SIZE)) {
+                let rights = mirror.rights(addr);
+
+                info.accesses = rights.accesses;
+                if rights.read {
+                    info.device |= ACCESS_READ as u8;
+                }
+                if rights.write {
+                    info.device |= ACCESS_WRITE as u8;
+                }
+            }
+            return Ok(());
+        }
+    }
+    Err(EBUSY)
+}
+
+fn describe(mirror: &Mirror, entry: Entry) -> PageInfo {
+    let mut info = PageInfo::default();
+
+    let place = match entry {
+        Entry::Error => Where::Unmapped,
+        Entry::None => Where::Absent,
+        Entry::Page { pfn, access, order } => {
+            info.order = order;
+            info.cpu = ACCESS_READ as u8;
+            if access == Access::Write {
+                info.cpu |= ACCESS_WRITE as u8;
+            }
+            if mirror.node().contains(pfn) {
+                Where::Node
+            } else if pfn.is_system() {
+                Where::System
+            } else {
+                Where::Device
+            }
+        }
+    };
+    info.where_ = place as u8;
+    info
+}
