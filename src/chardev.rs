@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `/dev/hmm_cdm<N>`: one open file is one process's mirror, and its calls.
+
+mod calls;
+mod jobs;
+
+use crate::{
+    device::{Context, Device},
+    mirror::Mirror,
+    os::module::ModuleRef,
+    uapi::ioc,
+};
+use jobs::Jobs;
+use kernel::{
+    current,
+    fs::File,
+    miscdevice::{MiscDevice, MiscDeviceOptions, MiscDeviceRegistration},
+    mm::MmWithUser,
+    prelude::*,
+    sync::Arc,
+    uaccess::UserPtr,
+};
+
+/// How many nodes there can be.
+pub(crate) const MAX_DEVICES: usize = 16;
+
+const NAMES: [&CStr; MAX_DEVICES] = [
+    c"hmm_cdm0",
+    c"hmm_cdm1",
+    c"hmm_cdm2",
+    c"hmm_cdm3",
+    c"hmm_cdm4",
+    c"hmm_cdm5",
+    c"hmm_cdm6",
+    c"hmm_cdm7",
+    c"hmm_cdm8",
+    c"hmm_cdm9",
+    c"hmm_cdm10",
+    c"hmm_cdm11",
+    c"hmm_cdm12",
+    c"hmm_cdm13",
+    c"hmm_cdm14",
+    c"hmm_cdm15",
+];
+
+kernel::sync::global_lock! {
+    // SAFETY: Initialised in the module's init function, before any device can be registered.
+    unsafe(uninit) static DEVICES: Mutex<[Option<Arc<Device>>; MAX_DEVICES]> =
+        [const { None }; MAX_DEVICES];
+}
+
+/// Prepares the table of devices.
+///
+/// # Safety
+///
+/// Called once, before anything else here.
+pub(crate) unsafe fn init() {
+    // SAFETY: By the safety requirements.
+    unsafe { DEVICES.init() };
+}
+
+/// A device in the table and in `/dev`. Dropping it takes it out of both; files that are open stay.
+pub(crate) struct Chardev {
+    // Goes first: then nobody looks into the table for this device any more.
+    _misc: Pin<KBox<MiscDeviceRegistration<CdmFile>>>,
+    _slot: Slot,
+}
+
+impl Chardev {
+    /// Makes a device of what `make` returns for a free index, and lets processes open it.
+    /// ENOSPC if there are [`MAX_DEVICES`] already.
+    pub(crate) fn new(
+        make: impl FnOnce(u32) -> Result<Arc<Device>>,
+    ) -> Result<(Self, Arc<Device>)> {
+        let (slot, device) = Slot::take(make)?;
+        let name = NAMES.get(slot.0).copied().ok_or(ENOSPC)?;
+        // An open that comes right after this finds the device in the table. The table is not
+        // locked: misc_register() takes the lock under which misc_open() calls us.
+        let misc = KBox::pin_init(
+            MiscDeviceRegistration::register(MiscDeviceOptions { name }),
+            GFP_KERNEL,
+        )?;
+
+        Ok((
+            Self {
+                _misc: misc,
+                _slot: slot,
+            },
+            device,
+        ))
+    }
+}
+
+/// An entry of the table of devices.
+struct Slot(usize);
+
+impl Slot {
+    fn take(make: impl FnOnce(u32) -> Result<Arc<Device>>) -> Result<(Self, Arc<Device>)> {
+        let mut devices = DEVICES.lock();
+        let index = devices.iter().position(Option::is_none).ok_or(ENOSPC)?;
+        let device = make(index as u32)?;
+
+        if let Some(slot) = devices.get_mut(index) {
+            *slot = Some(device.clone());
+        }
+        Ok((Self(index), device))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let device = DEVICES.lock().get_mut(self.0).and_then(Option::take);
+
+        drop(device);
+    }
+}
+
+/// The device that the file's name says: `hmm_cdm<N>`.
+fn find_device(misc: &MiscDeviceRegistration<CdmFile>) -> Result<Arc<Device>> {
+    let name = misc.device().name();
+    let index = NAMES.iter().position(|n| n.to_bytes() == name.to_bytes());
+
+    index
+        .and_then(|index| DEVICES.lock().get(index).cloned().flatten())
+        .ok_or(ENODEV)
+}
+
+/// An open file.
+///
+/// Fields are dropped in this order: the driver's work first, its code last.
+pub(crate) struct CdmFile {
+    context: KBox<dyn Context>,
+    jobs: Pin<KBox<Jobs>>,
+    mirror: Arc<Mirror>,
+    device: Arc<Device>,
+    _module: ModuleRef,
+}
+
+#[vtable]
+impl MiscDevice for CdmFile {
+    type Ptr = KBox<Self>;
+
+    fn open(_file: &File, misc: &MiscDeviceRegistration<Self>) -> Result<KBox<Self>> {
+        let device = find_device(misc)?;
+        let module = device.hold_module()?;
+        // A kernel thread has nothing to mirror.
+        let current = current!();
+        let mm = current.mm().ok_or(EINVAL)?;
+        let mirror = Mirror::new(mm, device.node().clone())?;
+        let context = device.driver().open(mirror.clone())?;
+
+        Ok(KBox::new(
+            Self {
+                context,
+                jobs: Jobs::new()?,
+                mirror,
+                device,
+                _module: module,
+            },
+            GFP_KERNEL,
+        )?)
+    }
+
+    fn ioctl(this: &Self, _file: &File, cmd: u32, arg: usize) -> Result<isize> {
+        let current = current!();
+        // Never for a kernel thread that works for someone else (io_uring borrows the mm).
+        let mm = current.mm().ok_or(EPERM)?;
+
+        this.call(mm, cmd, UserPtr::from_addr(arg)).map(|()| 0)
+    }
+}
+
+impl CdmFile {
+    fn call(&self, mm: &MmWithUser, cmd: u32, arg: UserPtr) -> Result {
+        if !self.mirror.is_of(mm) {
+            return Err(EPERM);
+        }
+        self.device.check_present()?;
+        match cmd {
+            ioc::INFO => self.info(arg),
+            ioc::MIGRATE => self.migrate(mm, arg),
+            ioc::QUERY => self.query(mm, arg),
+            ioc::SUBMIT => self.submit(arg),
+            ioc::WAIT => self.wait(arg),
+            ioc::STATS => self.stats(arg),
+            _ => Err(ENOTTY),
+        }
+    }
+}

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The calls: each checks its argument, does its work through the layers below, and writes back.
+//! What they mean is described in `include/uapi/linux/hmm_cdm.h`.
+
+use super::CdmFile;
+use crate::{
+    job::{Job, Ticket, Timeout},
+    migrate::{self, Migration, Target},
+    mm::{range::Access, Span},
+    os::{capable_sys_admin, eventfd::EventFd},
+    query::{self, Run},
+    uapi::{self, Arg, PageInfo},
+};
+use kernel::{
+    current,
+    mm::MmWithUser,
+    page::{PAGE_SHIFT, PAGE_SIZE},
+    prelude::*,
+    uaccess::{UserPtr, UserSlice},
+};
+
+fn zero(reserved: u32) -> Result {
+    if reserved == 0 {
+        Ok(())
+    } else {
+        Err(EINVAL)
+    }
+}
+
+/// The span of `length` bytes from `addr`. EINVAL.
+fn span(addr: u64, length: u64) -> Result<Span> {
+    let end = addr.checked_add(length).ok_or(EINVAL)?;
+
+    Span::new(addr.try_into()?, end.try_into()?).ok_or(EINVAL)
+}
+
+fn interrupted() -> bool {
+    current!().signal_pending()
+}
+
+impl CdmFile {
+    pub(super) fn info(&self, user: UserPtr) -> Result {
+        let mut arg = Arg::<uapi::Info>::read(user)?;
+        let node = self.device.node();
+
+        zero(arg.flags)?;
+        arg.version = uapi::VERSION;
+        arg.index = self.device.index();
+        arg.numa_node = node.nid();
+        arg.page_size = PAGE_SIZE as u32;
+        arg.window_size = node.window_size() as u32;
+        arg.reserved = 0;
+        arg.capacity = node.size();
+        arg.free = (node.free_pages() as u64) << PAGE_SHIFT;
+        arg.start = if capable_sys_admin() { node.start() } else { 0 };
+
+        let name = self.device.driver().name().to_bytes();
+        let room = arg.driver.len() - 1;
+        arg.driver.fill(0);
+        for (to, from) in arg.driver.iter_mut().take(room).zip(name) {
+            *to = *from;
+        }
+        arg.write()
+    }
+
+    pub(super) fn migrate(&self, mm: &MmWithUser, user: UserPtr) -> Result {
+        let mut arg = Arg::<uapi::Migrate>::read(user)?;
+        let span = span(arg.addr, arg.length)?;
+
+        zero(arg.flags | arg.reserved)?;
+        let target = match arg.target {
+            uapi::TARGET_NODE => Target::Node,
+            uapi::TARGET_SYSTEM => Target::System,
+            _ => return Err(EINVAL),
+        };
+
+        let mut migration = Migration::new(mm, self.device.node(), target)?;
+        let ret = migration.run(span, interrupted);
+        let report = migration.report();
+        let stats = self.mirror.stats();
+
+        match target {
+            Target::Node => stats.migrated_in.add(report.migrated),
+            Target::System => stats.migrated_out.add(report.migrated),
+        }
+        stats.bytes_copied.add(migrate::bytes(report.migrated));
+        stats.populated.add(report.populated);
+        stats.huge.add(report.huge);
+        for (counter, count) in stats.skipped.iter().zip(report.skipped) {
+            counter.add(count);
+        }
+
+        arg.migrated = report.migrated;
+        arg.populated = report.populated;
+        arg.present = report.present;
+        arg.huge = report.huge;
+        arg.skipped = report.skipped;
+        arg.write()?;
+        ret
+    }
+
+    pub(super) fn query(&self, mm: &MmWithUser, user: UserPtr) -> Result {
+        let mut arg = Arg::<uapi::Query>::read(user)?;
+        let span = span(arg.addr, arg.length)?;
+        let size = core::mem::size_of::<PageInfo>();
+
+        zero(arg.flags)?;
+        arg.where_.fill(0);
+
+        // With no buffer, `out` is empty and never written to.
+        let wanted = arg.pages != 0;
+        let len = if wanted { span.pages() * size } else { 0 };
+        let mut out = UserSlice::new(UserPtr::from_addr(arg.pages.try_into()?), len).writer();
+        let sums = &mut arg.where_;
+
+        query::query(&self.mirror, mm, span, interrupted, |run| {
+            match run {
+                Run::Unmapped(pages) => {
+                    if let Some(sum) = sums.get_mut(uapi::Where::Unmapped as usize) {
+                        *sum += pages as u64;
+                    }
+                    for _ in 0..if wanted { pages } else { 0 } {
+                        out.write_slice(uapi::bytes(&[PageInfo::default()]))?;
+                    }
+                }
+                Run::Pages(infos) => {
+                    for info in infos {
+                        if let Some(sum) = sums.get_mut(usize::from(info.where_)) {
+                            *sum += 1;
+                        }
+                    }
+                    if wanted {
+                        out.write_slice(uapi::bytes(infos))?;
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        arg.write()
+    }
+
+    pub(super) fn submit(&self, user: UserPtr) -> Result {
+        let mut arg = Arg::<uapi::Submit>::read(user)?;
+
+        zero(arg.flags & !uapi::SUBMIT_EVENTFD)?;
+        let eventfd = if arg.flags & uapi::SUBMIT_EVENTFD != 0 {
+            Some(EventFd::get(arg.eventfd)?)
+        } else {
+            zero(arg.eventfd as u32)?;
+            None
+        };
+
+        let ticket = Ticket::new(eventfd)?;
+        let number = self.jobs.add(ticket.clone())?;
+        let job = Job::new(arg.op, arg.args, ticket);
+
+        // Written first: a job that the caller cannot name is not started.
+        arg.job = number;
+        arg.write()
+            .and_then(|()| self.context.submit(job))
+            .inspect_err(|_| {
+                // Nobody else knows the number yet.
+                let _ = self.jobs.remove(number);
+            })?;
+        self.mirror.stats().jobs.add(1);
+        Ok(())
+    }
+
+    pub(super) fn wait(&self, user: UserPtr) -> Result {
+        let mut arg = Arg::<uapi::Wait>::read(user)?;
+
+        zero(arg.flags)?;
+        let ticket = self.jobs.get(arg.job)?;
+        let done = ticket.wait(Timeout::from_ns(arg.timeout_ns))?;
+        let (addr, access) = match done.fault {
+            None => (0, 0),
+            Some((addr, Access::Read)) => (addr, uapi::ACCESS_READ),
+            Some((addr, Access::Write)) => (addr, uapi::ACCESS_WRITE),
+        };
+
+        arg.status = done.status;
+        arg.fault_access = access;
+        arg.fault_addr = addr as u64;
+        arg.result = done.result;
+        arg.faults = done.faults;
+        arg.bytes_local = done.bytes_local;
+        arg.bytes_remote = done.bytes_remote;
+        arg.write()?;
+        self.jobs.remove(arg.job)
+    }
+
+    pub(super) fn stats(&self, user: UserPtr) -> Result {
+        let mut arg = Arg::<uapi::StatsOut>::read(user)?;
+        let stats = self.mirror.stats();
+        let node = self.device.node();
+
+        zero(arg.flags)?;
+        arg.faults = stats.faults.get();
+        arg.fault_pages = stats.fault_pages.get();
+        arg.fault_retries = stats.fault_retries.get();
+        arg.invalidations = stats.invalidations.get();
+        arg.invalidated_pages = stats.invalidated_pages.get();
+        arg.migrated_in = stats.migrated_in.get();
+        arg.migrated_out = stats.migrated_out.get();
+        arg.bytes_copied = stats.bytes_copied.get();
+        arg.populated = stats.populated.get();
+        arg.huge = stats.huge.get();
+        for (to, from) in arg.skipped.iter_mut().zip(&stats.skipped) {
+            *to = from.get();
+        }
+        arg.jobs = stats.jobs.get();
+        arg.node_pages = node.pages() as u64;
+        arg.node_free = node.free_pages() as u64;
+        arg.node_contiguous = node.free_windows() as u64;
+        arg.write()
+    }
+}

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The wire types of the userspace interface, as bindgen reads them from
+//! `include/uapi/linux/hmm_cdm.h`, and how structures that may grow are copied.
+
+use crate::bindings;
+use core::mem::size_of;
+use kernel::{
+    ioctl::_IO,
+    page::PAGE_SIZE,
+    prelude::*,
+    uaccess::{UserPtr, UserSlice},
+};
+
+pub use bindings::{
+    cdm_emu_op_CDM_EMU_ADD as EMU_ADD, cdm_emu_op_CDM_EMU_CAS as EMU_CAS,
+    cdm_emu_op_CDM_EMU_COPY as EMU_COPY, cdm_emu_op_CDM_EMU_FETCH_ADD as EMU_FETCH_ADD,
+    cdm_emu_op_CDM_EMU_FILL as EMU_FILL, cdm_emu_op_CDM_EMU_HISTOGRAM as EMU_HISTOGRAM,
+    cdm_emu_op_CDM_EMU_REDUCE as EMU_REDUCE, cdm_emu_op_CDM_EMU_WALK as EMU_WALK,
+};
+pub use bindings::{
+    cdm_emu_top as EmuTop, cdm_emu_walk as EmuWalk, hmm_cdm_info as Info,
+    hmm_cdm_migrate as Migrate, hmm_cdm_page as PageInfo, hmm_cdm_query as Query,
+    hmm_cdm_stats as StatsOut, hmm_cdm_submit as Submit, hmm_cdm_wait as Wait,
+};
+
+/// Version of the interface.
+pub const VERSION: u32 = bindings::HMM_CDM_VERSION;
+/// Arguments of a job.
+pub const JOB_ARGS: usize = bindings::HMM_CDM_JOB_ARGS as usize;
+/// Results of a job.
+pub const JOB_RESULTS: usize = bindings::HMM_CDM_JOB_RESULTS as usize;
+/// Length of the arrays that are indexed by a reason to skip a page.
+pub const SKIP_MAX: usize = bindings::HMM_CDM_SKIP_MAX as usize;
+/// Flag of SUBMIT: there is an eventfd.
+pub const SUBMIT_EVENTFD: u32 = bindings::HMM_CDM_SUBMIT_EVENTFD;
+/// Access bits.
+pub const ACCESS_READ: u32 = bindings::HMM_CDM_ACCESS_READ;
+/// Access bits.
+pub const ACCESS_WRITE: u32 = bindings::HMM_CDM_ACCESS_WRITE;
+/// Migrate to the node.
+pub const TARGET_NODE: u32 = bindings::hmm_cdm_target_HMM_CDM_TARGET_NODE;
+/// Migrate to system memory.
+pub const TARGET_SYSTEM: u32 = bindings::hmm_cdm_target_HMM_CDM_TARGET_SYSTEM;
+
+/// The most elements that a walk ranks.
+pub const EMU_WALK_TOP: u32 = bindings::CDM_EMU_WALK_TOP;
+/// An offset that stands for no child.
+pub const EMU_WALK_NONE: u64 = !0;
+
+/// The commands.
+pub(crate) mod ioc {
+    use super::*;
+
+    const fn nr(nr: u32) -> u32 {
+        _IO(bindings::HMM_CDM_IOC, nr)
+    }
+
+    pub(crate) const INFO: u32 = nr(0);
+    pub(crate) const MIGRATE: u32 = nr(1);
+    pub(crate) const QUERY: u32 = nr(2);
+    pub(crate) const SUBMIT: u32 = nr(3);
+    pub(crate) const WAIT: u32 = nr(4);
+    pub(crate) const STATS: u32 = nr(5);
+}
+
+/// Why a page stayed: `enum hmm_cdm_skip`.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[repr(u32)]
+#[expect(missing_docs, reason = "described with enum hmm_cdm_skip")]
+pub enum Skip {
+    Pinned = bindings::hmm_cdm_skip_HMM_CDM_SKIP_PINNED,
+    NotAnon = bindings::hmm_cdm_skip_HMM_CDM_SKIP_NOT_ANON,
+    NoMemory = bindings::hmm_cdm_skip_HMM_CDM_SKIP_NO_MEMORY,
+    Absent = bindings::hmm_cdm_skip_HMM_CDM_SKIP_ABSENT,
+    Raced = bindings::hmm_cdm_skip_HMM_CDM_SKIP_RACED,
+    Elsewhere = bindings::hmm_cdm_skip_HMM_CDM_SKIP_ELSEWHERE,
+}
+
+/// Where a page is: `enum hmm_cdm_where`.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[repr(u32)]
+#[expect(missing_docs, reason = "described with enum hmm_cdm_where")]
+pub enum Where {
+    Unmapped = bindings::hmm_cdm_where_HMM_CDM_WHERE_UNMAPPED,
+    Absent = bindings::hmm_cdm_where_HMM_CDM_WHERE_ABSENT,
+    System = bindings::hmm_cdm_where_HMM_CDM_WHERE_SYSTEM,
+    Node = bindings::hmm_cdm_where_HMM_CDM_WHERE_NODE,
+    Device = bindings::hmm_cdm_where_HMM_CDM_WHERE_DEVICE,
+}
+
+/// A structure of the interface: it begins with its size and flags, and may grow.
+///
+/// # Safety
+///
+/// The type is `repr(C)`, consists of integers only, has no padding, and any bytes are a valid
+/// value.
+pub(crate) unsafe trait Wire: Sized + Default {
+    /// Size of the structure in the first version of the interface.
+    const FIRST_SIZE: usize = size_of::<Self>();
+}
+
+// SAFETY (all): bindgen made them from the header, where each field has its natural alignment and
+// the sizes below leave no room for padding.
+macro_rules! wire {
+    ($($type:ty = $size:literal),* $(,)?) => {
+        $(
+            const _: () = assert!(size_of::<$type>() == $size);
+            // SAFETY: See above.
+            unsafe impl Wire for $type {}
+        )*
+    };
+}
+
+wire! {
+    Info = 88,
+    Migrate = 128,
+    PageInfo = 8,
+    Query = 96,
+    Submit = 88,
+    Wait = 96,
+    StatsOut = 184,
+    EmuWalk = 72,
+    EmuTop = 16,
+}
+
+fn bytes_mut<T: Wire>(value: &mut T) -> &mut [u8] {
+    // SAFETY: By the safety requirements of `Wire` every byte is initialised, and any is valid.
+    unsafe { core::slice::from_raw_parts_mut((value as *mut T).cast(), size_of::<T>()) }
+}
+
+pub(crate) fn bytes<T: Wire>(values: &[T]) -> &[u8] {
+    // SAFETY: By the safety requirements of `Wire` every byte is initialised.
+    unsafe { core::slice::from_raw_parts(values.as_ptr().cast(), core::mem::size_of_val(values)) }
+}
+
+/// Makes a value of the interface from its bytes; `None` if there are too few or too many.
+pub fn from_bytes<T: FromWire>(from: &[u8]) -> Option<T> {
+    T::from_wire(from)
+}
+
+/// Types that drivers read from or write to the memory of processes.
+pub trait FromWire: Sized {
+    /// Makes a value of its bytes.
+    fn from_wire(from: &[u8]) -> Option<Self>;
+}
+
+impl<T: Wire> FromWire for T {
+    fn from_wire(from: &[u8]) -> Option<Self> {
+        let mut value = T::default();
+        let to = bytes_mut(&mut value);
+
+        if from.len() != to.len() {
+            return None;
+        }
+        to.copy_from_slice(from);
+        Some(value)
+    }
+}
+
+/// A structure of a caller, who may know more or less of it than we do.
+pub(crate) struct Arg<T: Wire> {
+    user: UserPtr,
+    size: usize,
+    value: T,
+}
+
+impl<T: Wire> Arg<T> {
+    /// Reads the structure at `user` as clone3(2) does: its first field is its size; of a smaller
+    /// one the rest is zero, and of a larger one the rest has to be. EFAULT, EINVAL, E2BIG.
+    pub(crate) fn read(user: UserPtr) -> Result<Self> {
+        let size = UserSlice::new(user, size_of::<u32>())
+            .reader()
+            .read::<u32>()? as usize;
+        if size < T::FIRST_SIZE {
+            return Err(EINVAL);
+        }
+        if size > PAGE_SIZE {
+            return Err(E2BIG);
+        }
+
+        let mut value = T::default();
+        let known = size.min(size_of::<T>());
+        let mut reader = UserSlice::new(user, size).reader();
+        let to = bytes_mut(&mut value).get_mut(..known).ok_or(EINVAL)?;
+
+        reader.read_slice(to)?;
+        while !reader.is_empty() {
+            if reader.read::<u8>()? != 0 {
+                return Err(E2BIG);
+            }
+        }
+        Ok(Self { user, size, value })
+    }
+
+    /// Writes the structure back, as far as the caller knows it. EFAULT.
+    pub(crate) fn write(&self) -> Result {
+        let known = self.size.min(size_of::<T>());
+        let all = bytes(core::slice::from_ref(&self.value));
+
+        UserSlice::new(self.user, known)
+            .writer()
+            .write_slice(all.get(..known).ok_or(EINVAL)?)
+    }
+}
+
+impl<T: Wire> core::ops::Deref for Arg<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T: Wire> core::ops::DerefMut for Arg<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.value
+    }
+}
