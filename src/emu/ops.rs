@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The operations, each as a state that goes forward by bounded steps.
+
+use crate::{
+    port::{Port, Stop},
+    walk::Walk,
+};
+use hmm_cdm::uapi::{self, JOB_ARGS, JOB_RESULTS};
+use kernel::prelude::*;
+
+/// Bytes that the engine holds at a time: its registers.
+const CHUNK: usize = 4096;
+/// Chunks in a step.
+const CHUNKS_PER_STEP: usize = 64;
+/// Single accesses in a step.
+pub(crate) const ACCESSES_PER_STEP: u64 = 4096;
+
+/// What a thread of the engine holds while it works: two chunks.
+pub(crate) struct Registers {
+    a: KVec<u8>,
+    b: KVec<u8>,
+}
+
+impl Registers {
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self {
+            a: KVec::from_elem(0, CHUNK, GFP_KERNEL)?,
+            b: KVec::from_elem(0, CHUNK, GFP_KERNEL)?,
+        })
+    }
+}
+
+/// Whether there is more to do.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// Step again.
+    More,
+    /// The results are complete.
+    Done,
+}
+
+/// Work over `len` bytes, of which `done` are done.
+#[derive(Copy, Clone)]
+struct Bulk {
+    len: usize,
+    done: usize,
+}
+
+enum Kind {
+    Fill { to: usize, pattern: u64 },
+    Copy { to: usize, from: usize },
+    Add { to: usize, a: usize, b: usize },
+    Reduce { from: usize },
+    Histogram { from: usize, bins: usize },
+    Cas { addr: usize, old: u64, new: u64 },
+    FetchAdd { addr: usize, value: u64, left: u64 },
+    Walk(Walk),
+}
+
+/// An operation under way.
+pub(crate) struct Operation {
+    kind: Kind,
+    bulk: Bulk,
+    pub(crate) result: [u64; JOB_RESULTS],
+}
+
+/// A range of bytes that fits into the address space. EINVAL.
+fn range(addr: u64, len: u64) -> Result<(usize, usize)> {
+    addr.checked_add(len).ok_or(EINVAL)?;
+    Ok((addr.try_into()?, len.try_into()?))
+}
+
+/// A range of 64-bit elements. EINVAL.
+fn elements(addr: u64, nr: u64) -> Result<(usize, usize)> {
+    if addr % 8 != 0 {
+        return Err(EINVAL);
+    }
+    range(addr, nr.checked_mul(8).ok_or(EINVAL)?)
+}
+
+fn word_at(bytes: &[u8]) -> u64 {
+    bytes.try_into().map_or(0, u64::from_ne_bytes)
+}
+
+impl Operation {
+    /// Checks what was asked for. EINVAL.
+    pub(crate) fn new(op: u32, args: &[u64; JOB_ARGS]) -> Result<Self> {
+        let [a0, a1, a2, a3, ..] = *args;
+        let word = |addr| elements(addr, 1).map(|(addr, _)| addr);
+        let single = |kind| Ok((kind, 0));
+
+        let (kind, len) = match op {
+            uapi::EMU_FILL => {
+                let (to, len) = range(a0, a1)?;
+                Ok((Kind::Fill { to, pattern: a2 }, len))
+            }
+            uapi::EMU_COPY => {
+                let (to, len) = range(a0, a2)?;
+                let (from, _) = range(a1, a2)?;
+                if to < from + len && from < to + len {
+                    return Err(EINVAL);
+                }
+                Ok((Kind::Copy { to, from }, len))
+            }
+            uapi::EMU_ADD => {
+                let (to, len) = elements(a0, a3)?;
+                let (a, _) = elements(a1, a3)?;
+                let (b, _) = elements(a2, a3)?;
+                Ok((Kind::Add { to, a, b }, len))
+            }
+            uapi::EMU_REDUCE => {
+                let (from, len) = elements(a0, a1)?;
+                Ok((Kind::Reduce { from }, len))
+            }
+            uapi::EMU_HISTOGRAM => {
+                let (from, len) = range(a0, a1)?;
+                let (bins, _) = elements(a2, 256)?;
+                Ok((Kind::Histogram { from, bins }, len))
+            }
+            uapi::EMU_CAS => single(Kind::Cas {
+                addr: word(a0)?,
+                old: a1,
+                new: a2,
+            }),
+            uapi::EMU_FETCH_ADD => single(Kind::FetchAdd {
+                addr: word(a0)?,
+                value: a1,
+                left: a2,
+            }),
+            uapi::EMU_WALK => single(Kind::Walk(Walk::new(word(a0)?))),
+            _ => Err(EINVAL),
+        }?;
+        Ok(Self {
+            kind,
+            bulk: Bulk { len, done: 0 },
+            result: [0; JOB_RESULTS],
+        })
+    }
+
+    /// Goes forward by a bounded amount of work.
+    pub(crate) fn step(
+        &mut self,
+        port: &mut Port<'_>,
+        regs: &mut Registers,
+    ) -> Result<Progress, Stop> {
+        match &mut self.kind {
+            Kind::Cas { addr, old, new } => {
+                self.result = [port.cas(*addr, *old, *new)?, 0, 0, 0];
+                Ok(Progress::Done)
+            }
+            Kind::FetchAdd { addr, value, left } => {
+                for _ in 0..ACCESSES_PER_STEP.min(*left) {
+                    self.result = [port.fetch_add(*addr, *value)?, 0, 0, 0];
+                    *left -= 1;
+                }
+                Ok(if *left == 0 { Progress::Done } else { Progress::More })
+            }
+            Kind::Walk(walk) => {
+                let progress = walk.step(port)?;
+                self.result = walk.result();
+                Ok(progress)
+            }
+            _ => self.step_bulk(port, regs),
+        }
+    }
+
+    fn step_bulk(&mut self, port: &mut Port<'_>, regs: &mut Registers) -> Result<Progress, Stop> {
+        for _ in 0..CHUNKS_PER_STEP {
+            let left = self.bulk.len - self.bulk.done;
+            if left == 0 {
+                return Ok(Progress::Done);
+            }
+            let len = left.min(CHUNK);
+            let (Some(a), Some(b)) = (regs.a.get_mut(..len), regs.b.get_mut(..len)) else {
+                return Err(Stop::Error(EINVAL));
+            };
+
+            self.chunk(port, a, b, left - len)?;
+            self.bulk.done += len;
+        }
+        Ok(Progress::More)
+    }
+
+    /// Works on one chunk, of which there will be `ahead` more bytes. Chunks are multiples of eight
+    /// bytes, but for the last.
+    fn chunk(
+        &mut self,
+        port: &mut Port<'_>,
+        a: &mut [u8],
+        b: &mut [u8],
+        ahead: usize,
+    ) -> Result<(), Stop> {
+        let done = self.bulk.done;
+
+        match self.kind {
+            Kind::Fill { to, pattern } => {
+                for part in a.chunks_mut(8) {
+                    for (byte, value) in part.iter_mut().zip(pattern.to_ne_bytes()) {
+                        *byte = value;
+                    }
+                }
+                port.write(to + done, a, ahead)
+            }
+            Kind::Copy { to, from } => {
+                port.read(from + done, a, ahead)?;
+                port.write(to + done, a, ahead)
+            }
+            Kind::Add { to, a: first, b: second } => {
+                port.read(first + done, a, ahead)?;
+                port.read(second + done, b, ahead)?;
+                for (x, y) in a.chunks_exact_mut(8).zip(b.chunks_exact(8)) {
+                    x.copy_from_slice(&word_at(x).wrapping_add(word_at(y)).to_ne_bytes());
+                }
+                port.write(to + done, a, ahead)
+            }
+            Kind::Reduce { from } => {
+                port.read(from + done, a, ahead)?;
+                if let Some(sum) = self.result.first_mut() {
+                    *sum = a
+                        .chunks_exact(8)
+                        .fold(*sum, |sum, x| sum.wrapping_add(word_at(x)));
+                }
+                Ok(())
+            }
+            Kind::Histogram { from, bins } => {
+                port.read(from + done, a, ahead)?;
+                let mut counts = [0u16; 256];
+                for byte in a.iter() {
+                    if let Some(count) = counts.get_mut(usize::from(*byte)) {
+                        *count += 1;
+                    }
+                }
+                for (count, bin) in counts.iter().zip((bins..).step_by(8)) {
+                    if *count > 0 {
+                        port.fetch_add(bin, u64::from(*count))?;
+                    }
+                }
+                Ok(())
+            }
+            _ => Err(Stop::Error(EINVAL)),
+        }
+    }
+}

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The parameter region= of cdm_emu.ko. The module! macro of the kernel crate
+ * has no strings (rust/macros/module.rs).
+ */
+
+#include <linux/module.h>
+#include <linux/moduleparam.h>
+
+const char *cdm_emu_region(void);
+
+static char *region;
+module_param(region, charp, 0444);
+MODULE_PARM_DESC(region,
+		 "Physical memory to use, as <start>+<size>[@<NUMA node>], several separated by commas; K, M, G and T are understood");
+
+/* The parameter's value, or NULL if it was not given. */
+const char *cdm_emu_region(void)
+{
+	return region;
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The engine's way to memory: every access goes through the device's page table of one process,
+//! faults where there is no entry, and is counted.
+
+use hmm_cdm::{
+    job::Completion,
+    mirror::{Faulter, Mirror},
+    mm::{folio::MappedPage, range::Access},
+    os::kthread,
+};
+use kernel::{page::PAGE_SIZE, prelude::*};
+
+/// Why an operation cannot go on.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The process could not have accessed this address that way.
+    Fault(usize, Access),
+    /// It is no longer wanted.
+    Cancelled,
+    /// Something else.
+    Error(Error),
+}
+
+/// Faults and bytes of a job so far.
+#[derive(Default)]
+pub(crate) struct Account {
+    pub(crate) faults: u64,
+    pub(crate) local: u64,
+    pub(crate) remote: u64,
+}
+
+impl Account {
+    /// The end of a job, with what it cost.
+    pub(crate) fn completion(&self, status: Result<(), Stop>) -> Completion {
+        let (status, fault) = match status {
+            Ok(()) => (0, None),
+            Err(Stop::Fault(addr, access)) => (EFAULT.to_errno(), Some((addr, access))),
+            Err(Stop::Cancelled) => (ECANCELED.to_errno(), None),
+            Err(Stop::Error(e)) => (e.to_errno(), None),
+        };
+
+        Completion {
+            status,
+            fault,
+            faults: self.faults,
+            bytes_local: self.local,
+            bytes_remote: self.remote,
+            ..Completion::default()
+        }
+    }
+}
+
+/// Access to the memory of one process, for one job.
+pub(crate) struct Port<'a> {
+    pub(crate) mirror: &'a Mirror,
+    pub(crate) faulter: &'a mut Faulter,
+    pub(crate) account: &'a mut Account,
+    pub(crate) cancelled: &'a dyn Fn() -> bool,
+}
+
+impl Port<'_> {
+    /// Runs `use_page` on the page at `addr`, faulting as often as needed. `len` is how many bytes
+    /// from there the job is going to access in the same way.
+    fn access<R>(
+        &mut self,
+        addr: usize,
+        bytes: usize,
+        len: usize,
+        access: Access,
+        mut use_page: impl FnMut(&MappedPage<'_>, usize) -> Option<R>,
+    ) -> Result<R, Stop> {
+        loop {
+            if (self.cancelled)() {
+                return Err(Stop::Cancelled);
+            }
+            let done = self.mirror.access(addr, access, |page, offset, local| {
+                (use_page(page, offset), local)
+            });
+            if let Ok((result, local)) = done {
+                if local {
+                    self.account.local += bytes as u64;
+                } else {
+                    self.account.remote += bytes as u64;
+                }
+                // Only a misaligned or overlong access has no result.
+                return result.ok_or(Stop::Error(EINVAL));
+            }
+            self.fault(addr, len, access)?;
+        }
+    }
+
+    fn fault(&mut self, addr: usize, len: usize, access: Access) -> Result<(), Stop> {
+        self.account.faults += 1;
+        let resolved = self
+            .mirror
+            .fault(self.faulter, addr, len, access, self.cancelled);
+
+        match resolved {
+            Ok(()) => Ok(()),
+            // Somebody wanted this thread's attention: if not for this job, it tries again.
+            Err(EINTR) if !(self.cancelled)() => {
+                kthread::clear_interrupt();
+                Ok(())
+            }
+            Err(EINTR | ECANCELED | ESRCH) => Err(Stop::Cancelled),
+            Err(EFAULT) => Err(Stop::Fault(addr, access)),
+            Err(e) => Err(Stop::Error(e)),
+        }
+    }
+
+    /// Splits `len` bytes from `addr` at page boundaries.
+    fn pieces(addr: usize, len: usize) -> impl Iterator<Item = (usize, usize)> {
+        let mut done = 0;
+
+        core::iter::from_fn(move || {
+            let at = addr.checked_add(done)?;
+            let piece = (PAGE_SIZE - at % PAGE_SIZE).min(len - done);
+            let offset = done;
+
+            done += piece;
+            (piece > 0).then_some((offset, piece))
+        })
+    }
+
+    /// Reads `buf.len()` bytes from `addr`; `ahead` more are going to be read.
+    pub(crate) fn read(&mut self, addr: usize, buf: &mut [u8], ahead: usize) -> Result<(), Stop> {
+        let len = buf.len();
+
+        for (offset, piece) in Self::pieces(addr, len) {
+            let to = buf.get_mut(offset..offset + piece);
+            let to = to.ok_or(Stop::Error(EINVAL))?;
+            let more = (len - offset).saturating_add(ahead);
+
+            self.access(addr + offset, piece, more, Access::Read, |page, at| page.read(at, to))?;
+        }
+        Ok(())
+    }
+
+    /// Writes `buf` to `addr`; `ahead` more bytes are going to be written.
+    pub(crate) fn write(&mut self, addr: usize, buf: &[u8], ahead: usize) -> Result<(), Stop> {
+        let len = buf.len();
+
+        for (offset, piece) in Self::pieces(addr, len) {
+            let from = buf.get(offset..offset + piece);
+            let from = from.ok_or(Stop::Error(EINVAL))?;
+            let more = (len - offset).saturating_add(ahead);
+
+            self.access(addr + offset, piece, more, Access::Write, |page, at| {
+                page.write(at, from)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Reads 64 bits.
+    pub(crate) fn read_u64(&mut self, addr: usize) -> Result<u64, Stop> {
+        self.access(addr, 8, 8, Access::Read, |page, at| page.read_u64(at))
+    }
+
+    /// Writes 64 bits.
+    pub(crate) fn write_u64(&mut self, addr: usize, value: u64) -> Result<(), Stop> {
+        self.access(addr, 8, 8, Access::Write, |page, at| page.write_u64(at, value))
+    }
+
+    /// Atomically adds to 64 bits, and returns what was there.
+    pub(crate) fn fetch_add(&mut self, addr: usize, value: u64) -> Result<u64, Stop> {
+        self.access(addr, 8, 8, Access::Write, |page, at| page.fetch_add_u64(at, value))
+    }
+
+    /// Atomically replaces 64 bits if they are `old`, and returns what was there.
+    pub(crate) fn cas(&mut self, addr: usize, old: u64, new: u64) -> Result<u64, Stop> {
+        self.access(addr, 8, 8, Access::Write, |page, at| page.cmpxchg_u64(at, old, new))
+    }
+}

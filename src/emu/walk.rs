@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Following pointers that the CPU built: what shared virtual memory is for.
+
+use crate::{
+    ops::{Progress, ACCESSES_PER_STEP},
+    port::{Port, Stop},
+};
+use core::mem::size_of;
+use hmm_cdm::uapi::{self, EmuWalk, JOB_RESULTS};
+use kernel::prelude::*;
+
+/// An element that was ranked.
+#[derive(Copy, Clone)]
+struct Ranked {
+    count: u64,
+    element: u64,
+}
+
+/// Where the walk is.
+#[derive(Copy, Clone)]
+enum At {
+    /// The description has not been read.
+    Start,
+    /// At a list head.
+    Head(u64),
+    /// At an element of the list from that head.
+    Element(u64, u64),
+    /// At a child of that element, after so many others.
+    Child {
+        head: u64,
+        element: u64,
+        child: u64,
+        count: u64,
+    },
+    /// All is counted; so many entries of the ranking are written.
+    Ranking(usize),
+}
+
+/// A walk under way.
+pub(crate) struct Walk {
+    desc_addr: usize,
+    desc: EmuWalk,
+    at: At,
+    steps: u64,
+    elements: u64,
+    sum: u64,
+    top: KVec<Ranked>,
+    written: u64,
+}
+
+/// The address of a field: an element may be anywhere, also where adding wraps around.
+fn field(base: u64, offset: u64) -> usize {
+    base.wrapping_add(offset) as usize
+}
+
+impl Walk {
+    /// A walk as described at `desc_addr`.
+    pub(crate) fn new(desc_addr: usize) -> Self {
+        Self {
+            desc_addr,
+            desc: EmuWalk::default(),
+            at: At::Start,
+            steps: 0,
+            elements: 0,
+            sum: 0,
+            top: KVec::new(),
+            written: 0,
+        }
+    }
+
+    pub(crate) fn result(&self) -> [u64; JOB_RESULTS] {
+        [self.elements, self.sum, self.written, 0]
+    }
+
+    /// Reads and checks the description.
+    fn start(&mut self, port: &mut Port<'_>) -> Result<(), Stop> {
+        let mut raw = [0; size_of::<EmuWalk>()];
+
+        port.read(self.desc_addr, &mut raw, 0)?;
+        self.desc = uapi::from_bytes(&raw).ok_or(Stop::Error(EINVAL))?;
+
+        let d = &self.desc;
+        let mut offsets = d.heads | d.next | d.count | d.top;
+        if d.child != uapi::EMU_WALK_NONE {
+            offsets |= d.child | d.child_next;
+        }
+        if offsets % 8 != 0 || d.nr_top > u64::from(uapi::EMU_WALK_TOP) {
+            return Err(Stop::Error(EINVAL));
+        }
+        if d.top != 0 {
+            self.top = KVec::with_capacity(d.nr_top as usize, GFP_KERNEL)
+                .map_err(|_| Stop::Error(ENOMEM))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn step(&mut self, port: &mut Port<'_>) -> Result<Progress, Stop> {
+        for _ in 0..ACCESSES_PER_STEP {
+            self.at = match self.at {
+                At::Start => {
+                    self.start(port)?;
+                    At::Head(0)
+                }
+                At::Head(head) if head == self.desc.nr_heads => At::Ranking(0),
+                At::Head(head) => {
+                    let first = port.read_u64(field(self.desc.heads, head.wrapping_mul(8)))?;
+                    At::Element(head, first)
+                }
+                At::Element(head, 0) => At::Head(head + 1),
+                At::Element(head, element) => self.element(port, head, element)?,
+                At::Child {
+                    head,
+                    element,
+                    child: 0,
+                    count,
+                } => {
+                    port.write_u64(field(element, self.desc.count), count)?;
+                    self.finish(port, head, element, count)?
+                }
+                At::Child {
+                    head,
+                    element,
+                    child,
+                    count,
+                } => {
+                    self.tick()?;
+                    At::Child {
+                        head,
+                        element,
+                        child: port.read_u64(field(child, self.desc.child_next))?,
+                        count: count + 1,
+                    }
+                }
+                At::Ranking(i) => match self.top.get(i).copied() {
+                    None => return Ok(Progress::Done),
+                    Some(ranked) => {
+                        let to = field(self.desc.top, (i * size_of::<uapi::EmuTop>()) as u64);
+
+                        port.write_u64(to, ranked.count)?;
+                        port.write_u64(field(to as u64, 8), ranked.element)?;
+                        self.written += 1;
+                        At::Ranking(i + 1)
+                    }
+                },
+            };
+        }
+        Ok(Progress::More)
+    }
+
+    fn tick(&mut self) -> Result<(), Stop> {
+        if self.desc.max_steps != 0 && self.steps == self.desc.max_steps {
+            return Err(Stop::Error(ELOOP));
+        }
+        self.steps += 1;
+        Ok(())
+    }
+
+    fn element(&mut self, port: &mut Port<'_>, head: u64, element: u64) -> Result<At, Stop> {
+        self.tick()?;
+        if self.desc.child == uapi::EMU_WALK_NONE {
+            let count = port.read_u64(field(element, self.desc.count))?;
+
+            return self.finish(port, head, element, count);
+        }
+        Ok(At::Child {
+            head,
+            element,
+            child: port.read_u64(field(element, self.desc.child))?,
+            count: 0,
+        })
+    }
+
+    /// Takes an element into account whose count is known, and goes to the next.
+    fn finish(
+        &mut self,
+        port: &mut Port<'_>,
+        head: u64,
+        element: u64,
+        count: u64,
+    ) -> Result<At, Stop> {
+        let next = port.read_u64(field(element, self.desc.next))?;
+
+        self.elements += 1;
+        self.sum = self.sum.wrapping_add(count);
+        self.rank(Ranked { count, element });
+        Ok(At::Element(head, next))
+    }
+
+    /// Sorts an element into the ranking, behind those of the same count. The room was made at the
+    /// start.
+    fn rank(&mut self, new: Ranked) {
+        let room = if self.desc.top == 0 { 0 } else { self.desc.nr_top as usize };
+        let pos = self.top.partition_point(|ranked| ranked.count >= new.count);
+
+        if pos >= room {
+            return;
+        }
+        if self.top.len() == room {
+            self.top.pop();
+        }
+        // Cannot fail: there is room, and `pos` is not behind the end.
+        let _ = self.top.insert_within_capacity(pos, new);
+    }
+}
