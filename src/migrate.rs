@@ -3,7 +3,9 @@
 //! Moving ranges of an address space to a node and back, window by window.
 //!
 //! A page that does not move is no error: it is counted by its reason, and stays usable by both
-//! sides. What could not even be collected is looked at again afterwards, to say why.
+//! sides. What could not even be collected is looked at again afterwards, to say why; and what
+//! someone else held at that moment is tried again, since most holders let go soon (a CPU's batch
+//! of pages on their way to the LRU list, a page lock, a look by another migration).
 //!
 //! Context: process; sleeps. The mmap lock is taken for reading, for one window at a time. Device
 //! page tables need no care here: collecting a page invalidates it in every mirror.
@@ -56,15 +58,20 @@ impl Report {
     }
 }
 
+/// How often a page that someone holds is tried.
+const ATTEMPTS: u32 = 3;
+
 /// What is known of each page of a window while it is worked on.
 #[derive(Copy, Clone, PartialEq, Eq)]
 enum Fate {
-    /// Not looked at, or collected and given a destination.
+    /// To be moved.
     Open,
     /// Counted.
     Counted,
     /// It could not be collected; [`Explainer`] finds out why.
     Unexplained,
+    /// It stayed for a reason that may pass.
+    Held(Skip),
 }
 
 /// The account of a migration: the fates of the window at hand, and the sums.
@@ -78,9 +85,49 @@ impl Tally {
         self.fates.get(i) == Some(&fate)
     }
 
-    fn set(&mut self, i: usize, fate: Fate) {
-        if let Some(slot) = self.fates.get_mut(i) {
-            *slot = fate;
+    /// Notes why page `i` could not be collected; `None` if it is at the target already.
+    fn explained(&mut self, i: usize, why: Option<Skip>) {
+        let Some(fate) = self.fates.get_mut(i) else {
+            return;
+        };
+        if *fate != Fate::Unexplained {
+            return;
+        }
+        *fate = match why {
+            Some(why @ (Skip::Pinned | Skip::Raced)) => Fate::Held(why),
+            Some(why) => {
+                self.report.skip(why, 1);
+                Fate::Counted
+            }
+            None => {
+                self.report.present += 1;
+                Fate::Counted
+            }
+        };
+    }
+
+    /// Opens the pages that are held for another attempt, and says whether there are any.
+    fn reopen(&mut self) -> bool {
+        let mut any = false;
+
+        for fate in self.fates.iter_mut() {
+            if let Fate::Held(_) = fate {
+                *fate = Fate::Open;
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// Ends the account of a window: what nothing is known of has changed too fast.
+    fn close(&mut self) {
+        for fate in self.fates.iter_mut() {
+            match fate {
+                Fate::Counted => (),
+                Fate::Held(why) => self.report.skip(*why, 1),
+                Fate::Open | Fate::Unexplained => self.report.skip(Skip::Raced, 1),
+            }
+            *fate = Fate::Counted;
         }
     }
 
@@ -102,6 +149,9 @@ impl Tally {
         let mut wanted = 0;
 
         for (i, fate) in self.fates.iter_mut().enumerate().take(pages.len()) {
+            if *fate != Fate::Open {
+                continue;
+            }
             let skip = match (pages.source(i), target) {
                 (Source::None, _) => {
                     *fate = Fate::Unexplained;
@@ -127,14 +177,14 @@ impl Tally {
             if *fate != Fate::Open {
                 continue;
             }
+            *fate = Fate::Counted;
             match done.outcome(i) {
                 Outcome::Moved => self.report.migrated += 1,
                 Outcome::Filled => self.report.populated += 1,
-                Outcome::RefusedHole => self.report.skip(Skip::Raced, 1),
-                Outcome::RefusedPage => self.report.skip(Skip::Pinned, 1),
+                Outcome::RefusedHole => *fate = Fate::Held(Skip::Raced),
+                Outcome::RefusedPage => *fate = Fate::Held(Skip::Pinned),
                 Outcome::Untouched => self.report.skip(Skip::NoMemory, 1),
             }
-            *fate = Fate::Counted;
         }
         done.copy()
     }
@@ -187,13 +237,13 @@ impl<'a> Migration<'a> {
             }
             cond_resched();
 
-            let Some(done) = self.step(rest)? else {
+            let Some(part) = self.first_part(rest)? else {
                 gap = true;
                 break;
             };
-            gap |= done.start() > addr;
-            addr = done.end();
-            self.explain(done)?;
+            gap |= part.start() > addr;
+            addr = part.end();
+            self.window(part)?;
         }
         if gap {
             Err(ENOMEM)
@@ -202,9 +252,9 @@ impl<'a> Migration<'a> {
         }
     }
 
-    /// Works on the first mapped window of `rest`, or on a whole mapping of which nothing moves,
-    /// and returns what that was; `None` if nothing of `rest` is mapped.
-    fn step(&mut self, rest: Span) -> Result<Option<Span>> {
+    /// The first part of `rest` that is mapped, up to the end of its window, or of its mapping if
+    /// that cannot be moved at all, which is counted here. `None` if nothing is mapped.
+    fn first_part(&mut self, rest: Span) -> Result<Option<Span>> {
         let mappings = Mappings::lock(self.mm);
         let Some(mapping) = mappings.next(rest.start()) else {
             return Ok(None);
@@ -217,25 +267,52 @@ impl<'a> Migration<'a> {
             self.tally.skip_all(Skip::NotAnon, mapped.pages());
             return Ok(Some(mapped));
         }
-
         let window = self.node.window_size();
-        let window_end = (mapped.start() & !(window - 1)).saturating_add(window);
-        let part = Span::new(mapped.start(), window_end.min(mapped.end())).ok_or(EINVAL)?;
-        let whole = part.pages() == self.node.window_pages() && can_migrate_huge();
+        let end = (mapped.start() & !(window - 1)).saturating_add(window);
+        let part = Span::new(mapped.start(), end.min(mapped.end())).ok_or(EINVAL)?;
 
         self.tally.open(part.pages());
-        if self.target == Target::System {
-            self.to_system(&mapping, part);
-        } else if !whole || !self.to_node(&mapping, part, From::SystemHuge) {
-            self.to_node(&mapping, part, From::System);
-        }
         Ok(Some(part))
+    }
+
+    /// Moves the pages of `part` that are open, if it still is what it was, and tries again with
+    /// those that someone held.
+    fn window(&mut self, part: Span) -> Result {
+        let whole = part.pages() == self.node.window_pages() && can_migrate_huge();
+        let mut huge = whole && self.target == Target::Node;
+
+        for attempt in 1..=ATTEMPTS {
+            {
+                let mappings = Mappings::lock(self.mm);
+                let mapping = mappings
+                    .next(part.start())
+                    .filter(|mapping| mapping.contains(part) && mapping.is_movable());
+
+                match (mapping, self.target) {
+                    // It was unmapped or split meanwhile.
+                    (None, _) => break,
+                    (Some(mapping), Target::System) => self.move_out(&mapping, part),
+                    (Some(mapping), Target::Node) => {
+                        if !huge || !self.move_in(&mapping, part, From::SystemHuge) {
+                            self.move_in(&mapping, part, From::System);
+                        }
+                    }
+                }
+            }
+            self.explain(part)?;
+            if attempt == ATTEMPTS || !self.tally.reopen() {
+                break;
+            }
+            huge = false;
+        }
+        self.tally.close();
+        Ok(())
     }
 
     /// Moves `part` to the node. Returns false if nothing was done, because it cannot be done in one
     /// piece: it is a hole of a huge page's size and the node has no contiguous memory for it, or a
     /// huge page that may not be split while it is collected.
-    fn to_node(&mut self, mapping: &Mapping<'_>, part: Span, from: From) -> bool {
+    fn move_in(&mut self, mapping: &Mapping<'_>, part: Span, from: From) -> bool {
         let (node, tally) = (self.node, &mut self.tally);
         let collected = Collected::vma(mapping, part, &mut self.bufs, from, node.owner());
         let Ok(mut pages) = collected else {
@@ -281,7 +358,7 @@ impl<'a> Migration<'a> {
     }
 
     /// Moves the node's pages in `part` to system memory.
-    fn to_system(&mut self, mapping: &Mapping<'_>, part: Span) {
+    fn move_out(&mut self, mapping: &Mapping<'_>, part: Span) {
         let tally = &mut self.tally;
         let owner = self.node.owner();
         let collected = Collected::vma(mapping, part, &mut self.bufs, From::Device, owner);
@@ -308,20 +385,8 @@ impl<'a> Migration<'a> {
             return Ok(());
         }
 
-        self.explainer.explain(part, self.target, |i, why| {
-            if tally.is(i, Fate::Unexplained) {
-                tally.set(i, Fate::Counted);
-                match why {
-                    Some(why) => tally.report.skip(why, 1),
-                    None => tally.report.present += 1,
-                }
-            }
-        })?;
-        // What nothing is known of has changed too fast.
-        let unknown = tally.fates.iter().filter(|fate| **fate == Fate::Unexplained);
-        let unknown = unknown.count();
-        tally.report.skip(Skip::Raced, unknown);
-        Ok(())
+        self.explainer
+            .explain(part, self.target, |i, why| tally.explained(i, why))
     }
 }
 

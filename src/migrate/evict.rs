@@ -47,7 +47,9 @@ fn evict_window(node: &Node, first: usize, nr: usize, bufs: &mut Buffers) -> Res
     }
 
     let mut done = pages.install();
-    let moved = (0..nr).filter(|i| done.outcome(*i) == Outcome::Moved).count();
+    let moved = (0..nr)
+        .filter(|i| done.outcome(*i) == Outcome::Moved)
+        .count();
     done.copy();
     Ok(moved)
 }

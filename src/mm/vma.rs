@@ -46,6 +46,11 @@ impl Mapping<'_> {
         Span::new(self.0.start(), self.0.end())
     }
 
+    /// Whether it maps all of `span`.
+    pub fn contains(&self, span: Span) -> bool {
+        self.0.start() <= span.start() && span.end() <= self.0.end()
+    }
+
     /// Whether pages of it can be moved at all; the others `migrate_vma_setup()` refuses, or takes
     /// no page of: special mappings, hugetlb, files that are mapped shared.
     pub fn is_movable(&self) -> bool {
