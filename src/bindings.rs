@@ -8,6 +8,7 @@
 
 #![allow(
     clippy::all,
+    clippy::undocumented_unsafe_blocks,
     dead_code,
     improper_ctypes,
     missing_docs,
@@ -24,7 +25,4 @@ use pin_init::MaybeZeroable;
 
 pub(crate) use kernel::bindings::*;
 
-include!(concat!(
-    env!("HMM_CDM_OBJ"),
-    "/src/bindings_generated.rs"
-));
+include!(concat!(env!("HMM_CDM_OBJ"), "/src/bindings_generated.rs"));

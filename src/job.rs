@@ -115,7 +115,10 @@ impl Ticket {
                 }
                 Timeout::Jiffies(0) => return Err(ETIMEDOUT),
                 Timeout::Jiffies(jiffies) => {
-                    match self.ended.wait_interruptible_timeout(&mut completion, jiffies) {
+                    match self
+                        .ended
+                        .wait_interruptible_timeout(&mut completion, jiffies)
+                    {
                         CondVarTimeoutResult::Woken { jiffies } => Timeout::Jiffies(jiffies),
                         CondVarTimeoutResult::Timeout => Timeout::Jiffies(0),
                         CondVarTimeoutResult::Signal { .. } => return Err(EINTR),

@@ -115,11 +115,7 @@ impl Mirror {
     }
 
     /// The section that `addr` is in; it is made if there is none. Sleeps, and takes the mmap lock.
-    fn section(
-        &self,
-        mm: &MmWithUser,
-        addr: usize,
-    ) -> Result<Arc<IntervalNotifier<Entries>>> {
+    fn section(&self, mm: &MmWithUser, addr: usize) -> Result<Arc<IntervalNotifier<Entries>>> {
         if let Some(section) = self.find_section(addr) {
             return Ok(section);
         }

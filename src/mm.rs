@@ -63,7 +63,9 @@ impl Span {
     /// Makes the span of the `len` bytes from `start`, widened to whole pages. `None` if it is
     /// empty or does not fit into the address space.
     pub fn covering(start: usize, len: usize) -> Option<Self> {
-        let end = start.checked_add(len)?.checked_next_multiple_of(PAGE_SIZE)?;
+        let end = start
+            .checked_add(len)?
+            .checked_next_multiple_of(PAGE_SIZE)?;
 
         Self::new(start & !(PAGE_SIZE - 1), end)
     }

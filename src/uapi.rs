@@ -126,7 +126,7 @@ wire! {
 
 fn bytes_mut<T: Wire>(value: &mut T) -> &mut [u8] {
     // SAFETY: By the safety requirements of `Wire` every byte is initialised, and any is valid.
-    unsafe { core::slice::from_raw_parts_mut((value as *mut T).cast(), size_of::<T>()) }
+    unsafe { core::slice::from_raw_parts_mut(core::ptr::from_mut(value).cast(), size_of::<T>()) }
 }
 
 pub(crate) fn bytes<T: Wire>(values: &[T]) -> &[u8] {

@@ -154,7 +154,11 @@ impl Operation {
                     self.result = [port.fetch_add(*addr, *value)?, 0, 0, 0];
                     *left -= 1;
                 }
-                Ok(if *left == 0 { Progress::Done } else { Progress::More })
+                Ok(if *left == 0 {
+                    Progress::Done
+                } else {
+                    Progress::More
+                })
             }
             Kind::Walk(walk) => {
                 let progress = walk.step(port)?;
@@ -206,7 +210,11 @@ impl Operation {
                 port.read(from + done, a, ahead)?;
                 port.write(to + done, a, ahead)
             }
-            Kind::Add { to, a: first, b: second } => {
+            Kind::Add {
+                to,
+                a: first,
+                b: second,
+            } => {
                 port.read(first + done, a, ahead)?;
                 port.read(second + done, b, ahead)?;
                 for (x, y) in a.chunks_exact_mut(8).zip(b.chunks_exact(8)) {

@@ -132,7 +132,9 @@ impl Port<'_> {
             let to = to.ok_or(Stop::Error(EINVAL))?;
             let more = (len - offset).saturating_add(ahead);
 
-            self.access(addr + offset, piece, more, Access::Read, |page, at| page.read(at, to))?;
+            self.access(addr + offset, piece, more, Access::Read, |page, at| {
+                page.read(at, to)
+            })?;
         }
         Ok(())
     }
@@ -160,16 +162,22 @@ impl Port<'_> {
 
     /// Writes 64 bits.
     pub(crate) fn write_u64(&mut self, addr: usize, value: u64) -> Result<(), Stop> {
-        self.access(addr, 8, 8, Access::Write, |page, at| page.write_u64(at, value))
+        self.access(addr, 8, 8, Access::Write, |page, at| {
+            page.write_u64(at, value)
+        })
     }
 
     /// Atomically adds to 64 bits, and returns what was there.
     pub(crate) fn fetch_add(&mut self, addr: usize, value: u64) -> Result<u64, Stop> {
-        self.access(addr, 8, 8, Access::Write, |page, at| page.fetch_add_u64(at, value))
+        self.access(addr, 8, 8, Access::Write, |page, at| {
+            page.fetch_add_u64(at, value)
+        })
     }
 
     /// Atomically replaces 64 bits if they are `old`, and returns what was there.
     pub(crate) fn cas(&mut self, addr: usize, old: u64, new: u64) -> Result<u64, Stop> {
-        self.access(addr, 8, 8, Access::Write, |page, at| page.cmpxchg_u64(at, old, new))
+        self.access(addr, 8, 8, Access::Write, |page, at| {
+            page.cmpxchg_u64(at, old, new)
+        })
     }
 }

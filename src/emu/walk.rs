@@ -190,7 +190,11 @@ impl Walk {
     /// Sorts an element into the ranking, behind those of the same count. The room was made at the
     /// start.
     fn rank(&mut self, new: Ranked) {
-        let room = if self.desc.top == 0 { 0 } else { self.desc.nr_top as usize };
+        let room = if self.desc.top == 0 {
+            0
+        } else {
+            self.desc.nr_top as usize
+        };
         let pos = self.top.partition_point(|ranked| ranked.count >= new.count);
 
         if pos >= room {

@@ -45,7 +45,11 @@ impl DeviceEntry {
 
     /// The entry for a page of the CPU's page table; `local` if it is in the device's own memory.
     fn new(pfn: Pfn, access: Access, local: bool) -> Self {
-        let write = if access == Access::Write { Self::WRITE } else { 0 };
+        let write = if access == Access::Write {
+            Self::WRITE
+        } else {
+            0
+        };
         let local = if local { Self::LOCAL } else { 0 };
 
         Self((pfn.raw() as u64) << Self::PFN_SHIFT | local | write | Self::VALID)
@@ -84,10 +88,12 @@ impl DeviceEntry {
     }
 
     pub(super) fn pfn(self) -> Option<Pfn> {
+        if !self.is_valid() {
+            return None;
+        }
         // SAFETY: By the type invariants a valid entry has the frame of a page, which is mapped
         // until an invalidation has returned, and that clears the entry.
-        self.is_valid()
-            .then(|| unsafe { Pfn::new((self.0 >> Self::PFN_SHIFT) as usize) })
+        Some(unsafe { Pfn::new((self.0 >> Self::PFN_SHIFT) as usize) })
     }
 
     /// The same page with the same rights.
@@ -121,7 +127,10 @@ impl Entries {
 
         let window = offset >> self.window_shift;
 
-        Some((window, (offset - (window << self.window_shift)) >> PAGE_SHIFT))
+        Some((
+            window,
+            (offset - (window << self.window_shift)) >> PAGE_SHIFT,
+        ))
     }
 
     /// The entry of the page at `addr`.

@@ -53,9 +53,13 @@ impl Pfn {
     pub(crate) fn counts(self) -> (i32, i32) {
         let page = self.page().as_ptr();
 
-        // SAFETY: The functions read counters of `struct page`, which exists by the type
-        // invariants whether or not the page is in use.
-        unsafe { (bindings::hmm_cdm_page_refs(page), bindings::hmm_cdm_page_maps(page)) }
+        // SAFETY: Reads a counter of `struct page`, which exists by the type invariants whether or
+        // not the page is in use.
+        let references = unsafe { bindings::hmm_cdm_page_refs(page) };
+        // SAFETY: As above.
+        let mappings = unsafe { bindings::hmm_cdm_page_maps(page) };
+
+        (references, mappings)
     }
 
     /// Whether this is ordinary memory of the kernel, and not that of some device.

@@ -140,11 +140,20 @@ struct Chain<'a> {
 
 impl Chain<'_> {
     fn src(&self, i: usize) -> usize {
-        self.bufs.src.get(i).copied().filter(|_| i < self.nr).unwrap_or(0)
+        Self::entry(&self.bufs.src, i, self.nr)
     }
 
     fn dst(&self, i: usize) -> usize {
-        self.bufs.dst.get(i).copied().filter(|_| i < self.nr).unwrap_or(0)
+        Self::entry(&self.bufs.dst, i, self.nr)
+    }
+
+    /// Entry `i` of the `nr` that are in use; zero, which stands for nothing, behind them.
+    fn entry(array: &[usize], i: usize, nr: usize) -> usize {
+        array
+            .get(..nr)
+            .and_then(|used| used.get(i))
+            .copied()
+            .unwrap_or(0)
     }
 
     /// Calls `migrate_vma_pages()` or its twin for pages without a vma.
@@ -386,7 +395,11 @@ impl Installed<'_> {
     pub fn outcome(&self, i: usize) -> Outcome {
         let src = self.0.src(i);
 
-        match (src & MIGRATE != 0, src & VALID != 0, self.0.dst(i) & VALID != 0) {
+        match (
+            src & MIGRATE != 0,
+            src & VALID != 0,
+            self.0.dst(i) & VALID != 0,
+        ) {
             (_, _, false) => Outcome::Untouched,
             (true, true, true) => Outcome::Moved,
             (true, false, true) => Outcome::Filled,

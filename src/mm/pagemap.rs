@@ -214,7 +214,8 @@ impl<T: Frames> Pagemap<T> {
         let this = unsafe { Self::from_raw(pgmap) };
         let first = pfn.saturating_sub(this.first);
 
-        this.frames.failed(first..first.saturating_add(nr).min(this.nr));
+        this.frames
+            .failed(first..first.saturating_add(nr).min(this.nr));
         EBUSY.to_errno()
     }
 }

@@ -91,7 +91,7 @@ impl Walker {
             start: span.start(),
             end: span.end(),
             hmm_pfns: pfns.as_mut_ptr(),
-            default_flags: request as usize,
+            default_flags: request,
             // What an earlier walk left in the array is no request.
             pfn_flags_mask: 0,
             // Private pages of any device are migrated home by the fault.
@@ -165,10 +165,10 @@ impl View<'_> {
     }
 
     fn decode(raw: usize) -> Entry {
-        const VALID: usize = bindings::hmm_pfn_flags_HMM_PFN_VALID as usize;
-        const WRITE: usize = bindings::hmm_pfn_flags_HMM_PFN_WRITE as usize;
-        const ERROR: usize = bindings::hmm_pfn_flags_HMM_PFN_ERROR as usize;
-        const FLAGS: usize = bindings::hmm_pfn_flags_HMM_PFN_FLAGS as usize;
+        const VALID: usize = bindings::hmm_pfn_flags_HMM_PFN_VALID;
+        const WRITE: usize = bindings::hmm_pfn_flags_HMM_PFN_WRITE;
+        const ERROR: usize = bindings::hmm_pfn_flags_HMM_PFN_ERROR;
+        const FLAGS: usize = bindings::hmm_pfn_flags_HMM_PFN_FLAGS;
         const ORDER_SHIFT: u32 = bindings::hmm_pfn_flags_HMM_PFN_ORDER_SHIFT as u32;
 
         if raw & ERROR != 0 {
@@ -180,7 +180,11 @@ impl View<'_> {
                 // SAFETY: `hmm_range_fault()` reports frames of pages only: what has none is
                 // HMM_PFN_ERROR (hmm_vma_handle_pte()).
                 pfn: unsafe { Pfn::new(raw & !FLAGS) },
-                access: if raw & WRITE != 0 { Access::Write } else { Access::Read },
+                access: if raw & WRITE != 0 {
+                    Access::Write
+                } else {
+                    Access::Read
+                },
                 order: ((raw >> ORDER_SHIFT) & 0x1f) as u8,
             }
         }

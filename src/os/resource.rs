@@ -64,11 +64,14 @@ pub fn is_system_ram(start: u64, size: u64) -> bool {
 /// purpose.
 #[cfg(CONFIG_X86)]
 pub fn is_reserved(start: u64, size: u64) -> bool {
-    [bindings::IORES_DESC_RESERVED, bindings::IORES_DESC_SOFT_RESERVED]
-        .into_iter()
-        .any(|desc| {
-            intersects(start, size, bindings::IORESOURCE_MEM, desc) == bindings::REGION_INTERSECTS
-        })
+    [
+        bindings::IORES_DESC_RESERVED,
+        bindings::IORES_DESC_SOFT_RESERVED,
+    ]
+    .into_iter()
+    .any(|desc| {
+        intersects(start, size, bindings::IORESOURCE_MEM, desc) == bindings::REGION_INTERSECTS
+    })
 }
 
 /// The alignment that ranges of device memory need, in bytes.
