@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Who may call: the process that opened the file, as whatever user it is, and
+ * no other process that comes to hold it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <kselftest_harness.h>
+#include <pthread.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "cdm_mem.h"
+#include "cdm_test.h"
+
+#define SEED			83
+#define PAGES			4
+#define USER			1000
+
+/* The argument with which this program calls itself after exec(2). */
+#define FOREIGN			"--foreign"
+
+FIXTURE(caller) {
+	struct cdm cdm;
+	char *mem;
+	size_t length;
+};
+
+FIXTURE_SETUP(caller)
+{
+	ASSERT_EQ(0, cdm_open(&self->cdm, 0));
+	self->length = PAGES * self->cdm.page;
+	self->mem = cdm_map(&self->cdm, self->length);
+	ASSERT_NE(NULL, self->mem);
+	cdm_fill(self->mem, self->length, SEED);
+}
+
+FIXTURE_TEARDOWN(caller)
+{
+	munmap(self->mem, self->length);
+	cdm_close(&self->cdm);
+}
+
+/* How many of the calls, all of them right, do not end with -EPERM. */
+static int not_refused(int fd)
+{
+	static __u64 word;
+	size_t page = sysconf(_SC_PAGESIZE);
+	struct cdm cdm = { .fd = fd };
+	struct hmm_cdm_stats stats;
+	char *mem = mmap(NULL, page, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int wrong = 0;
+	__u64 job;
+
+	if (mem == MAP_FAILED)
+		return 100;
+	mem[0] = 1;
+	wrong += cdm_info(fd, &cdm.info) != -EPERM;
+	wrong += cdm_migrate(&cdm, mem, page, HMM_CDM_TARGET_NODE, NULL) !=
+		 -EPERM;
+	wrong += cdm_migrate(&cdm, mem, page, HMM_CDM_TARGET_SYSTEM, NULL) !=
+		 -EPERM;
+	wrong += cdm_query(&cdm, mem, page, NULL, NULL) != -EPERM;
+	wrong += cdm_start_adds(&cdm, &word, 1, &job) != -EPERM;
+	wrong += cdm_wait(&cdm, 1, 0, NULL) != -EPERM;
+	wrong += cdm_stats(&cdm, &stats) != -EPERM;
+	wrong += word != 0;
+	return wrong;
+}
+
+/* How many of the calls do not work, for the process that opened the file. */
+static int not_served(const struct cdm *cdm)
+{
+	char *mem = cdm_map(cdm, cdm->page);
+	struct hmm_cdm_query query = {};
+	struct hmm_cdm_migrate m = {};
+	struct hmm_cdm_stats before, after = {};
+	int wrong = 0;
+
+	if (!mem || cdm_stats(cdm, &before))
+		return 100;
+	cdm_fill(mem, cdm->page, SEED);
+	wrong += cdm_migrate(cdm, mem, cdm->page, HMM_CDM_TARGET_NODE, &m) ||
+		 m.migrated != 1;
+	wrong += cdm_query(cdm, mem, cdm->page, NULL, &query) ||
+		 query.where[HMM_CDM_WHERE_NODE] != 1;
+	wrong += cdm_check(mem, cdm->page, SEED) != -1;
+	wrong += cdm_run_fill(cdm, mem, cdm->page, SEED, NULL) != 0;
+	wrong += cdm_check_value(mem, cdm->page, SEED) != -1;
+	wrong += cdm_stats(cdm, &after) ||
+		 after.migrated_in != before.migrated_in + 1;
+	wrong += cdm_migrate(cdm, mem, cdm->page, HMM_CDM_TARGET_SYSTEM, &m) ||
+		 m.migrated != 1;
+	munmap(mem, cdm->page);
+	return wrong;
+}
+
+TEST_F(caller, opener)
+{
+	EXPECT_EQ(0, not_served(&self->cdm));
+}
+
+static void *call_in_thread(void *arg)
+{
+	return (void *)(intptr_t)not_served(arg);
+}
+
+/* A thread is of the same address space. */
+TEST_F(caller, thread)
+{
+	pthread_t thread;
+	void *wrong;
+
+	ASSERT_EQ(0, pthread_create(&thread, NULL, call_in_thread,
+				    &self->cdm));
+	ASSERT_EQ(0, pthread_join(thread, &wrong));
+	EXPECT_EQ(NULL, wrong);
+}
+
+/* A child has the file, and all addresses, but not the address space. */
+TEST_F(caller, child)
+{
+	struct hmm_cdm_stats stats;
+	pid_t pid = fork();
+
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		int wrong = not_refused(self->cdm.fd);
+		struct cdm own;
+
+		wrong += cdm_migrate(&self->cdm, self->mem, self->length,
+				     HMM_CDM_TARGET_NODE, NULL) != -EPERM;
+		/* A file of its own serves it. */
+		wrong += cdm_open(&own, 0) || not_served(&own);
+		_exit(wrong);
+	}
+	EXPECT_EQ(0, cdm_reap(pid, CDM_JOB_MS));
+	ASSERT_EQ(0, cdm_stats(&self->cdm, &stats));
+	EXPECT_EQ(0, stats.migrated_in);
+	EXPECT_EQ(0, stats.jobs);
+	EXPECT_EQ(0, not_served(&self->cdm));
+	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
+}
+
+/* The same process with another program is another one. */
+TEST_F(caller, exec)
+{
+	pid_t pid = fork();
+
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		struct cdm own;
+		char fd[16];
+
+		if (cdm_open(&own, 0) || not_served(&own) ||
+		    fcntl(own.fd, F_SETFD, 0))
+			_exit(101);
+		snprintf(fd, sizeof(fd), "%d", own.fd);
+		execl("/proc/self/exe", "caller", FOREIGN, fd, NULL);
+		_exit(102);
+	}
+	EXPECT_EQ(0, cdm_reap(pid, CDM_JOB_MS));
+}
+
+/* Send @fd over @socket; with -1, receive one and return it. */
+static int pass(int socket, int fd)
+{
+	char byte = 0, control[CMSG_SPACE(sizeof(int))] = {};
+	struct iovec iov = { &byte, 1 };
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control),
+	};
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+
+	if (fd < 0) {
+		if (recvmsg(socket, &msg, 0) != 1)
+			return -1;
+		cmsg = CMSG_FIRSTHDR(&msg);
+		if (!cmsg)
+			return -1;
+		memcpy(&fd, CMSG_DATA(cmsg), sizeof(fd));
+		return fd;
+	}
+	cmsg->cmsg_level = SOL_SOCKET;
+	cmsg->cmsg_type = SCM_RIGHTS;
+	cmsg->cmsg_len = CMSG_LEN(sizeof(fd));
+	memcpy(CMSG_DATA(cmsg), &fd, sizeof(fd));
+	return sendmsg(socket, &msg, 0) == 1 ? 0 : -1;
+}
+
+/* Between processes that share nothing but a socket. */
+TEST_F(caller, passed)
+{
+	int sockets[2];
+	pid_t pid;
+
+	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM, 0, sockets));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		struct cdm own;
+		int fd;
+
+		close(sockets[0]);
+		close(self->cdm.fd);
+		fd = pass(sockets[1], -1);
+		if (fd < 0)
+			_exit(100);
+		/* Not even with a mirror of its own. */
+		if (cdm_open(&own, 0))
+			_exit(101);
+		_exit(not_refused(fd));
+	}
+	close(sockets[1]);
+	ASSERT_EQ(0, pass(sockets[0], self->cdm.fd));
+	EXPECT_EQ(0, cdm_reap(pid, CDM_JOB_MS));
+	EXPECT_EQ(0, not_served(&self->cdm));
+}
+
+/* What is counted is what came through this file. */
+TEST_F(caller, files_of_one_process)
+{
+	struct hmm_cdm_stats stats;
+	struct cdm other;
+
+	ASSERT_EQ(0, cdm_open(&other, 0));
+	EXPECT_EQ(0, not_served(&self->cdm));
+	ASSERT_EQ(0, cdm_stats(&other, &stats));
+	EXPECT_EQ(0, stats.faults);
+	EXPECT_EQ(0, stats.migrated_in);
+	EXPECT_EQ(0, stats.bytes_copied);
+	EXPECT_EQ(0, stats.jobs);
+	EXPECT_EQ(0, not_served(&other));
+	cdm_close(&other);
+	EXPECT_EQ(0, not_served(&self->cdm));
+}
+
+/* Become an ordinary user, in the group of the device or in none. */
+static int become_user(gid_t group)
+{
+	return setgroups(group ? 1 : 0, &group) ||
+	       setresgid(USER, USER, USER) || setresuid(USER, USER, USER);
+}
+
+/* Nothing but opening needs a privilege, and that the group has. */
+static int as_user(gid_t group)
+{
+	struct cdm cdm;
+
+	if (become_user(group))
+		return 101;
+	if (cdm_open(&cdm, 0))
+		return 102;
+	/* Where the memory lies is for root to know. */
+	if (cdm.info.start || !cdm.info.capacity || !cdm.info.free)
+		return 103;
+	return not_served(&cdm);
+}
+
+TEST_F(caller, user_in_group)
+{
+	struct stat st;
+	pid_t pid;
+
+	ASSERT_EQ(0, fstat(self->cdm.fd, &st));
+	EXPECT_EQ(0660, st.st_mode & 0777);
+	EXPECT_EQ(0, st.st_uid);
+	ASSERT_NE(0, st.st_gid);
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid)
+		_exit(as_user(st.st_gid));
+	EXPECT_EQ(0, cdm_reap(pid, CDM_JOB_MS));
+}
+
+TEST_F(caller, user_in_no_group)
+{
+	pid_t pid = fork();
+
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		struct cdm cdm;
+
+		_exit(become_user(0) || cdm_open(&cdm, 0) != -EACCES);
+	}
+	EXPECT_EQ(0, cdm_reap(pid, CDM_JOB_MS));
+}
+
+/* A file that root opened still tells it to root only. */
+TEST_F(caller, privilege_dropped)
+{
+	struct hmm_cdm_info info;
+
+	EXPECT_NE(0, self->cdm.info.start);
+	ASSERT_EQ(0, setresuid(USER, USER, USER));
+	ASSERT_EQ(0, cdm_info(self->cdm.fd, &info));
+	EXPECT_EQ(0, info.start);
+	EXPECT_EQ(self->cdm.info.capacity, info.capacity);
+	EXPECT_EQ(0, not_served(&self->cdm));
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 3 && !strcmp(argv[1], FOREIGN))
+		return not_refused(atoi(argv[2]));
+	return test_harness_run(argc, argv);
+}

@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The address space changes under a job that runs: from then on the device
+ * sees what the CPU sees, or ends at the address that is gone.
+ */
+#include <errno.h>
+#include <kselftest_harness.h>
+
+#include "cdm_mem.h"
+#include "cdm_test.h"
+
+#define PAGES			4
+#define SEED			23
+
+/* Far above what the device counts to in the time of a test. */
+#define MARK			(CDM_FOREVER / 2)
+
+FIXTURE(running) {
+	struct cdm cdm;
+	char *mem;
+	size_t length;
+	size_t page;
+	__u64 *word;	/* the first of the second page */
+	__u64 job;
+};
+
+FIXTURE_VARIANT(running) {
+	bool on_node;
+};
+
+FIXTURE_VARIANT_ADD(running, system) { false };
+FIXTURE_VARIANT_ADD(running, node) { true };
+
+/* A job that counts in @word without end, and has begun. */
+FIXTURE_SETUP(running)
+{
+	ASSERT_EQ(0, cdm_open(&self->cdm, 0));
+	self->page = self->cdm.page;
+	self->length = PAGES * self->page;
+	self->mem = cdm_map(&self->cdm, self->length);
+	ASSERT_NE(NULL, self->mem);
+	memset(self->mem, 0, self->length);
+	if (variant->on_node) {
+		ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length,
+					 HMM_CDM_TARGET_NODE, NULL));
+		ASSERT_EQ(PAGES, cdm_on_node(&self->cdm, self->mem,
+					     self->length));
+	}
+	self->word = (__u64 *)(self->mem + self->page);
+	ASSERT_EQ(0, cdm_start_adds(&self->cdm, self->word, CDM_FOREVER,
+				    &self->job));
+	ASSERT_TRUE(cdm_rises_above(self->word, 100));
+}
+
+FIXTURE_TEARDOWN(running)
+{
+	munmap(self->mem, self->length);
+	cdm_close(&self->cdm);
+}
+
+/* The job ends because it cannot write to @addr. */
+static void expect_end(struct __test_metadata *_metadata,
+		       const struct cdm *cdm, __u64 job, const void *addr)
+{
+	struct hmm_cdm_wait wait;
+
+	ASSERT_EQ(0, cdm_wait(cdm, job, CDM_JOB_MS, &wait));
+	EXPECT_EQ(-EFAULT, wait.status);
+	EXPECT_EQ(CDM_ADDR(addr), wait.fault_addr);
+	EXPECT_EQ(HMM_CDM_ACCESS_WRITE, wait.fault_access);
+}
+
+/* Nobody writes to @word any more. */
+static bool stands_still(const __u64 *word)
+{
+	__u64 seen = __atomic_load_n(word, __ATOMIC_RELAXED);
+
+	cdm_sleep_ms(50);
+	return __atomic_load_n(word, __ATOMIC_RELAXED) == seen;
+}
+
+TEST_F(running, munmap)
+{
+	struct hmm_cdm_stats stats;
+
+	ASSERT_EQ(0, munmap(self->word, self->page));
+	expect_end(_metadata, &self->cdm, self->job, self->word);
+	ASSERT_EQ(0, cdm_stats(&self->cdm, &stats));
+	EXPECT_LT(0, stats.invalidations);
+	EXPECT_LT(0, stats.invalidated_pages);
+}
+
+TEST_F(running, mprotect_read)
+{
+	ASSERT_EQ(0, mprotect(self->word, self->page, PROT_READ));
+	/* From the moment that the call returned. */
+	EXPECT_TRUE(stands_still(self->word));
+	expect_end(_metadata, &self->cdm, self->job, self->word);
+}
+
+TEST_F(running, mprotect_none)
+{
+	__u64 seen;
+
+	ASSERT_EQ(0, mprotect(self->word, self->page, PROT_NONE));
+	expect_end(_metadata, &self->cdm, self->job, self->word);
+	ASSERT_EQ(0, mprotect(self->word, self->page, PROT_READ | PROT_WRITE));
+	seen = *self->word;
+	EXPECT_LT(100, seen);
+	EXPECT_EQ(0, cdm_run_adds(&self->cdm, self->word, 1, 5, NULL));
+	EXPECT_EQ(seen + 5, *self->word);
+}
+
+/* The content goes to the new address, and the job stays at the old one. */
+TEST_F(running, mremap)
+{
+	char *to = cdm_map(&self->cdm, self->page);
+	__u64 pfn = cdm_pfn(self->word);
+	void *moved;
+
+	ASSERT_NE(NULL, to);
+	moved = mremap(self->word, self->page, self->page,
+		       MREMAP_MAYMOVE | MREMAP_FIXED, to);
+	ASSERT_EQ(to, moved);
+	EXPECT_TRUE(stands_still(moved));
+	EXPECT_LT(100, *(__u64 *)moved);
+	EXPECT_EQ(pfn, cdm_pfn(moved));
+	expect_end(_metadata, &self->cdm, self->job, self->word);
+	munmap(to, self->page);
+}
+
+/* The page is gone and a zeroed one comes: the count begins anew. */
+TEST_F(running, madv_dontneed)
+{
+	for (int i = 0; i < 10; i++) {
+		__atomic_fetch_add(self->word, MARK, __ATOMIC_RELAXED);
+		ASSERT_EQ(0, madvise(self->word, self->page, MADV_DONTNEED));
+		EXPECT_GT(MARK, __atomic_load_n(self->word, __ATOMIC_RELAXED));
+		ASSERT_TRUE(cdm_rises_above(self->word, 0));
+	}
+	ASSERT_EQ(0, munmap(self->word, self->page));
+	expect_end(_metadata, &self->cdm, self->job, self->word);
+}
+
+/* Other pages of the mapping change, and the job does not mind. */
+TEST_F(running, neighbours)
+{
+	__u64 seen;
+
+	for (int i = 0; i < 20; i++) {
+		seen = __atomic_load_n(self->word, __ATOMIC_RELAXED);
+		ASSERT_EQ(0, madvise(self->mem, self->page, MADV_DONTNEED));
+		ASSERT_EQ(0, mprotect(self->mem + 2 * self->page, self->page,
+				      i % 2 ? PROT_NONE : PROT_READ));
+		ASSERT_TRUE(cdm_rises_above(self->word, seen));
+	}
+	ASSERT_EQ(0, munmap(self->mem, self->page));
+	seen = __atomic_load_n(self->word, __ATOMIC_RELAXED);
+	EXPECT_TRUE(cdm_rises_above(self->word, seen));
+}
+
+/* What the child finds: its own memory, which the parent's device is not in. */
+static int forked_child(__u64 *word)
+{
+	if (!stands_still(word))
+		return 1;
+	word[1] = 42;
+	if (!stands_still(word))
+		return 2;
+	__atomic_fetch_add(word, MARK, __ATOMIC_RELAXED);
+	cdm_sleep_ms(20);
+	return word[1] == 42 && word[0] >= MARK ? 0 : 3;
+}
+
+/* fork(2), and both sides write: the device follows the one that opened it. */
+TEST_F(running, fork)
+{
+	for (int i = 0; i < 5; i++) {
+		__u64 seen = __atomic_load_n(self->word, __ATOMIC_RELAXED);
+		pid_t pid = fork();
+
+		ASSERT_LE(0, pid);
+		if (!pid)
+			_exit(forked_child(self->word));
+		/* On even rounds the CPU writes here first, else the device. */
+		if (i % 2 == 0)
+			self->word[1] = i;
+		EXPECT_TRUE(cdm_rises_above(self->word, seen));
+		self->word[1] = i;
+		EXPECT_EQ(0, cdm_reap(pid, CDM_JOB_MS));
+		EXPECT_EQ(i, self->word[1]);
+		EXPECT_GT(MARK, __atomic_load_n(self->word, __ATOMIC_RELAXED));
+	}
+	ASSERT_EQ(0, munmap(self->word, self->page));
+	expect_end(_metadata, &self->cdm, self->job, self->word);
+}
+
+FIXTURE(idle) {
+	struct cdm cdm;
+	char *mem;
+	size_t length;
+	size_t page;
+};
+
+FIXTURE_SETUP(idle)
+{
+	ASSERT_EQ(0, cdm_open(&self->cdm, 0));
+	self->page = self->cdm.page;
+	self->length = PAGES * self->page;
+	self->mem = cdm_map(&self->cdm, self->length);
+	ASSERT_NE(NULL, self->mem);
+}
+
+FIXTURE_TEARDOWN(idle)
+{
+	munmap(self->mem, self->length);
+	cdm_close(&self->cdm);
+}
+
+/* Another mapping at the same address: nothing is left of the old one. */
+TEST_F(idle, mapped_anew)
+{
+	__u64 sum = cdm_word_sum(SEED, self->length / 8);
+	struct hmm_cdm_wait wait;
+	void *anew;
+
+	for (int i = 0; i < 10; i++) {
+		ASSERT_EQ(0, munmap(self->mem, self->length));
+		anew = mmap(self->mem, self->length, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+		ASSERT_EQ(self->mem, anew);
+		cdm_fill(anew, self->length, SEED);
+		ASSERT_EQ(0, cdm_run_sum(&self->cdm, anew, self->length / 8,
+					 &wait));
+		EXPECT_EQ(sum, wait.result[0]);
+		ASSERT_EQ(0, cdm_run_fill(&self->cdm, anew, self->length, i,
+					  NULL));
+		EXPECT_EQ(-1, cdm_check_value(anew, self->length, i));
+	}
+}
+
+/* No count is lost while the page is shared by fork(2) and taken apart. */
+TEST_F(idle, fork_loses_nothing)
+{
+	const __u64 times = 300000;
+	struct hmm_cdm_wait wait;
+	__u64 *word = (__u64 *)self->mem;
+	__u64 added = 0, job;
+
+	*word = 0;
+	ASSERT_EQ(0, cdm_start_adds(&self->cdm, word, times, &job));
+	while (cdm_wait(&self->cdm, job, 0, &wait) == -ETIMEDOUT) {
+		pid_t pid = fork();
+
+		ASSERT_LE(0, pid);
+		if (!pid)
+			_exit(!stands_still(word));
+		for (int i = 0; i < 1000; i++)
+			__atomic_fetch_add(word, 1, __ATOMIC_RELAXED);
+		added += 1000;
+		EXPECT_EQ(0, cdm_reap(pid, CDM_JOB_MS));
+	}
+	EXPECT_EQ(0, wait.status);
+	EXPECT_EQ(times + added, *word);
+}
+
+/* A read job: it follows pointers in a ring until the ring is gone. */
+TEST_F(idle, reader)
+{
+	__u64 *node = (__u64 *)self->mem;
+	struct cdm_emu_walk walk = {
+		.heads = CDM_ADDR(&node),
+		.nr_heads = 1,
+		.child = CDM_EMU_WALK_NONE,
+		.count = 8,
+	};
+	struct hmm_cdm_wait wait;
+	__u64 job;
+
+	node[0] = CDM_ADDR(node);
+	ASSERT_EQ(0, cdm_submit(&self->cdm, CDM_EMU_WALK,
+				CDM_ARGS(CDM_ADDR(&walk)), &job));
+	EXPECT_EQ(-ETIMEDOUT, cdm_wait(&self->cdm, job, 20, &wait));
+	/* Reading is still allowed. */
+	ASSERT_EQ(0, mprotect(node, self->page, PROT_READ));
+	EXPECT_EQ(-ETIMEDOUT, cdm_wait(&self->cdm, job, 20, &wait));
+	ASSERT_EQ(0, mprotect(node, self->page, PROT_NONE));
+	ASSERT_EQ(0, cdm_wait(&self->cdm, job, CDM_JOB_MS, &wait));
+	EXPECT_EQ(-EFAULT, wait.status);
+	EXPECT_EQ(HMM_CDM_ACCESS_READ, wait.fault_access);
+	EXPECT_LE(CDM_ADDR(node), wait.fault_addr);
+	EXPECT_GT(CDM_ADDR(node) + 16, wait.fault_addr);
+}
+
+/* A fill of several windows, of which the last goes while it runs. */
+TEST_F(idle, munmap_of_a_part)
+{
+	size_t window = self->cdm.window, length = 4 * window;
+	char *mem = cdm_map(&self->cdm, length);
+	struct hmm_cdm_wait wait;
+	__u64 job;
+
+	ASSERT_NE(NULL, mem);
+	for (int i = 0; i < 5; i++) {
+		ASSERT_EQ(0, cdm_submit(&self->cdm, CDM_EMU_FILL,
+					CDM_ARGS(CDM_ADDR(mem), length, i + 1),
+					&job));
+		ASSERT_TRUE(cdm_rises_above((__u64 *)mem, i));
+		ASSERT_EQ(0, munmap(mem + 3 * window, window));
+		ASSERT_EQ(0, cdm_wait(&self->cdm, job, CDM_JOB_MS, &wait));
+		/* It may have been quicker. */
+		if (wait.status) {
+			EXPECT_EQ(-EFAULT, wait.status);
+			EXPECT_LE(CDM_ADDR(mem) + 3 * window, wait.fault_addr);
+			EXPECT_GT(CDM_ADDR(mem) + length, wait.fault_addr);
+		}
+		EXPECT_EQ(-1, cdm_check_value(mem, 3 * window, i + 1));
+		ASSERT_EQ(mem + 3 * window,
+			  mmap(mem + 3 * window, window,
+			       PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+			       0));
+	}
+	munmap(mem, length);
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * HMM_CDM_IOC_SUBMIT and HMM_CDM_IOC_WAIT: jobs run in the background, side
+ * by side, end once, and say so in every way that was asked for.
+ */
+#include <errno.h>
+#include <kselftest_harness.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <sys/time.h>
+
+#include "cdm_mem.h"
+#include "cdm_test.h"
+
+#define SEED			71
+#define QUEUED			200
+#define PROCESSES		4
+
+/* What a file may hold of jobs that nobody waited for, at the most. */
+#define MOST_JOBS		4096
+
+FIXTURE(job) {
+	struct cdm cdm;
+	char *mem;
+	size_t length;
+	size_t page;
+	struct hmm_cdm_wait wait;
+	__u64 job;
+};
+
+FIXTURE_SETUP(job)
+{
+	ASSERT_EQ(0, cdm_open(&self->cdm, 0));
+	self->page = self->cdm.page;
+	self->length = 4 * self->page;
+	self->mem = cdm_map(&self->cdm, self->length);
+	ASSERT_NE(NULL, self->mem);
+	memset(self->mem, 0, self->length);
+}
+
+FIXTURE_TEARDOWN(job)
+{
+	munmap(self->mem, self->length);
+	cdm_close(&self->cdm);
+}
+
+static int submit_with_event(const struct cdm *cdm, unsigned int op,
+			     const __u64 *args, int event, __u64 *job)
+{
+	struct hmm_cdm_submit s = {
+		.size = sizeof(s),
+		.flags = HMM_CDM_SUBMIT_EVENTFD,
+		.op = op,
+		.eventfd = event,
+	};
+	int err;
+
+	memcpy(s.args, args, sizeof(s.args));
+	err = cdm_ioctl(cdm->fd, HMM_CDM_IOC_SUBMIT, &s);
+	*job = s.job;
+	return err;
+}
+
+TEST_F(job, waited_for_once)
+{
+	ASSERT_EQ(0, cdm_start_adds(&self->cdm, (__u64 *)self->mem, 10,
+				    &self->job));
+	ASSERT_EQ(0, cdm_wait(&self->cdm, self->job, -1, &self->wait));
+	EXPECT_EQ(0, self->wait.status);
+	EXPECT_EQ(9, self->wait.result[0]);
+	EXPECT_EQ(-ENOENT, cdm_wait(&self->cdm, self->job, 0, NULL));
+	EXPECT_EQ(-ENOENT, cdm_wait(&self->cdm, self->job, -1, NULL));
+	EXPECT_EQ(-ENOENT, cdm_wait(&self->cdm, self->job + 1, -1, NULL));
+	EXPECT_EQ(-ENOENT, cdm_wait(&self->cdm, ~0ULL, 0, NULL));
+}
+
+/* A job's number means nothing in another file. */
+TEST_F(job, known_to_its_file)
+{
+	struct cdm other;
+
+	ASSERT_EQ(0, cdm_open(&other, 0));
+	ASSERT_EQ(0, cdm_start_adds(&self->cdm, (__u64 *)self->mem, 10,
+				    &self->job));
+	EXPECT_EQ(-ENOENT, cdm_wait(&other, self->job, 0, NULL));
+	cdm_close(&other);
+	EXPECT_EQ(0, cdm_wait(&self->cdm, self->job, CDM_JOB_MS, NULL));
+}
+
+TEST_F(job, times_out)
+{
+	__u64 before;
+
+	ASSERT_EQ(0, cdm_start_adds(&self->cdm, (__u64 *)self->mem,
+				    CDM_FOREVER, &self->job));
+	EXPECT_EQ(-ETIMEDOUT, cdm_wait(&self->cdm, self->job, 0, NULL));
+	before = cdm_now_ms();
+	EXPECT_EQ(-ETIMEDOUT, cdm_wait(&self->cdm, self->job, 50, NULL));
+	EXPECT_LE(before + 49, cdm_now_ms());
+	/* It runs on, and can be waited for. */
+	ASSERT_EQ(0, munmap(self->mem, self->length));
+	ASSERT_EQ(0, cdm_wait(&self->cdm, self->job, CDM_JOB_MS, &self->wait));
+	EXPECT_EQ(-EFAULT, self->wait.status);
+}
+
+static void nothing(int signal)
+{
+	(void)signal;
+}
+
+TEST_F(job, interrupted)
+{
+	struct sigaction action = { .sa_handler = nothing };
+	/* More than one, as the first may come before the wait. */
+	struct itimerval timer = { { 0, 50000 }, { 0, 50000 } };
+	const struct itimerval off = {};
+
+	ASSERT_EQ(0, sigaction(SIGALRM, &action, NULL));
+	ASSERT_EQ(0, cdm_start_adds(&self->cdm, (__u64 *)self->mem,
+				    CDM_FOREVER, &self->job));
+	ASSERT_EQ(0, setitimer(ITIMER_REAL, &timer, NULL));
+	EXPECT_EQ(-EINTR, cdm_wait(&self->cdm, self->job, -1, NULL));
+	EXPECT_EQ(-EINTR, cdm_wait(&self->cdm, self->job, CDM_JOB_MS, NULL));
+	ASSERT_EQ(0, setitimer(ITIMER_REAL, &off, NULL));
+	ASSERT_EQ(0, munmap(self->mem, self->length));
+	ASSERT_EQ(0, cdm_wait(&self->cdm, self->job, CDM_JOB_MS, &self->wait));
+	EXPECT_EQ(-EFAULT, self->wait.status);
+}
+
+TEST_F(job, event)
+{
+	struct pollfd event = { eventfd(0, EFD_CLOEXEC), POLLIN, 0 };
+	__u64 value;
+
+	ASSERT_LE(0, event.fd);
+	ASSERT_EQ(0, submit_with_event(&self->cdm, CDM_EMU_FETCH_ADD,
+				       CDM_ARGS(CDM_ADDR(self->mem), 1,
+						CDM_FOREVER),
+				       event.fd, &self->job));
+	EXPECT_EQ(0, poll(&event, 1, 50));
+	ASSERT_EQ(0, munmap(self->mem, self->length));
+	ASSERT_EQ(1, poll(&event, 1, CDM_JOB_MS));
+	ASSERT_EQ(sizeof(value), read(event.fd, &value, sizeof(value)));
+	EXPECT_EQ(1, value);
+	/* It has ended, so there is nothing to wait for. */
+	EXPECT_EQ(0, cdm_wait(&self->cdm, self->job, 0, &self->wait));
+	EXPECT_EQ(-EFAULT, self->wait.status);
+	close(event.fd);
+}
+
+/* One event for several jobs adds up, although its descriptor is gone. */
+TEST_F(job, events_add_up)
+{
+	int event = eventfd(0, EFD_CLOEXEC), dup_event = dup(event);
+	__u64 jobs[10], value = 0, sum = 0;
+
+	ASSERT_LE(0, event);
+	for (size_t i = 0; i < ARRAY_SIZE(jobs); i++)
+		ASSERT_EQ(0, submit_with_event(&self->cdm, CDM_EMU_FETCH_ADD,
+					       CDM_ARGS(CDM_ADDR(self->mem), 1,
+							100),
+					       event, &jobs[i]));
+	close(event);
+	while (sum < ARRAY_SIZE(jobs)) {
+		struct pollfd poll_event = { dup_event, POLLIN, 0 };
+
+		ASSERT_EQ(1, poll(&poll_event, 1, CDM_JOB_MS));
+		ASSERT_EQ(sizeof(value), read(dup_event, &value,
+					      sizeof(value)));
+		sum += value;
+	}
+	EXPECT_EQ(ARRAY_SIZE(jobs), sum);
+	for (size_t i = 0; i < ARRAY_SIZE(jobs); i++)
+		EXPECT_EQ(0, cdm_wait(&self->cdm, jobs[i], 0, NULL));
+	EXPECT_EQ(100 * ARRAY_SIZE(jobs), *(__u64 *)self->mem);
+	close(dup_event);
+}
+
+/* Many at once, each with a result of its own, waited for backwards. */
+TEST_F(job, many_queued)
+{
+	__u64 *words = (__u64 *)self->mem;
+	struct hmm_cdm_stats stats;
+	__u64 jobs[QUEUED];
+
+	for (int i = 0; i < QUEUED; i++) {
+		words[i] = i;
+		ASSERT_EQ(0, cdm_start_adds(&self->cdm, &words[i], i + 1,
+					    &jobs[i]));
+	}
+	for (int i = QUEUED - 1; i >= 0; i--) {
+		ASSERT_EQ(0, cdm_wait(&self->cdm, jobs[i], CDM_JOB_MS,
+				      &self->wait));
+		EXPECT_EQ(0, self->wait.status);
+		EXPECT_EQ(2 * i, self->wait.result[0]);
+		EXPECT_EQ(2 * i + 1, words[i]);
+	}
+	ASSERT_EQ(0, cdm_stats(&self->cdm, &stats));
+	EXPECT_EQ(QUEUED, stats.jobs);
+}
+
+/* There is a bound, and those that were waited for are no longer counted. */
+TEST_F(job, too_many)
+{
+	__u64 jobs[MOST_JOBS + 1];
+	int nr, err = 0;
+
+	for (nr = 0; nr <= MOST_JOBS; nr++) {
+		err = cdm_start_adds(&self->cdm, (__u64 *)self->mem, 1,
+				     &jobs[nr]);
+		if (err)
+			break;
+	}
+	EXPECT_EQ(-EAGAIN, err);
+	EXPECT_LE(QUEUED, nr);
+	for (int i = 0; i < 2; i++) {
+		ASSERT_EQ(0, cdm_wait(&self->cdm, jobs[i], CDM_JOB_MS, NULL));
+		ASSERT_EQ(0, cdm_start_adds(&self->cdm, (__u64 *)self->mem, 1,
+					    &jobs[i]));
+		EXPECT_EQ(-EAGAIN, cdm_start_adds(&self->cdm,
+						  (__u64 *)self->mem, 1,
+						  &self->job));
+	}
+	for (int i = 0; i < nr; i++)
+		ASSERT_EQ(0, cdm_wait(&self->cdm, jobs[i], CDM_JOB_MS, NULL));
+	EXPECT_EQ(nr + 2, *(__u64 *)self->mem);
+}
+
+/* A job without end keeps no other one from running, nor two of them. */
+TEST_F(job, side_by_side)
+{
+	__u64 *words = (__u64 *)self->mem;
+
+	for (int i = 0; i < 3; i++)
+		ASSERT_EQ(0, cdm_start_adds(&self->cdm, &words[i], CDM_FOREVER,
+					    &self->job));
+	for (int i = 0; i < 3; i++)
+		EXPECT_TRUE(cdm_rises_above(&words[i], 1000));
+	EXPECT_EQ(0, cdm_run_fill(&self->cdm, self->mem + self->page,
+				  self->page, 7, NULL));
+	EXPECT_EQ(-1, cdm_check_value(self->mem + self->page, self->page, 7));
+}
+
+/* Jobs that run or wait to run when the file is closed: they end with it. */
+TEST_F(job, closed)
+{
+	__u64 *words = (__u64 *)self->mem;
+	__u64 seen[8];
+
+	for (int i = 0; i < 8; i++)
+		ASSERT_EQ(0, cdm_start_adds(&self->cdm, &words[i], CDM_FOREVER,
+					    &self->job));
+	ASSERT_TRUE(cdm_rises_above(&words[0], 1000));
+	cdm_close(&self->cdm);
+	memcpy(seen, words, sizeof(seen));
+	cdm_sleep_ms(100);
+	EXPECT_EQ(0, memcmp(seen, words, sizeof(seen)));
+	ASSERT_EQ(0, cdm_open(&self->cdm, 0));
+	EXPECT_EQ(0, cdm_run_adds(&self->cdm, words, 1, 10, NULL));
+	EXPECT_EQ(seen[0] + 10, words[0]);
+}
+
+struct waiter {
+	pthread_t thread;
+	const struct cdm *cdm;
+	__u64 job;
+	int err;
+};
+
+static void *wait_in_thread(void *arg)
+{
+	struct waiter *waiter = arg;
+
+	waiter->err = cdm_wait(waiter->cdm, waiter->job, CDM_JOB_MS, NULL);
+	return NULL;
+}
+
+/* Several threads wait: one gets the results, the others that it is gone. */
+TEST_F(job, several_waiters)
+{
+	struct waiter waiters[4];
+	int got = 0;
+
+	ASSERT_EQ(0, cdm_start_adds(&self->cdm, (__u64 *)self->mem,
+				    CDM_FOREVER, &self->job));
+	for (size_t i = 0; i < ARRAY_SIZE(waiters); i++) {
+		waiters[i].cdm = &self->cdm;
+		waiters[i].job = self->job;
+		ASSERT_EQ(0, pthread_create(&waiters[i].thread, NULL,
+					    wait_in_thread, &waiters[i]));
+	}
+	cdm_sleep_ms(50);
+	ASSERT_EQ(0, munmap(self->mem, self->length));
+	for (size_t i = 0; i < ARRAY_SIZE(waiters); i++) {
+		pthread_join(waiters[i].thread, NULL);
+		got += waiters[i].err == 0;
+		EXPECT_TRUE(waiters[i].err == 0 || waiters[i].err == -ENOENT);
+	}
+	EXPECT_EQ(1, got);
+}
+
+/* At the address that all have, each has its own memory; one has a hole. */
+static int process(const struct cdm *parent, char *mem, size_t length, int nr)
+{
+	const __u64 times = 20000;
+	struct hmm_cdm_wait wait;
+	struct cdm cdm;
+	int status;
+
+	if (cdm_open(&cdm, parent->info.index))
+		return 1;
+	cdm_fill(mem, length, SEED + nr);
+	if (nr == 0 && munmap(mem + cdm.page, cdm.page))
+		return 2;
+	for (int i = 0; i < 10; i++) {
+		status = cdm_run_sum(&cdm, mem, length / 8, &wait);
+		if (nr == 0 && (status != -EFAULT ||
+				wait.fault_addr != CDM_ADDR(mem + cdm.page)))
+			return 3;
+		if (nr && (status || wait.result[0] !=
+				     cdm_word_sum(SEED + nr, length / 8)))
+			return 4;
+	}
+	*(__u64 *)mem = nr;
+	if (cdm_run_adds(&cdm, (__u64 *)mem, 1, times, NULL))
+		return 5;
+	return *(__u64 *)mem == nr + times ? 0 : 6;
+}
+
+TEST_F(job, several_processes)
+{
+	pid_t pids[PROCESSES];
+
+	for (int i = 0; i < PROCESSES; i++) {
+		pids[i] = fork();
+		ASSERT_LE(0, pids[i]);
+		if (!pids[i])
+			_exit(process(&self->cdm, self->mem, self->length, i));
+	}
+	/* The parent's own memory is none of theirs. */
+	EXPECT_EQ(0, cdm_run_adds(&self->cdm, (__u64 *)self->mem, 1, 20000,
+				  NULL));
+	for (int i = 0; i < PROCESSES; i++)
+		EXPECT_EQ(0, cdm_reap(pids[i], CDM_JOB_MS));
+	EXPECT_EQ(20000, *(__u64 *)self->mem);
+}
+
+TEST_HARNESS_MAIN

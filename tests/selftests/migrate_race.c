@@ -1,0 +1,427 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Migration against everything that can go on at the same time: itself, CPU
+ * and device writing to the pages, the mapping changing, the process ending.
+ * Nothing is lost, neither data nor pages of the nodes.
+ */
+#include <errno.h>
+#include <kselftest_harness.h>
+#include <pthread.h>
+
+#include "cdm_mem.h"
+#include "cdm_test.h"
+
+/* Few enough: each costs an interrupt of the other processors to unmap. */
+#define PAGES			32
+#define MOVERS			8
+#define WRITERS			2
+#define ROUNDS			10
+#define RACE_MS			1500
+
+/* A thread that moves a range back and forth between two places. */
+struct mover {
+	pthread_t thread;
+	const struct cdm *cdm;
+	char *mem;
+	size_t length;
+	bool *stop;
+	int target;	/* its first */
+	int allowed;	/* an errno that is none */
+	int err;
+	__u64 calls;
+	__u64 wrong_sums;
+	__u64 migrated;
+};
+
+/* A thread that counts in a word of its own in each page. */
+struct writer {
+	pthread_t thread;
+	__u64 *first;
+	size_t stride;
+	bool *stop;
+	__u64 rounds;
+	__u64 wrong;
+};
+
+FIXTURE(race) {
+	struct cdm cdm[CDM_NODES];
+	__u64 free[CDM_NODES];
+	char *mem;
+	size_t length;
+	size_t page;
+	bool stop;
+	struct mover movers[MOVERS];
+	struct writer writers[WRITERS];
+};
+
+FIXTURE_SETUP(race)
+{
+	for (int i = 0; i < CDM_NODES; i++) {
+		ASSERT_EQ(0, cdm_open(&self->cdm[i], i));
+		self->free[i] = cdm_free_pages(&self->cdm[i]);
+	}
+	self->page = self->cdm[0].page;
+	self->length = PAGES * self->page;
+	self->mem = cdm_map(&self->cdm[0], self->length);
+	ASSERT_NE(NULL, self->mem);
+	memset(self->mem, 0, self->length);
+}
+
+/* Whatever happened, the nodes have all of their pages again. */
+FIXTURE_TEARDOWN(race)
+{
+	munmap(self->mem, self->length);
+	for (int i = 0; i < CDM_NODES; i++) {
+		EXPECT_EQ(self->free[i],
+			  cdm_free_settles(&self->cdm[i], self->free[i]));
+		cdm_close(&self->cdm[i]);
+	}
+}
+
+static void *move(void *arg)
+{
+	struct mover *mover = arg;
+	int target = mover->target;
+
+	while (!__atomic_load_n(mover->stop, __ATOMIC_RELAXED)) {
+		struct hmm_cdm_migrate m;
+		int err = cdm_migrate(mover->cdm, mover->mem, mover->length,
+				      target, &m);
+
+		if (err && err != mover->allowed)
+			mover->err = err;
+		if (!err)
+			mover->wrong_sums += cdm_migrate_sum(&m) !=
+				mover->length / mover->cdm->page;
+		mover->migrated += m.migrated;
+		mover->calls++;
+		target = HMM_CDM_TARGET_SYSTEM - target;
+	}
+	return NULL;
+}
+
+static void *count(void *arg)
+{
+	struct writer *writer = arg;
+
+	while (!__atomic_load_n(writer->stop, __ATOMIC_RELAXED)) {
+		for (size_t i = 0; i < PAGES; i++) {
+			__u64 *word = writer->first + i * writer->stride;
+			__u64 seen = __atomic_load_n(word, __ATOMIC_RELAXED);
+
+			writer->wrong += seen != writer->rounds;
+			__atomic_store_n(word, writer->rounds + 1,
+					 __ATOMIC_RELAXED);
+		}
+		writer->rounds++;
+	}
+	return NULL;
+}
+
+static int start_mover(struct mover *mover, const struct cdm *cdm, char *mem,
+		       size_t length, bool *stop, int target)
+{
+	*mover = (struct mover) {
+		.cdm = cdm,
+		.mem = mem,
+		.length = length,
+		.stop = stop,
+		.target = target,
+	};
+	return pthread_create(&mover->thread, NULL, move, mover);
+}
+
+static int start_writer(struct writer *writer, char *mem, size_t page, int nr,
+			bool *stop)
+{
+	*writer = (struct writer) {
+		.first = (__u64 *)mem + nr,
+		.stride = page / sizeof(__u64),
+		.stop = stop,
+	};
+	return pthread_create(&writer->thread, NULL, count, writer);
+}
+
+/* End the race; none of its threads may have seen anything wrong. */
+static void finish(struct __test_metadata *_metadata, bool *stop,
+		   struct mover *movers, int nr_movers,
+		   struct writer *writers, int nr_writers)
+{
+	__u64 migrated = 0;
+
+	__atomic_store_n(stop, true, __ATOMIC_RELAXED);
+	for (int i = 0; i < nr_movers; i++) {
+		pthread_join(movers[i].thread, NULL);
+		EXPECT_EQ(0, movers[i].err);
+		EXPECT_EQ(0, movers[i].wrong_sums);
+		EXPECT_LT(0, movers[i].calls);
+		migrated += movers[i].migrated;
+	}
+	/* A race in which nothing moved has shown nothing. */
+	EXPECT_LE(2 * PAGES, migrated);
+	for (int i = 0; i < nr_writers; i++) {
+		pthread_join(writers[i].thread, NULL);
+		EXPECT_EQ(0, writers[i].wrong);
+		EXPECT_LT(0, writers[i].rounds);
+	}
+}
+
+TEST_F(race, eight_threads)
+{
+	const size_t stride = self->page / sizeof(__u64);
+	size_t wrong = 0;
+
+	for (int i = 0; i < WRITERS; i++)
+		ASSERT_EQ(0, start_writer(&self->writers[i], self->mem,
+					  self->page, i, &self->stop));
+	for (int i = 0; i < MOVERS; i++)
+		ASSERT_EQ(0, start_mover(&self->movers[i], &self->cdm[0],
+					 self->mem, self->length, &self->stop,
+					 i % 2));
+	cdm_sleep_ms(RACE_MS);
+	finish(_metadata, &self->stop, self->movers, MOVERS, self->writers,
+	       WRITERS);
+	for (int i = 0; i < WRITERS; i++)
+		for (int j = 0; j < PAGES; j++)
+			wrong += ((__u64 *)self->mem)[j * stride + i] !=
+				 self->writers[i].rounds;
+	EXPECT_EQ(0, wrong);
+}
+
+/* Two nodes and the system pull at the same pages. */
+TEST_F(race, two_nodes)
+{
+	for (int i = 0; i < WRITERS; i++)
+		ASSERT_EQ(0, start_writer(&self->writers[i], self->mem,
+					  self->page, i, &self->stop));
+	for (int i = 0; i < 4; i++)
+		ASSERT_EQ(0, start_mover(&self->movers[i], &self->cdm[i / 2],
+					 self->mem, self->length, &self->stop,
+					 i % 2));
+	cdm_sleep_ms(RACE_MS);
+	finish(_metadata, &self->stop, self->movers, 4, self->writers,
+	       WRITERS);
+}
+
+/* The mapping comes and goes meanwhile. */
+TEST_F(race, mapping_changes)
+{
+	char *part = self->mem + self->length / 4;
+	size_t length = self->length / 2;
+	__u64 deadline;
+
+	for (int i = 0; i < 3; i++) {
+		ASSERT_EQ(0, start_mover(&self->movers[i], &self->cdm[0],
+					 self->mem, self->length, &self->stop,
+					 i % 2));
+		self->movers[i].allowed = -ENOMEM;
+	}
+	deadline = cdm_now_ms() + RACE_MS;
+	for (int i = 1; cdm_now_ms() < deadline; i++) {
+		ASSERT_EQ(0, i % 2 ? munmap(part, length) :
+			  madvise(part, length, MADV_DONTNEED));
+		if (i % 2)
+			ASSERT_EQ(part, mmap(part, length,
+					     PROT_READ | PROT_WRITE,
+					     MAP_PRIVATE | MAP_ANONYMOUS |
+					     MAP_FIXED, -1, 0));
+		EXPECT_EQ(-1, cdm_check_value(part, length, 0));
+		cdm_fill(part, length, i);
+		ASSERT_EQ(0, mprotect(part, length, PROT_READ));
+		EXPECT_EQ(-1, cdm_check(part, length, i));
+		ASSERT_EQ(0, mprotect(part, length, PROT_READ | PROT_WRITE));
+	}
+	finish(_metadata, &self->stop, self->movers, 3, NULL, 0);
+}
+
+/* CPU and device add to the same word while its page moves. */
+TEST_F(race, job_meanwhile)
+{
+	const __u64 times = 30000;
+	__u64 *word = (__u64 *)self->mem + 100;
+	struct hmm_cdm_wait wait;
+	__u64 added = 0, job;
+
+	for (int i = 0; i < 2; i++)
+		ASSERT_EQ(0, start_mover(&self->movers[i], &self->cdm[0],
+					 self->mem, self->length, &self->stop,
+					 i % 2));
+	ASSERT_EQ(0, cdm_start_adds(&self->cdm[0], word, times, &job));
+	while (cdm_wait(&self->cdm[0], job, 0, &wait) == -ETIMEDOUT) {
+		for (int i = 0; i < 1000; i++)
+			__atomic_fetch_add(word, 1, __ATOMIC_RELAXED);
+		added += 1000;
+	}
+	EXPECT_EQ(0, wait.status);
+	cdm_sleep_ms(200);
+	finish(_metadata, &self->stop, self->movers, 2, NULL, 0);
+	EXPECT_LT(0, added);
+	EXPECT_EQ(times + added, *word);
+}
+
+/* On a page of the node that both sides reach, no update is lost. */
+TEST_F(race, adds_on_the_node)
+{
+	const __u64 times = 200000;
+	__u64 *word = (__u64 *)self->mem;
+	struct hmm_cdm_wait wait;
+	__u64 added = 0, job;
+
+	ASSERT_EQ(0, cdm_migrate(&self->cdm[0], self->mem, self->length,
+				 HMM_CDM_TARGET_NODE, NULL));
+	ASSERT_TRUE(cdm_pfn_on_node(&self->cdm[0], cdm_pfn(word)));
+	ASSERT_EQ(0, cdm_start_adds(&self->cdm[0], word, times, &job));
+	while (cdm_wait(&self->cdm[0], job, 0, &wait) == -ETIMEDOUT) {
+		for (int i = 0; i < 1000; i++)
+			__atomic_fetch_add(word, 1, __ATOMIC_RELAXED);
+		added += 1000;
+	}
+	EXPECT_EQ(0, wait.status);
+	EXPECT_LT(0, added);
+	EXPECT_EQ(times + added, *word);
+	EXPECT_EQ(times * sizeof(*word), wait.bytes_local);
+	EXPECT_EQ(0, wait.bytes_remote);
+	EXPECT_TRUE(cdm_pfn_on_node(&self->cdm[0], cdm_pfn(word)));
+}
+
+enum end {
+	EXITS,
+	IS_KILLED,
+	EXECS,
+};
+
+/* A process that moves memory, runs a job, and ends when it is best at it. */
+static void busy_process(enum end end, int ready, unsigned int ms)
+{
+	static struct mover movers[2];
+	static bool stop;
+	struct cdm cdm;
+	size_t length;
+	__u64 job;
+	char *mem;
+
+	if (cdm_open(&cdm, 0))
+		_exit(1);
+	length = PAGES * cdm.page;
+	mem = cdm_map(&cdm, length);
+	cdm_fill(mem, length, ms);
+	if (cdm_start_adds(&cdm, (__u64 *)mem, CDM_FOREVER, &job))
+		_exit(2);
+	for (int i = 0; i < 2; i++)
+		if (start_mover(&movers[i], &cdm, mem, length, &stop, i))
+			_exit(3);
+	if (write(ready, "", 1) != 1)
+		_exit(4);
+	cdm_sleep_ms(end == IS_KILLED ? CDM_JOB_MS : ms);
+	if (end == EXECS) {
+		/* Not to be heard: its usage goes nowhere. */
+		close(STDOUT_FILENO);
+		close(STDERR_FILENO);
+		execl("/proc/self/exe", "migrate_race", "-h", NULL);
+	}
+	_exit(0);
+}
+
+FIXTURE(ends) {
+	struct cdm cdm;
+	__u64 free;
+	int ready[2];
+};
+
+FIXTURE_VARIANT(ends) {
+	enum end end;
+	int code;	/* of exit, with cdm_reap() */
+};
+
+FIXTURE_VARIANT_ADD(ends, exits) { EXITS, 0 };
+FIXTURE_VARIANT_ADD(ends, killed) { IS_KILLED, -1 };
+FIXTURE_VARIANT_ADD(ends, execs) { EXECS, KSFT_SKIP };
+
+FIXTURE_SETUP(ends)
+{
+	ASSERT_EQ(0, cdm_open(&self->cdm, 0));
+	self->free = cdm_free_pages(&self->cdm);
+	ASSERT_EQ(0, pipe(self->ready));
+}
+
+FIXTURE_TEARDOWN(ends)
+{
+	cdm_close(&self->cdm);
+}
+
+TEST_F_TIMEOUT(ends, in_the_middle, 60)
+{
+	for (int i = 0; i < ROUNDS; i++) {
+		pid_t pid = fork();
+		char byte;
+
+		ASSERT_LE(0, pid);
+		if (!pid)
+			busy_process(variant->end, self->ready[1], 3 * i);
+		ASSERT_EQ(1, read(self->ready[0], &byte, 1));
+		if (variant->end == IS_KILLED) {
+			cdm_sleep_ms(3 * i);
+			kill(pid, SIGKILL);
+		}
+		ASSERT_EQ(variant->code, cdm_reap(pid, CDM_JOB_MS));
+		ASSERT_EQ(self->free,
+			  cdm_free_settles(&self->cdm, self->free));
+	}
+}
+
+/* The process is gone, and another one still has its file, and closes it. */
+static void heir(const struct cdm *cdm, pid_t parent, int result)
+{
+	struct hmm_cdm_stats stats;
+	char good;
+
+	while (getppid() == parent)
+		cdm_sleep_ms(1);
+	good = cdm_stats(cdm, &stats) == -EPERM;
+	close(cdm->fd);
+	_exit(write(result, &good, 1) != 1);
+}
+
+static void leave_file(int result)
+{
+	pid_t self = getpid();
+	struct cdm cdm;
+	char *mem;
+	__u64 job;
+
+	if (cdm_open(&cdm, 0))
+		_exit(1);
+	mem = cdm_map(&cdm, PAGES * cdm.page);
+	if (cdm_start_adds(&cdm, (__u64 *)mem, CDM_FOREVER, &job) ||
+	    cdm_migrate(&cdm, mem, PAGES * cdm.page, HMM_CDM_TARGET_NODE,
+			NULL))
+		_exit(2);
+	if (!fork())
+		heir(&cdm, self, result);
+	_exit(!cdm_rises_above((__u64 *)mem, 100));
+}
+
+TEST(file_outlives_process)
+{
+	struct cdm cdm;
+	char good = 0;
+	int ends[2];
+	__u64 free;
+	pid_t pid;
+
+	ASSERT_EQ(0, cdm_open(&cdm, 0));
+	free = cdm_free_pages(&cdm);
+	ASSERT_EQ(0, pipe(ends));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid)
+		leave_file(ends[1]);
+	close(ends[1]);
+	EXPECT_EQ(0, cdm_reap(pid, CDM_JOB_MS));
+	EXPECT_EQ(1, read(ends[0], &good, 1));
+	EXPECT_EQ(1, good);
+	EXPECT_EQ(free, cdm_free_settles(&cdm, free));
+	cdm_close(&cdm);
+}
+
+TEST_HARNESS_MAIN

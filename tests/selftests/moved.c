@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Memory on the node is memory of the process like any other: fork, mremap,
+ * mlock, madvise, access from outside, accounting.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <kselftest_harness.h>
+#include <sys/uio.h>
+
+#include "cdm_mem.h"
+#include "cdm_test.h"
+
+#define NODE			HMM_CDM_TARGET_NODE
+#define SYSTEM			HMM_CDM_TARGET_SYSTEM
+#define SEED			41
+#define PAGES			64
+
+FIXTURE(moved) {
+	struct cdm cdm;
+	char *mem;
+	size_t length;
+	size_t page;
+	__u64 free;	/* pages of the node before the test */
+	__u64 pfns[PAGES];
+};
+
+/* All pages have the pattern of SEED, and lie on the node. */
+FIXTURE_SETUP(moved)
+{
+	struct hmm_cdm_migrate m;
+
+	ASSERT_EQ(0, cdm_open(&self->cdm, 0));
+	self->page = self->cdm.page;
+	self->length = PAGES * self->page;
+	self->free = cdm_free_pages(&self->cdm);
+	self->mem = cdm_map(&self->cdm, self->length);
+	ASSERT_NE(NULL, self->mem);
+	cdm_fill(self->mem, self->length, SEED);
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, NODE,
+				 &m));
+	ASSERT_EQ(PAGES, m.migrated);
+	ASSERT_EQ(PAGES, cdm_on_node(&self->cdm, self->mem, self->length));
+	ASSERT_EQ(0, cdm_pfns(self->mem, self->length, self->pfns));
+}
+
+FIXTURE_TEARDOWN(moved)
+{
+	munmap(self->mem, self->length);
+	cdm_close(&self->cdm);
+}
+
+/* A child that waits for the parent's byte on @go before it does @work. */
+static pid_t start_child(int (*work)(const struct cdm *cdm, char *mem,
+				     size_t length),
+			 const struct cdm *cdm, char *mem, size_t length,
+			 int *go)
+{
+	int ends[2];
+	char byte;
+	pid_t pid;
+
+	if (pipe(ends))
+		return -1;
+	pid = fork();
+	if (pid) {
+		close(ends[0]);
+		*go = ends[1];
+		return pid;
+	}
+	close(ends[1]);
+	if (read(ends[0], &byte, 1) != 1)
+		_exit(100);
+	_exit(work(cdm, mem, length));
+}
+
+/* Its pages are what they were before the parent wrote, and its own. */
+static int child_writes(const struct cdm *cdm, char *mem, size_t length)
+{
+	(void)cdm;
+	if (cdm_check(mem, length, SEED) != -1)
+		return 1;
+	cdm_fill(mem, length, SEED + 2);
+	return cdm_check(mem, length, SEED + 2) != -1 ? 2 : 0;
+}
+
+/* As above; the first to write gets copies, which are in system memory. */
+static int child_writes_first(const struct cdm *cdm, char *mem, size_t length)
+{
+	int wrong = child_writes(cdm, mem, length);
+
+	return wrong || !cdm_on_node(cdm, mem, length) ? wrong : 3;
+}
+
+/* After fork(2), the child is the first to write. */
+TEST_F(moved, fork_child_writes)
+{
+	int go;
+	pid_t pid = start_child(child_writes_first, &self->cdm, self->mem,
+				self->length, &go);
+
+	ASSERT_LE(0, pid);
+	ASSERT_EQ(1, write(go, "", 1));
+	EXPECT_EQ(0, cdm_reap(pid, CDM_JOB_MS));
+	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
+	cdm_fill(self->mem, self->length, SEED + 1);
+	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED + 1));
+	close(go);
+}
+
+/* Or the parent is, by the CPU for one half and the device for the other. */
+TEST_F(moved, fork_both_write)
+{
+	size_t half = self->length / 2;
+	int go;
+	pid_t pid = start_child(child_writes, &self->cdm, self->mem,
+				self->length, &go);
+
+	ASSERT_LE(0, pid);
+	cdm_fill(self->mem, half, SEED + 1);
+	EXPECT_EQ(0, cdm_run_fill(&self->cdm, self->mem + half, half, 9,
+				  NULL));
+	EXPECT_EQ(0, cdm_on_node(&self->cdm, self->mem, self->length));
+	ASSERT_EQ(1, write(go, "", 1));
+	EXPECT_EQ(0, cdm_reap(pid, CDM_JOB_MS));
+	EXPECT_EQ(-1, cdm_check(self->mem, half, SEED + 1));
+	EXPECT_EQ(-1, cdm_check_value(self->mem + half, half, 9));
+	close(go);
+}
+
+static int child_reads(const struct cdm *cdm, char *mem, size_t length)
+{
+	(void)cdm;
+	return cdm_check(mem, length, SEED) != -1;
+}
+
+/* The pages that parent and child share move under both of them. */
+TEST_F(moved, fork_shared_moves)
+{
+	struct hmm_cdm_migrate m;
+	int go;
+	pid_t pid = start_child(child_reads, &self->cdm, self->mem,
+				self->length, &go);
+
+	ASSERT_LE(0, pid);
+	for (int i = 0; i < 2; i++) {
+		ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length,
+					 i ? NODE : SYSTEM, &m));
+		EXPECT_EQ(PAGES, cdm_migrate_sum(&m));
+		EXPECT_EQ(PAGES, m.migrated);
+		EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
+	}
+	ASSERT_EQ(1, write(go, "", 1));
+	EXPECT_EQ(0, cdm_reap(pid, CDM_JOB_MS));
+	close(go);
+}
+
+/* A process that leaves its memory on the node to a child, and exits. */
+static void leave_to_child(int result)
+{
+	pid_t self = getpid();
+	struct cdm cdm;
+	size_t length;
+	char *mem, good;
+
+	if (cdm_open(&cdm, 0))
+		_exit(1);
+	length = PAGES * cdm.page;
+	mem = cdm_map(&cdm, length);
+	cdm_fill(mem, length, SEED + 3);
+	if (cdm_migrate(&cdm, mem, length, NODE, NULL) || fork())
+		_exit(0);
+	while (getppid() == self)
+		cdm_sleep_ms(1);
+	good = cdm_check(mem, length, SEED + 3) == -1 &&
+	       cdm_on_node(&cdm, mem, length) == PAGES;
+	_exit(write(result, &good, 1) != 1);
+}
+
+TEST_F(moved, fork_parent_gone)
+{
+	__u64 free = cdm_free_pages(&self->cdm);
+	char good = 0;
+	int ends[2];
+	pid_t pid;
+
+	ASSERT_EQ(0, pipe(ends));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid)
+		leave_to_child(ends[1]);
+	close(ends[1]);
+	EXPECT_EQ(0, cdm_reap(pid, CDM_JOB_MS));
+	EXPECT_EQ(1, read(ends[0], &good, 1));
+	EXPECT_EQ(1, good);
+	EXPECT_EQ(free, cdm_free_settles(&self->cdm, free));
+	close(ends[0]);
+}
+
+/* Moved to another address, the pages are the same ones. */
+TEST_F(moved, mremap)
+{
+	char *to = cdm_map(&self->cdm, self->length);
+	__u64 pfns[PAGES];
+
+	ASSERT_NE(NULL, to);
+	ASSERT_EQ(to, mremap(self->mem, self->length, self->length,
+			     MREMAP_MAYMOVE | MREMAP_FIXED, to));
+	self->mem = to;
+	EXPECT_EQ(-1, cdm_check(to, self->length, SEED));
+	ASSERT_EQ(0, cdm_pfns(to, self->length, pfns));
+	EXPECT_EQ(0, memcmp(pfns, self->pfns, sizeof(pfns)));
+	/* And the device goes there as the CPU does. */
+	EXPECT_EQ(0, cdm_run_fill(&self->cdm, to, self->length, 3, NULL));
+	EXPECT_EQ(-1, cdm_check_value(to, self->length, 3));
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, to, self->length, SYSTEM, NULL));
+	EXPECT_EQ(0, cdm_on_node(&self->cdm, to, self->length));
+	EXPECT_EQ(-1, cdm_check_value(to, self->length, 3));
+}
+
+/* Locked memory may lie on the node as well, and move while it is locked. */
+TEST_F(moved, mlock)
+{
+	struct hmm_cdm_migrate m;
+
+	ASSERT_EQ(0, mlock(self->mem, self->length));
+	EXPECT_EQ(self->length / 1024, cdm_smaps(self->mem, "Locked:"));
+	for (int i = 0; i < 2; i++) {
+		ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length,
+					 i ? NODE : SYSTEM, &m));
+		EXPECT_EQ(PAGES, m.migrated);
+		EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
+	}
+	ASSERT_EQ(0, munlock(self->mem, self->length));
+	EXPECT_EQ(PAGES, cdm_on_node(&self->cdm, self->mem, self->length));
+	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
+}
+
+TEST_F(moved, madv_dontneed)
+{
+	ASSERT_EQ(0, madvise(self->mem, self->length / 2, MADV_DONTNEED));
+	EXPECT_EQ(self->free - PAGES / 2,
+		  cdm_free_settles(&self->cdm, self->free - PAGES / 2));
+	EXPECT_EQ(-1, cdm_check_value(self->mem, self->length / 2, 0));
+	EXPECT_EQ(PAGES / 2,
+		  cdm_on_node(&self->cdm, self->mem, self->length));
+}
+
+TEST_F(moved, mprotect)
+{
+	ASSERT_EQ(0, mprotect(self->mem, self->length, PROT_NONE));
+	ASSERT_EQ(0, mprotect(self->mem, self->length, PROT_READ));
+	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
+	ASSERT_EQ(0, mprotect(self->mem, self->length,
+			      PROT_READ | PROT_WRITE));
+	cdm_fill(self->mem, self->length, SEED + 1);
+	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED + 1));
+	EXPECT_EQ(PAGES, cdm_on_node(&self->cdm, self->mem, self->length));
+}
+
+/* System calls read from there and write to it. */
+TEST_F(moved, system_calls)
+{
+	char *copy = malloc(self->length);
+	struct iovec here = { copy, self->length };
+	struct iovec there = { self->mem, self->length };
+	int file = memfd_create("cdm-moved", MFD_CLOEXEC);
+	int mem = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
+
+	ASSERT_NE(NULL, copy);
+	ASSERT_LE(0, file);
+	ASSERT_LE(0, mem);
+	ASSERT_EQ((ssize_t)self->length,
+		  process_vm_readv(getpid(), &here, 1, &there, 1, 0));
+	EXPECT_EQ(-1, cdm_check(copy, self->length, SEED));
+	ASSERT_EQ((ssize_t)self->length,
+		  write(file, self->mem, self->length));
+	cdm_fill(copy, self->length, SEED + 1);
+	ASSERT_EQ((ssize_t)self->length,
+		  pwrite(mem, copy, self->length, (off_t)CDM_ADDR(self->mem)));
+	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED + 1));
+	ASSERT_EQ((ssize_t)self->length,
+		  pread(file, self->mem, self->length, 0));
+	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
+	EXPECT_EQ(PAGES, cdm_on_node(&self->cdm, self->mem, self->length));
+	close(file);
+	close(mem);
+	free(copy);
+}
+
+/* Closing the file changes nothing about where the pages lie. */
+TEST_F(moved, close)
+{
+	__u64 pfns[PAGES];
+
+	cdm_close(&self->cdm);
+	ASSERT_EQ(0, cdm_pfns(self->mem, self->length, pfns));
+	EXPECT_EQ(0, memcmp(pfns, self->pfns, sizeof(pfns)));
+	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
+	ASSERT_EQ(0, cdm_open(&self->cdm, 0));
+	EXPECT_EQ(self->free - PAGES, cdm_free_pages(&self->cdm));
+}
+
+/* The pages count for the process, wherever they lie. */
+TEST_F(moved, rss)
+{
+	const long noise = PAGES / 4;
+	long rss[3], anon;
+
+	ASSERT_EQ(self->length / 1024, cdm_smaps(self->mem, "Rss:"));
+	rss[0] = cdm_rss();
+	for (int i = 1; i < 3; i++) {
+		ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length,
+					 i == 1 ? SYSTEM : NODE, NULL));
+		EXPECT_EQ(self->length / 1024, cdm_smaps(self->mem, "Rss:"));
+		EXPECT_EQ(self->length / 1024,
+			  cdm_smaps(self->mem, "Anonymous:"));
+		rss[i] = cdm_rss();
+		/* The code of this test may have come in meanwhile. */
+		EXPECT_LE(rss[0] - noise, rss[i]);
+		EXPECT_GE(rss[0] + noise, rss[i]);
+	}
+	ASSERT_EQ(0, madvise(self->mem, self->length, MADV_DONTNEED));
+	EXPECT_EQ(0, cdm_smaps(self->mem, "Rss:"));
+	anon = cdm_rss();
+	EXPECT_GE(rss[2] - PAGES + noise, anon);
+
+	/* Pages that the node gave without a copy count as well. */
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, NODE,
+				 NULL));
+	EXPECT_EQ(self->length / 1024, cdm_smaps(self->mem, "Rss:"));
+	EXPECT_LE(anon + PAGES - noise, cdm_rss());
+}
+
+TEST_HARNESS_MAIN

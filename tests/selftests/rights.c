@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The device has the rights of the process and no more: a job that goes where
+ * the process could not go itself ends there, and says where.
+ */
+#include <errno.h>
+#include <kselftest_harness.h>
+#include <sys/auxv.h>
+
+#include "cdm_mem.h"
+#include "cdm_test.h"
+
+#define PATTERN			0x1122334455667788ULL
+#define SEED			7
+#define PAGES			5
+
+FIXTURE(rights) {
+	struct cdm cdm;
+	char *mem;
+	size_t length;
+};
+
+FIXTURE_SETUP(rights)
+{
+	ASSERT_EQ(0, cdm_open(&self->cdm, 0));
+	self->length = PAGES * self->cdm.page;
+	self->mem = cdm_map(&self->cdm, self->length);
+	ASSERT_NE(NULL, self->mem);
+	cdm_fill(self->mem, self->length, SEED);
+}
+
+FIXTURE_TEARDOWN(rights)
+{
+	munmap(self->mem, self->length);
+	cdm_close(&self->cdm);
+}
+
+/*
+ * A job over all pages, of which those from the third on cannot be accessed
+ * that way: it ends there, and what came before is done.
+ */
+static void expect_fault(struct __test_metadata *_metadata,
+			 const struct cdm *cdm, char *mem, unsigned int access)
+{
+	size_t length = PAGES * cdm->page;
+	size_t good = 2 * cdm->page;
+	struct hmm_cdm_wait wait;
+	int status;
+
+	if (access == HMM_CDM_ACCESS_WRITE)
+		status = cdm_run_fill(cdm, mem, length,
+				      PATTERN, &wait);
+	else
+		status = cdm_run_sum(cdm, mem, length / 8,
+				     &wait);
+	EXPECT_EQ(-EFAULT, status);
+	EXPECT_EQ(access, wait.fault_access);
+	EXPECT_EQ(CDM_ADDR(mem) + good, wait.fault_addr);
+	EXPECT_EQ(-1, access == HMM_CDM_ACCESS_WRITE ?
+		  cdm_check_value(mem, good, PATTERN) :
+		  cdm_check(mem, good, SEED));
+	/* The file is as good as before. */
+	EXPECT_EQ(0, cdm_run_fill(cdm, mem, 8, 1, NULL));
+}
+
+TEST_F(rights, unmapped)
+{
+	ASSERT_EQ(0, munmap(self->mem + 2 * self->cdm.page,
+			    3 * self->cdm.page));
+	expect_fault(_metadata, &self->cdm, self->mem,
+		     HMM_CDM_ACCESS_READ);
+	expect_fault(_metadata, &self->cdm, self->mem,
+		     HMM_CDM_ACCESS_WRITE);
+}
+
+TEST_F(rights, prot_none)
+{
+	char *third = self->mem + 2 * self->cdm.page;
+
+	ASSERT_EQ(0, mprotect(third, 3 * self->cdm.page, PROT_NONE));
+	expect_fault(_metadata, &self->cdm, self->mem,
+		     HMM_CDM_ACCESS_READ);
+	expect_fault(_metadata, &self->cdm, self->mem,
+		     HMM_CDM_ACCESS_WRITE);
+	ASSERT_EQ(0, mprotect(third, 3 * self->cdm.page, PROT_READ));
+	for (size_t i = 2 * self->cdm.page / 8; i < self->length / 8; i++)
+		ASSERT_EQ(cdm_word(SEED, i), ((__u64 *)self->mem)[i]);
+}
+
+/* Read-only memory is read in place, and a write changes none of it. */
+TEST_F(rights, read_only)
+{
+	char *third = self->mem + 2 * self->cdm.page;
+	struct hmm_cdm_wait wait;
+
+	ASSERT_EQ(0, mprotect(third, 3 * self->cdm.page, PROT_READ));
+	ASSERT_EQ(0, cdm_run_sum(&self->cdm, self->mem, self->length / 8,
+				 &wait));
+	EXPECT_EQ(cdm_word_sum(SEED, self->length / 8), wait.result[0]);
+	expect_fault(_metadata, &self->cdm, self->mem,
+		     HMM_CDM_ACCESS_WRITE);
+	for (size_t i = 2 * self->cdm.page / 8; i < self->length / 8; i++)
+		ASSERT_EQ(cdm_word(SEED, i), ((__u64 *)self->mem)[i]);
+}
+
+/* A file opened for reading, mapped shared and private: never written to. */
+TEST_F(rights, read_only_file)
+{
+	const int flags[] = { MAP_SHARED, MAP_PRIVATE };
+	int fd = cdm_pattern_file(true, self->length, SEED);
+	struct hmm_cdm_wait wait;
+
+	ASSERT_LE(0, fd);
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
+		char *mem = mmap(NULL, self->length, PROT_READ, flags[i],
+				 fd, 0);
+
+		ASSERT_NE(MAP_FAILED, mem);
+		EXPECT_EQ(0, cdm_run_sum(&self->cdm, mem, self->length / 8,
+					 &wait));
+		EXPECT_EQ(cdm_word_sum(SEED, self->length / 8),
+			  wait.result[0]);
+		EXPECT_EQ(-EFAULT, cdm_run_fill(&self->cdm, mem, self->length,
+						PATTERN, &wait));
+		EXPECT_EQ(CDM_ADDR(mem), wait.fault_addr);
+		EXPECT_EQ(HMM_CDM_ACCESS_WRITE, wait.fault_access);
+		EXPECT_EQ(-1, cdm_check(mem, self->length, SEED));
+		munmap(mem, self->length);
+	}
+	close(fd);
+}
+
+/* A page of a file behind its end: SIGBUS for the CPU, -EFAULT here. */
+TEST_F(rights, beyond_end_of_file)
+{
+	int fd = cdm_pattern_file(true, self->cdm.page, SEED);
+	struct hmm_cdm_wait wait;
+	char *mem;
+
+	ASSERT_LE(0, fd);
+	mem = mmap(NULL, 2 * self->cdm.page, PROT_READ, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, mem);
+	EXPECT_EQ(-EFAULT, cdm_run_sum(&self->cdm, mem,
+				       2 * self->cdm.page / 8, &wait));
+	EXPECT_EQ(CDM_ADDR(mem) + self->cdm.page, wait.fault_addr);
+	close(fd);
+}
+
+/* Addresses that no process has. */
+TEST_F(rights, kernel_addresses)
+{
+	const __u64 addrs[] = { 0, 1ULL << 63, ~0ULL << 24 };
+	struct hmm_cdm_wait wait;
+
+	for (size_t i = 0; i < ARRAY_SIZE(addrs); i++) {
+		EXPECT_EQ(-EFAULT, cdm_run(&self->cdm, CDM_EMU_FILL,
+					   CDM_ARGS(addrs[i], 64, PATTERN),
+					   &wait));
+		EXPECT_EQ(addrs[i], wait.fault_addr);
+		EXPECT_EQ(-EFAULT, cdm_run(&self->cdm, CDM_EMU_REDUCE,
+					   CDM_ARGS(addrs[i], 8), &wait));
+		EXPECT_EQ(addrs[i], wait.fault_addr);
+	}
+}
+
+/* A special mapping is either used in place or refused, but never harmed. */
+TEST_F(rights, vdso)
+{
+	char *vdso = (char *)getauxval(AT_SYSINFO_EHDR);
+	size_t words = self->cdm.page / 8;
+	struct hmm_cdm_wait wait;
+	__u64 sum = 0;
+	int status;
+
+	if (!vdso)
+		SKIP(return, "no vdso");
+	for (size_t i = 0; i < words; i++)
+		sum += ((__u64 *)vdso)[i];
+	status = cdm_run_sum(&self->cdm, vdso, words, &wait);
+	EXPECT_EQ(status ? -EFAULT : 0, status);
+	EXPECT_EQ(status ? 0 : sum, wait.result[0]);
+	EXPECT_EQ(-EFAULT, cdm_run_fill(&self->cdm, vdso, 8, 0, &wait));
+	EXPECT_EQ(CDM_ADDR(vdso), wait.fault_addr);
+	EXPECT_EQ(0, memcmp(vdso, "\177ELF", 4));
+}
+
+TEST_HARNESS_MAIN

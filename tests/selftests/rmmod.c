@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Unloading: not under open files; of what processes have in the node's
+ * memory nothing is lost; and loading again works.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <kselftest_harness.h>
+#include <sys/uio.h>
+
+#include "cdm_mem.h"
+#include "cdm_module.h"
+#include "cdm_test.h"
+
+#define SEED			97
+#define PAGES			64
+#define TIMES			20
+
+/* Unloading moves pages, and the guest may be slow. */
+#define UNLOAD_MS		10000
+
+FIXTURE(rmmod) {
+	struct cdm_found found;
+	struct cdm_region regions[CDM_REGIONS_MAX];
+	char list[512];
+	int nr;
+};
+
+FIXTURE_SETUP(rmmod)
+{
+	self->nr = cdm_regions(self->regions, self->list, sizeof(self->list));
+	if (self->nr < CDM_NODES)
+		SKIP(return, "CDM_REGIONS does not name %d regions", CDM_NODES);
+	ASSERT_EQ(0, cdm_remember(&self->found));
+}
+
+/* In the parent, so that it runs with all files of the test closed. */
+FIXTURE_TEARDOWN_PARENT(rmmod)
+{
+	ASSERT_EQ(0, cdm_restore(&self->found));
+}
+
+/* Memory with the pattern of SEED on the node, and the node's file closed. */
+static char *leave_on_node(struct cdm *cdm, unsigned int index, size_t length)
+{
+	struct hmm_cdm_migrate m;
+	char *mem;
+
+	if (cdm_open(cdm, index))
+		return NULL;
+	mem = cdm_map(cdm, length);
+	if (mem) {
+		cdm_fill(mem, length, SEED);
+		if (cdm_migrate(cdm, mem, length, HMM_CDM_TARGET_NODE, &m) ||
+		    m.migrated != length / cdm->page)
+			mem = NULL;
+	}
+	cdm_close(cdm);
+	return mem;
+}
+
+/* All of it is in system memory, and as it was. */
+static void expect_saved(struct __test_metadata *_metadata,
+			 const struct cdm *cdm, const char *mem, size_t length)
+{
+	EXPECT_EQ(0, cdm_on_node(cdm, mem, length));
+	EXPECT_EQ(length / cdm->page, cdm_present(mem, length));
+	EXPECT_EQ(-1, cdm_check(mem, length, SEED));
+}
+
+TEST_F(rmmod, refused_while_open)
+{
+	struct cdm cdm;
+
+	/* Which of the nodes does not matter. */
+	for (int i = 0; i < CDM_NODES; i++) {
+		ASSERT_EQ(0, cdm_open(&cdm, i));
+		EXPECT_EQ(-EWOULDBLOCK, cdm_unload(CDM_EMU));
+		EXPECT_EQ(0, cdm_info(cdm.fd, &cdm.info));
+		EXPECT_TRUE(cdm_node_exists(i));
+		cdm_close(&cdm);
+	}
+	EXPECT_EQ(-EWOULDBLOCK, cdm_unload(CDM_CORE));
+	EXPECT_TRUE(cdm_node_exists(0));
+	EXPECT_EQ(0, cdm_unload(CDM_EMU));
+	EXPECT_FALSE(cdm_node_exists(0));
+	EXPECT_FALSE(cdm_node_exists(1));
+	EXPECT_TRUE(cdm_loaded(CDM_CORE));
+	EXPECT_EQ(0, cdm_unload(CDM_CORE));
+	EXPECT_FALSE(cdm_loaded(CDM_CORE));
+}
+
+/* Another process that has the file open counts as well, until it is gone. */
+TEST_F(rmmod, refused_while_job_runs)
+{
+	int ready[2];
+	char byte;
+	pid_t pid;
+
+	ASSERT_EQ(0, pipe(ready));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		static __u64 word;
+		struct cdm cdm;
+		__u64 job;
+
+		if (cdm_open(&cdm, 0) ||
+		    cdm_start_adds(&cdm, &word, CDM_FOREVER, &job) ||
+		    !cdm_rises_above(&word, 100))
+			_exit(1);
+		_exit(write(ready[1], "", 1) != 1 || pause());
+	}
+	close(ready[1]);
+	ASSERT_EQ(1, read(ready[0], &byte, 1));
+	EXPECT_EQ(-EWOULDBLOCK, cdm_unload(CDM_EMU));
+	kill(pid, SIGKILL);
+	EXPECT_EQ(-1, cdm_reap(pid, UNLOAD_MS));
+	EXPECT_EQ(0, cdm_unload(CDM_EMU));
+}
+
+/* Pages of both nodes, a huge page, and pages that fork(2) has shared. */
+TEST_F(rmmod, pages_are_saved)
+{
+	size_t page = sysconf(_SC_PAGESIZE), huge = cdm_thp_size();
+	char *mem[CDM_NODES], *thp;
+	struct cdm cdm[CDM_NODES];
+	int go[2];
+	pid_t pid;
+
+	for (int i = 0; i < CDM_NODES; i++) {
+		mem[i] = leave_on_node(&cdm[i], i, PAGES * page);
+		ASSERT_NE(NULL, mem[i]);
+		ASSERT_EQ(PAGES, cdm_on_node(&cdm[i], mem[i], PAGES * page));
+	}
+	thp = cdm_map_thp(1, SEED);
+	if (thp) {
+		ASSERT_EQ(0, cdm_open(&cdm[0], 0));
+		ASSERT_EQ(0, cdm_migrate(&cdm[0], thp, huge,
+					 HMM_CDM_TARGET_NODE, NULL));
+		cdm_close(&cdm[0]);
+		ASSERT_EQ(huge / page, cdm_on_node(&cdm[0], thp, huge));
+	}
+	ASSERT_EQ(0, pipe(go));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		char byte;
+
+		_exit(read(go[0], &byte, 1) != 1 ||
+		      cdm_on_node(&cdm[0], mem[0], PAGES * page) ||
+		      cdm_check(mem[0], PAGES * page, SEED) != -1);
+	}
+	ASSERT_EQ(0, cdm_unload(CDM_EMU));
+	EXPECT_FALSE(cdm_node_exists(0));
+	EXPECT_FALSE(cdm_node_exists(1));
+	for (int i = 0; i < CDM_NODES; i++)
+		expect_saved(_metadata, &cdm[i], mem[i], PAGES * page);
+	if (thp)
+		expect_saved(_metadata, &cdm[0], thp, huge);
+	ASSERT_EQ(1, write(go[1], "", 1));
+	EXPECT_EQ(0, cdm_reap(pid, UNLOAD_MS));
+	/* It is memory to write to, too. */
+	cdm_fill(mem[0], PAGES * page, SEED + 1);
+	EXPECT_EQ(-1, cdm_check(mem[0], PAGES * page, SEED + 1));
+}
+
+/* The same memory goes there again each time that the node is there. */
+TEST_F_TIMEOUT(rmmod, twenty_times, 60)
+{
+	const char *region = self->regions[1].text;
+	size_t page = sysconf(_SC_PAGESIZE);
+	char *mem = NULL;
+
+	ASSERT_EQ(0, cdm_unload(CDM_EMU));
+	for (int i = 0; i < TIMES; i++) {
+		struct hmm_cdm_migrate m;
+		struct cdm cdm;
+
+		/* The library too, now and then. */
+		if (i % 5 == 4) {
+			ASSERT_EQ(0, cdm_unload(CDM_CORE));
+			ASSERT_EQ(0, cdm_load(CDM_CORE, NULL));
+		}
+		ASSERT_EQ(0, cdm_load(CDM_EMU, region));
+		if (!mem)
+			mem = leave_on_node(&cdm, 0, PAGES * page);
+		ASSERT_NE(NULL, mem);
+		ASSERT_EQ(0, cdm_open(&cdm, 0));
+		ASSERT_EQ(0, cdm_migrate(&cdm, mem, PAGES * page,
+					 HMM_CDM_TARGET_NODE, &m));
+		ASSERT_EQ(PAGES, m.migrated + m.present);
+		ASSERT_EQ(PAGES, cdm_on_node(&cdm, mem, PAGES * page));
+		cdm_close(&cdm);
+		ASSERT_EQ(0, cdm_unload(CDM_EMU));
+		ASSERT_FALSE(cdm_node_exists(0));
+		expect_saved(_metadata, &cdm, mem, PAGES * page);
+	}
+}
+
+/* Processes end with their pages there, while it is unloaded. */
+TEST_F(rmmod, exit_meanwhile)
+{
+	size_t page = sysconf(_SC_PAGESIZE);
+	pid_t pids[4];
+	struct cdm cdm;
+	int ready[2];
+	char byte;
+
+	ASSERT_EQ(0, pipe(ready));
+	for (size_t i = 0; i < ARRAY_SIZE(pids); i++) {
+		pids[i] = fork();
+		ASSERT_LE(0, pids[i]);
+		if (!pids[i]) {
+			if (!leave_on_node(&cdm, 0, 16 * PAGES * page) ||
+			    write(ready[1], "", 1) != 1)
+				_exit(1);
+			cdm_sleep_ms(10 * i);
+			_exit(0);
+		}
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(pids); i++)
+		ASSERT_EQ(1, read(ready[0], &byte, 1));
+	EXPECT_EQ(0, cdm_unload(CDM_EMU));
+	for (size_t i = 0; i < ARRAY_SIZE(pids); i++)
+		EXPECT_EQ(0, cdm_reap(pids[i], UNLOAD_MS));
+}
+
+/* Something holds a page: unloading ends when it is let go, and not before. */
+TEST_F(rmmod, pinned)
+{
+	size_t page = sysconf(_SC_PAGESIZE), length = 8 * page;
+	struct iovec iov;
+	struct cdm cdm;
+	int pipes[2];
+	char *mem, *copy;
+	pid_t pid;
+
+	mem = leave_on_node(&cdm, 0, length);
+	copy = malloc(page);
+	ASSERT_NE(NULL, mem);
+	ASSERT_NE(NULL, copy);
+	iov.iov_base = mem + page;
+	iov.iov_len = page;
+	ASSERT_EQ(0, pipe(pipes));
+	ASSERT_EQ((ssize_t)page, vmsplice(pipes[1], &iov, 1, 0));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		/* It must not hold the page by its own end of the pipe. */
+		close(pipes[0]);
+		close(pipes[1]);
+		_exit(cdm_unload(CDM_EMU) != 0);
+	}
+	cdm_sleep_ms(300);
+	EXPECT_EQ(0, waitpid(pid, NULL, WNOHANG));
+	EXPECT_EQ(-1, cdm_check(mem, length, SEED));
+	EXPECT_TRUE(cdm_pfn_on_node(&cdm, cdm_pfn(mem + page)));
+	ASSERT_EQ((ssize_t)page, read(pipes[0], copy, page));
+	EXPECT_EQ(0, cdm_reap(pid, UNLOAD_MS));
+	EXPECT_EQ(0, memcmp(copy, mem + page, page));
+	expect_saved(_metadata, &cdm, mem, length);
+	EXPECT_FALSE(cdm_loaded(CDM_EMU));
+	free(copy);
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,466 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Every call with every argument that is wrong in itself. Whoever calls is
+ * the subject of caller.c.
+ *
+ * 32-bit callers are not covered: there is no 32-bit libc to build one with.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <kselftest_harness.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/time.h>
+
+#include "cdm_mem.h"
+#include "cdm_test.h"
+
+/* What a program was compiled with does not change any more. */
+static_assert(sizeof(struct hmm_cdm_info) == 88, "info");
+static_assert(sizeof(struct hmm_cdm_migrate) == 128, "migrate");
+static_assert(sizeof(struct hmm_cdm_page) == 8, "page");
+static_assert(sizeof(struct hmm_cdm_query) == 96, "query");
+static_assert(sizeof(struct hmm_cdm_submit) == 88, "submit");
+static_assert(sizeof(struct hmm_cdm_wait) == 96, "wait");
+static_assert(sizeof(struct hmm_cdm_stats) == 184, "stats");
+static_assert(sizeof(struct cdm_emu_walk) == 72, "walk");
+static_assert(sizeof(struct cdm_emu_top) == 16, "top");
+static_assert(HMM_CDM_IOC_INFO == 0xcd00, "INFO");
+static_assert(HMM_CDM_IOC_STATS == 0xcd05, "STATS");
+
+/* All structures begin like this one. */
+struct head {
+	__u32 size;
+	__u32 flags;
+};
+
+union argument {
+	struct head head;
+	struct hmm_cdm_info info;
+	struct hmm_cdm_migrate migrate;
+	struct hmm_cdm_query query;
+	struct hmm_cdm_submit submit;
+	struct hmm_cdm_wait wait;
+	struct hmm_cdm_stats stats;
+};
+
+/* What an area behind the argument is filled with, to see it left alone. */
+#define CANARY			0x5a
+
+FIXTURE(call) {
+	struct cdm cdm;
+	char *mem;	/* a page to work on */
+	char *end;	/* of two pages for arguments; behind it is none */
+	size_t page;
+	size_t size;
+	union argument good;
+};
+
+FIXTURE_VARIANT(call) {
+	unsigned int command;
+	size_t size;
+	int err;	/* of a call with nothing wrong in it */
+};
+
+FIXTURE_VARIANT_ADD(call, info) {
+	HMM_CDM_IOC_INFO, sizeof(struct hmm_cdm_info), 0
+};
+
+FIXTURE_VARIANT_ADD(call, migrate) {
+	HMM_CDM_IOC_MIGRATE, sizeof(struct hmm_cdm_migrate), 0
+};
+
+FIXTURE_VARIANT_ADD(call, query) {
+	HMM_CDM_IOC_QUERY, sizeof(struct hmm_cdm_query), 0
+};
+
+FIXTURE_VARIANT_ADD(call, submit) {
+	HMM_CDM_IOC_SUBMIT, sizeof(struct hmm_cdm_submit), 0
+};
+
+/* There is no such job, as it would be gone after the first call. */
+FIXTURE_VARIANT_ADD(call, wait) {
+	HMM_CDM_IOC_WAIT, sizeof(struct hmm_cdm_wait), -ENOENT
+};
+
+FIXTURE_VARIANT_ADD(call, stats) {
+	HMM_CDM_IOC_STATS, sizeof(struct hmm_cdm_stats), 0
+};
+
+FIXTURE_SETUP(call)
+{
+	ASSERT_EQ(0, cdm_open(&self->cdm, 0));
+	self->page = self->cdm.page;
+	self->mem = cdm_map(&self->cdm, self->page);
+	ASSERT_NE(NULL, self->mem);
+	self->end = cdm_map(&self->cdm, 3 * self->page);
+	ASSERT_NE(NULL, self->end);
+	self->end += 2 * self->page;
+	ASSERT_EQ(0, munmap(self->end, self->page));
+
+	self->size = variant->size;
+	self->good.head.size = variant->size;
+	switch (variant->command) {
+	case HMM_CDM_IOC_MIGRATE:
+		self->good.migrate.addr = CDM_ADDR(self->mem);
+		self->good.migrate.length = self->page;
+		break;
+	case HMM_CDM_IOC_QUERY:
+		self->good.query.addr = CDM_ADDR(self->mem);
+		self->good.query.length = self->page;
+		break;
+	case HMM_CDM_IOC_SUBMIT:
+		self->good.submit.op = CDM_EMU_FETCH_ADD;
+		self->good.submit.args[0] = CDM_ADDR(self->mem);
+		self->good.submit.args[1] = 1;
+		self->good.submit.args[2] = 1;
+		break;
+	case HMM_CDM_IOC_WAIT:
+		self->good.wait.job = ~0ULL;
+		break;
+	}
+}
+
+FIXTURE_TEARDOWN(call)
+{
+	/* Whatever was wrong, the file is as good as before. */
+	EXPECT_EQ(variant->err, cdm_ioctl(self->cdm.fd, variant->command,
+					  &self->good));
+	cdm_close(&self->cdm);
+}
+
+/* @good as an argument that ends where memory ends, and says @size. */
+static union argument *at_the_end(char *end, const union argument *good,
+				  size_t size, size_t says)
+{
+	union argument *arg = (union argument *)(end - size);
+
+	memset(arg, 0, size);
+	memcpy(arg, good, size < sizeof(*good) ? size : sizeof(*good));
+	memcpy(arg, &(struct head) { says, good->head.flags },
+	       size < sizeof(struct head) ? size : sizeof(struct head));
+	return arg;
+}
+
+TEST_F(call, exact_size)
+{
+	char *guard = self->end - self->size - 64;
+	union argument *arg;
+
+	memset(guard, CANARY, 64);
+	arg = at_the_end(self->end, &self->good, self->size, self->size);
+	EXPECT_EQ(variant->err, cdm_ioctl(self->cdm.fd, variant->command,
+					  arg));
+	EXPECT_EQ(self->size, arg->head.size);
+	for (int i = 0; i < 64; i++)
+		ASSERT_EQ(CANARY, guard[i]);
+}
+
+/* A program that is older than any: there is no such version. */
+TEST_F(call, too_small)
+{
+	const size_t sizes[] = { 0, 1, 4, 8, self->size / 2 / 8 * 8,
+				 self->size - 8, self->size - 1 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		self->good.head.size = sizes[i];
+		EXPECT_EQ(-EINVAL, cdm_ioctl(self->cdm.fd, variant->command,
+					     &self->good));
+	}
+	self->good.head.size = self->size;
+}
+
+/* A newer program, that does not use what is new: the kernel serves it. */
+TEST_F(call, larger_with_zeroes)
+{
+	const size_t sizes[] = { self->size + 8, self->size + 64, self->page };
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		union argument *arg = at_the_end(self->end, &self->good,
+						 sizes[i], sizes[i]);
+
+		EXPECT_EQ(variant->err, cdm_ioctl(self->cdm.fd,
+						  variant->command, arg));
+		for (char *c = (char *)arg + self->size; c < self->end; c++)
+			ASSERT_EQ(0, *c);
+	}
+}
+
+/* One that does use it is told so. */
+TEST_F(call, larger_with_content)
+{
+	const size_t sizes[] = { self->size + 8, self->size + 64, self->page };
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		union argument *arg = at_the_end(self->end, &self->good,
+						 sizes[i], sizes[i]);
+
+		self->end[-1] = 1;
+		EXPECT_EQ(-E2BIG, cdm_ioctl(self->cdm.fd, variant->command,
+					    arg));
+		self->end[-1] = 0;
+		((char *)arg)[self->size] = 1;
+		EXPECT_EQ(-E2BIG, cdm_ioctl(self->cdm.fd, variant->command,
+					    arg));
+	}
+}
+
+TEST_F(call, too_large)
+{
+	union argument *arg;
+
+	arg = at_the_end(self->end, &self->good, self->page + 8,
+			 self->page + 1);
+	EXPECT_EQ(-E2BIG, cdm_ioctl(self->cdm.fd, variant->command, arg));
+	arg->head.size = self->page + 8;
+	EXPECT_EQ(-E2BIG, cdm_ioctl(self->cdm.fd, variant->command, arg));
+	arg->head.size = ~0U;
+	EXPECT_EQ(-E2BIG, cdm_ioctl(self->cdm.fd, variant->command, arg));
+}
+
+TEST_F(call, bad_pointer)
+{
+	const __u64 kernel = 1ULL << 63;
+	unsigned int command = variant->command;
+	int fd = self->cdm.fd;
+
+	EXPECT_EQ(-EFAULT, cdm_ioctl(fd, command, NULL));
+	EXPECT_EQ(-EFAULT, cdm_ioctl(fd, command, (void *)8));
+	EXPECT_EQ(-EFAULT, cdm_ioctl(fd, command, self->end));
+	EXPECT_EQ(-EFAULT, cdm_ioctl(fd, command, (void *)(uintptr_t)kernel));
+	EXPECT_EQ(-EFAULT, cdm_ioctl(fd, command, (void *)~7UL));
+	/* Half of it is there, or all but the last word. */
+	EXPECT_EQ(-EFAULT, cdm_ioctl(fd, command,
+				     at_the_end(self->end, &self->good, 8,
+						self->size)));
+	EXPECT_EQ(-EFAULT, cdm_ioctl(fd, command,
+				     at_the_end(self->end, &self->good,
+						self->size - 8, self->size)));
+}
+
+/* Readable, but the answer cannot be written there. */
+TEST_F(call, read_only)
+{
+	union argument *arg = at_the_end(self->end, &self->good, self->size,
+					 self->size);
+
+	ASSERT_EQ(0, mprotect(self->end - 2 * self->page, 2 * self->page,
+			      PROT_READ));
+	EXPECT_EQ(variant->err ? variant->err : -EFAULT,
+		  cdm_ioctl(self->cdm.fd, variant->command, arg));
+}
+
+TEST_F(call, unknown_flags)
+{
+	for (int bit = 0; bit < 32; bit++) {
+		union argument arg = self->good;
+
+		arg.head.flags = 1U << bit;
+		if (variant->command == HMM_CDM_IOC_SUBMIT &&
+		    arg.head.flags == HMM_CDM_SUBMIT_EVENTFD)
+			continue;
+		EXPECT_EQ(-EINVAL, cdm_ioctl(self->cdm.fd, variant->command,
+					     &arg));
+	}
+}
+
+FIXTURE(wrong) {
+	struct cdm cdm;
+	char *mem;
+	size_t page;
+};
+
+FIXTURE_SETUP(wrong)
+{
+	ASSERT_EQ(0, cdm_open(&self->cdm, 0));
+	self->page = self->cdm.page;
+	self->mem = cdm_map(&self->cdm, 4 * self->page);
+	ASSERT_NE(NULL, self->mem);
+	cdm_fill(self->mem, 4 * self->page, 1);
+}
+
+FIXTURE_TEARDOWN(wrong)
+{
+	EXPECT_EQ(-1, cdm_check(self->mem, 4 * self->page, 1));
+	cdm_close(&self->cdm);
+}
+
+TEST_F(wrong, command)
+{
+	struct hmm_cdm_stats arg = { .size = sizeof(arg) };
+	const unsigned int commands[] = {
+		HMM_CDM_IOC_STATS + 1, HMM_CDM_IOC_STATS + 2,
+		_IO(HMM_CDM_IOC, 0xff), _IO(HMM_CDM_IOC + 1, 0),
+		_IO(0, 0), ~0U,
+		/* Numbers do not depend on sizes. */
+		_IOWR(HMM_CDM_IOC, 0, struct hmm_cdm_info),
+		_IOR(HMM_CDM_IOC, 5, struct hmm_cdm_stats),
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		TH_LOG("command %#x", commands[i]);
+		EXPECT_EQ(-ENOTTY, cdm_ioctl(self->cdm.fd, commands[i], &arg));
+	}
+}
+
+/* What is no range, for the calls that take one. */
+TEST_F(wrong, range)
+{
+	__u64 mem = CDM_ADDR(self->mem), page = self->page;
+	const __u64 ranges[][2] = {
+		{ mem, 0 }, { mem, 1 }, { mem, page - 1 }, { mem, page + 1 },
+		{ mem + 1, page }, { mem + 8, page }, { mem + page / 2, page },
+		{ mem, 0 - page }, { mem, 0 - mem + page },
+		{ 0 - page, 2 * page }, { 0 - 2 * page, 4 * page },
+		{ ~0ULL, page }, { mem, ~0ULL },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(ranges); i++) {
+		void *addr = (void *)(uintptr_t)ranges[i][0];
+		size_t length = ranges[i][1];
+
+		TH_LOG("%#zx bytes at %p", length, addr);
+		EXPECT_EQ(-EINVAL, cdm_migrate(&self->cdm, addr, length,
+					       HMM_CDM_TARGET_NODE, NULL));
+		EXPECT_EQ(-EINVAL, cdm_query(&self->cdm, addr, length, NULL,
+					     NULL));
+	}
+	EXPECT_EQ(0, cdm_on_node(&self->cdm, self->mem, 4 * page));
+}
+
+/* Ranges that no process can have: unmapped, as others are, or no ranges. */
+TEST_F(wrong, kernel_range)
+{
+	__u64 page = self->page, half = 1ULL << 63;
+	const __u64 ranges[][2] = {
+		{ half, page }, { half, half - page }, { 0 - 2 * page, page },
+		{ half - page, 2 * page },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(ranges); i++) {
+		void *addr = (void *)(uintptr_t)ranges[i][0];
+		size_t length = ranges[i][1];
+		struct hmm_cdm_migrate m;
+		struct hmm_cdm_query q;
+		int err;
+
+		TH_LOG("%#zx bytes at %p", length, addr);
+		err = cdm_migrate(&self->cdm, addr, length,
+				  HMM_CDM_TARGET_NODE, &m);
+		EXPECT_TRUE(err == -ENOMEM || err == -EINVAL);
+		EXPECT_EQ(0, cdm_migrate_sum(&m));
+		err = cdm_query(&self->cdm, addr, length, NULL, &q);
+		EXPECT_TRUE(err == 0 || err == -EINVAL);
+		EXPECT_EQ(err ? 0 : length / page,
+			  q.where[HMM_CDM_WHERE_UNMAPPED]);
+	}
+}
+
+static void nothing(int signal)
+{
+	(void)signal;
+}
+
+/* Longer than there is memory: done soon, or as soon as a signal comes. */
+TEST_F(wrong, overlong)
+{
+	struct sigaction action = { .sa_handler = nothing };
+	struct itimerval timer = { { 0, 200000 }, { 0, 200000 } };
+	char *from = (char *)self->page;
+	size_t length = CDM_ADDR(&timer) / self->page * self->page -
+			self->page;
+	__u64 started = cdm_now_ms();
+	int err;
+
+	ASSERT_EQ(0, sigaction(SIGALRM, &action, NULL));
+	ASSERT_EQ(0, setitimer(ITIMER_REAL, &timer, NULL));
+	err = cdm_query(&self->cdm, from, length, NULL, NULL);
+	EXPECT_TRUE(err == 0 || err == -EINTR);
+	err = cdm_migrate(&self->cdm, from, length, HMM_CDM_TARGET_SYSTEM,
+			  NULL);
+	EXPECT_TRUE(err == -ENOMEM || err == -EINTR);
+	EXPECT_GT(started + 10000, cdm_now_ms());
+}
+
+TEST_F(wrong, migrate)
+{
+	struct hmm_cdm_migrate m = {
+		.size = sizeof(m),
+		.addr = CDM_ADDR(self->mem),
+		.length = self->page,
+	};
+
+	for (unsigned int target = 2; target; target <<= 1) {
+		m.target = target;
+		EXPECT_EQ(-EINVAL, cdm_ioctl(self->cdm.fd, HMM_CDM_IOC_MIGRATE,
+					     &m));
+	}
+	m.target = HMM_CDM_TARGET_NODE;
+	m.reserved = 1;
+	EXPECT_EQ(-EINVAL, cdm_ioctl(self->cdm.fd, HMM_CDM_IOC_MIGRATE, &m));
+	EXPECT_EQ(0, cdm_on_node(&self->cdm, self->mem, self->page));
+}
+
+/* No array there, or not for all of the pages. */
+TEST_F(wrong, query)
+{
+	struct hmm_cdm_page *pages = mmap(NULL, 2 * self->page,
+					  PROT_READ | PROT_WRITE,
+					  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct hmm_cdm_page *end = pages + self->page / sizeof(*pages);
+
+	ASSERT_NE(MAP_FAILED, pages);
+	ASSERT_EQ(0, mprotect(end, self->page, PROT_READ));
+	EXPECT_EQ(0, cdm_query(&self->cdm, self->mem, 4 * self->page, end - 4,
+			       NULL));
+	EXPECT_EQ(-EFAULT, cdm_query(&self->cdm, self->mem, 4 * self->page,
+				     end - 3, NULL));
+	EXPECT_EQ(-EFAULT, cdm_query(&self->cdm, self->mem, self->page,
+				     (struct hmm_cdm_page *)8, NULL));
+	EXPECT_EQ(-EFAULT, cdm_query(&self->cdm, self->mem, self->page,
+				     (struct hmm_cdm_page *)~7UL, NULL));
+}
+
+TEST_F(wrong, operation)
+{
+	const unsigned int ops[] = { 0, CDM_EMU_WALK + 1, 1000, ~0U };
+	struct hmm_cdm_stats stats;
+	__u64 job;
+
+	for (size_t i = 0; i < ARRAY_SIZE(ops); i++)
+		EXPECT_EQ(-EINVAL, cdm_submit(&self->cdm, ops[i],
+					      CDM_ARGS(CDM_ADDR(self->mem), 8),
+					      &job));
+	ASSERT_EQ(0, cdm_stats(&self->cdm, &stats));
+	EXPECT_EQ(0, stats.jobs);
+}
+
+TEST_F(wrong, event)
+{
+	struct hmm_cdm_submit s = {
+		.size = sizeof(s),
+		.flags = HMM_CDM_SUBMIT_EVENTFD,
+		.op = CDM_EMU_REDUCE,
+		.args = { CDM_ADDR(self->mem), 1 },
+	};
+	int pipes[2];
+
+	ASSERT_EQ(0, pipe(pipes));
+	/* None, the device itself, a pipe, one that is closed. */
+	const int fds[] = { -1, 12345, self->cdm.fd, pipes[1], dup(0) };
+
+	close(fds[4]);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		s.eventfd = fds[i];
+		TH_LOG("descriptor %d", fds[i]);
+		EXPECT_EQ(-EBADF, cdm_ioctl(self->cdm.fd, HMM_CDM_IOC_SUBMIT,
+					    &s));
+	}
+	/* One that was not asked for. */
+	s.flags = 0;
+	s.eventfd = eventfd(0, EFD_CLOEXEC);
+	ASSERT_LT(0, s.eventfd);
+	EXPECT_EQ(-EINVAL, cdm_ioctl(self->cdm.fd, HMM_CDM_IOC_SUBMIT, &s));
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,634 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tests of the page-frame allocator, by case and against a model that keeps no blocks at all.
+//!
+//! The random test prints its seed; `HMM_CDM_SEED` repeats one, `HMM_CDM_STEPS` sets its length.
+
+#[path = "../../src/node/buddy.rs"]
+mod buddy;
+
+use buddy::{Buddy, FreeError, BATCH};
+use kernel::prelude::*;
+
+/// 2 MiB of 4 KiB pages.
+const PMD: u32 = 9;
+
+fn singles(buddy: &mut Buddy, count: usize) -> Vec<usize> {
+    let mut out = Vec::new();
+    let done = buddy.alloc_singles(count, |index| out.push(index));
+    assert_eq!(done, out.len());
+    out
+}
+
+fn blocks(buddy: &Buddy, max_order: u32) -> Vec<usize> {
+    (0..=max_order).map(|n| buddy.free_blocks(n)).collect()
+}
+
+fn contiguous(indices: &[usize]) -> bool {
+    indices.windows(2).all(|pair| pair[0] + 1 == pair[1])
+}
+
+#[test]
+fn new_node_is_whole_windows() {
+    let buddy = Buddy::new(0x10000, 4 * 512, PMD).unwrap();
+
+    assert_eq!(blocks(&buddy, PMD), [0, 0, 0, 0, 0, 0, 0, 0, 0, 4]);
+    assert_eq!(buddy.largest_free_order(), Some(PMD));
+    assert_eq!(buddy.free_frames(), 2048);
+    assert_eq!(buddy.total_frames(), 2048);
+    assert_eq!(buddy.used_frames(), 0);
+    assert_eq!(buddy.retired_frames(), 0);
+    assert!((0..2048).all(|index| buddy.is_free(index)));
+    assert!(!buddy.is_free(2048));
+    assert!(!buddy.is_free(usize::MAX));
+}
+
+#[test]
+fn invalid_geometry_is_refused() {
+    let error = |pfn, nr, order| Buddy::new(pfn, nr, order).err();
+
+    assert_eq!(error(0, 0, PMD), Some(EINVAL));
+    assert_eq!(error(0, u32::MAX as usize + 1, PMD), Some(EINVAL));
+    assert_eq!(error(usize::MAX - 10, 11, PMD), Some(EINVAL));
+    assert_eq!(error(0, 1, 19), Some(EINVAL));
+    assert_eq!(error(0, 1, u32::MAX), Some(EINVAL));
+    assert_eq!(error(usize::MAX - 10, 10, PMD), None);
+    assert_eq!(error(0, 1, 18), None);
+}
+
+#[test]
+fn no_memory_is_reported_wherever_it_runs_out() {
+    let before = kernel::alloc_count();
+    Buddy::new(0, 1000, PMD).unwrap();
+    let needed = kernel::alloc_count() - before;
+    assert!(needed > 0);
+
+    for budget in 0..needed {
+        kernel::alloc_budget(budget);
+        assert_eq!(Buddy::new(0, 1000, PMD).err(), Some(ENOMEM));
+    }
+    kernel::alloc_budget(needed);
+    assert!(Buddy::new(0, 1000, PMD).is_ok());
+}
+
+#[test]
+fn nothing_is_allocated_after_construction() {
+    let mut buddy = Buddy::new(3, 3000, PMD).unwrap();
+    let before = kernel::alloc_count();
+
+    let window = buddy.alloc(PMD).unwrap();
+    let mut first = 0;
+    buddy.alloc_singles(1, |index| first = index);
+    assert!(buddy.retire(first));
+    assert!(buddy.retire(2999));
+    buddy.free(first, 0).unwrap();
+    buddy.free(window, PMD).unwrap();
+    assert_eq!(kernel::alloc_count(), before);
+}
+
+#[test]
+fn every_order_is_aligned_by_page_frame_number() {
+    for first_pfn in [0, 1, 0x10000, 0x12345, 0x101ff] {
+        let mut buddy = Buddy::new(first_pfn, 4096, PMD).unwrap();
+        for order in (0..=PMD).chain((0..=PMD).rev()) {
+            let index = buddy.alloc(order).unwrap();
+            assert_eq!((first_pfn + index) % (1 << order), 0, "order {order}");
+        }
+    }
+}
+
+#[test]
+fn unaligned_edges_are_cut_into_smaller_blocks() {
+    // 3 frames below a window, the window, and 6 above it.
+    let mut buddy = Buddy::new(16 - 3, 3 + 16 + 6, 4).unwrap();
+
+    assert_eq!(blocks(&buddy, 4), [1, 2, 1, 0, 1]);
+    assert_eq!(buddy.alloc(4), Some(3));
+    assert_eq!(buddy.alloc(3), None);
+    assert_eq!(buddy.alloc(2), Some(19));
+    assert_eq!(buddy.alloc(1), Some(1));
+    assert_eq!(buddy.alloc(0), Some(0));
+    assert_eq!(buddy.alloc(1), Some(23));
+    assert_eq!(buddy.alloc(0), None);
+}
+
+#[test]
+fn node_smaller_than_a_window() {
+    let mut buddy = Buddy::new(5, 2, PMD).unwrap();
+
+    assert_eq!(buddy.largest_free_order(), Some(0));
+    assert_eq!(buddy.alloc(1), None);
+    assert_eq!(buddy.alloc(0), Some(0));
+    assert_eq!(buddy.alloc(0), Some(1));
+    assert_eq!(buddy.alloc(0), None);
+    assert_eq!(buddy.largest_free_order(), None);
+
+    let mut buddy = Buddy::new(usize::MAX - 1, 1, 18).unwrap();
+    assert_eq!(buddy.alloc(0), Some(0));
+    assert_eq!(buddy.free(0, 0), Ok(()));
+}
+
+#[test]
+fn windows_of_one_frame() {
+    let mut buddy = Buddy::new(7, 70, 0).unwrap();
+
+    assert_eq!(blocks(&buddy, 0), [70]);
+    assert_eq!(singles(&mut buddy, 100), (0..70).collect::<Vec<_>>());
+    assert_eq!(buddy.free(69, 0), Ok(()));
+    assert_eq!(buddy.alloc(0), Some(69));
+}
+
+#[test]
+fn alloc_splits_and_free_coalesces() {
+    let mut buddy = Buddy::new(0, 512, PMD).unwrap();
+
+    assert_eq!(buddy.alloc(0), Some(0));
+    assert_eq!(blocks(&buddy, PMD), [1, 1, 1, 1, 1, 1, 1, 1, 1, 0]);
+    assert_eq!(buddy.largest_free_order(), Some(8));
+    assert_eq!(buddy.alloc(0), Some(1));
+    assert_eq!(buddy.free_blocks(0), 0);
+    assert_eq!(buddy.free(0, 0), Ok(()));
+    assert_eq!(blocks(&buddy, PMD), [1, 1, 1, 1, 1, 1, 1, 1, 1, 0]);
+    assert_eq!(buddy.free(1, 0), Ok(()));
+    assert_eq!(blocks(&buddy, PMD), [0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+}
+
+#[test]
+fn windows_do_not_coalesce_further() {
+    let mut buddy = Buddy::new(0, 64, 4).unwrap();
+    let all: Vec<_> = (0..4).map(|_| buddy.alloc(4).unwrap()).collect();
+
+    assert_eq!(all, [0, 16, 32, 48]);
+    all.iter().for_each(|&index| buddy.free(index, 4).unwrap());
+    assert_eq!(blocks(&buddy, 5), [0, 0, 0, 0, 4, 0]);
+}
+
+#[test]
+fn smallest_sufficient_block_is_taken() {
+    let mut buddy = Buddy::new(0, 4 * 16, 4).unwrap();
+
+    assert_eq!(buddy.alloc(3), Some(0));
+    // The broken window serves all that fits into it.
+    assert_eq!(buddy.alloc(2), Some(8));
+    assert_eq!(buddy.alloc(0), Some(12));
+    assert_eq!(buddy.alloc(1), Some(14));
+    assert_eq!(buddy.alloc(0), Some(13));
+    assert_eq!(buddy.free_blocks(4), 3);
+    assert_eq!(buddy.alloc(0), Some(16));
+}
+
+#[test]
+fn exhaustion_and_recovery() {
+    let mut buddy = Buddy::new(100, 1000, PMD).unwrap();
+
+    for left in (0..1000).rev() {
+        assert!(buddy.alloc(0).is_some());
+        assert_eq!(buddy.free_frames(), left);
+    }
+    assert_eq!(buddy.alloc(0), None);
+    assert!(singles(&mut buddy, 1).is_empty());
+    assert_eq!(buddy.used_frames(), 1000);
+    assert_eq!(buddy.largest_free_order(), None);
+
+    assert_eq!(buddy.free(700, 0), Ok(()));
+    assert_eq!(buddy.alloc(0), Some(700));
+}
+
+#[test]
+fn orders_over_a_window_are_never_had() {
+    let mut buddy = Buddy::new(0, 1024, PMD).unwrap();
+
+    for order in [10, 18, 31, 32, 63, 64, u32::MAX] {
+        assert_eq!(buddy.alloc(order), None);
+        assert_eq!(buddy.free(0, order), Err(FreeError::OutOfRange));
+        assert_eq!(buddy.free_blocks(order), 0);
+    }
+    assert_eq!(buddy.free_frames(), 1024);
+}
+
+#[test]
+fn windows_last_while_singles_come_and_go() {
+    let mut buddy = Buddy::new(0, 8 * 512, PMD).unwrap();
+
+    for round in 0..20 {
+        let mut mine: Vec<_> = (0..512).map(|_| buddy.alloc(0).unwrap()).collect();
+        assert_eq!(buddy.free_blocks(PMD), 7);
+        if round % 2 == 0 {
+            mine.reverse();
+        }
+        mine.iter().for_each(|&index| buddy.free(index, 0).unwrap());
+        assert_eq!(buddy.free_blocks(PMD), 8);
+    }
+}
+
+#[test]
+fn singles_are_contiguous_where_possible() {
+    let mut buddy = Buddy::new(0, 4 * 512, PMD).unwrap();
+
+    let batch = singles(&mut buddy, 300);
+    assert_eq!(batch, (0..300).collect::<Vec<_>>());
+    // What is left of the first window goes first, as far as it reaches.
+    let batch = singles(&mut buddy, 300);
+    assert!(batch.iter().filter(|&&index| index < 512).count() == 212);
+    assert_eq!(buddy.free_blocks(PMD), 2);
+
+    // A run that fits a hole is taken from it, in one piece.
+    let mut buddy = Buddy::new(0, 2 * 512, PMD).unwrap();
+    assert_eq!(singles(&mut buddy, 512).len(), 512);
+    buddy.free(3, 0).unwrap();
+    buddy.free(64, 5).unwrap();
+    let batch = singles(&mut buddy, 16);
+    assert!(contiguous(&batch) && batch[0] == 64);
+    assert_eq!(buddy.free_blocks(PMD), 1);
+}
+
+#[test]
+fn singles_come_in_bounded_batches() {
+    let mut buddy = Buddy::new(0, 2 * BATCH + 10, 4).unwrap();
+
+    assert!(singles(&mut buddy, 0).is_empty());
+    assert_eq!(singles(&mut buddy, usize::MAX).len(), BATCH);
+    assert_eq!(singles(&mut buddy, BATCH + 1).len(), BATCH);
+    assert_eq!(singles(&mut buddy, BATCH).len(), 10);
+    assert_eq!(singles(&mut buddy, BATCH).len(), 0);
+    assert_eq!(buddy.used_frames(), 2 * BATCH + 10);
+}
+
+#[test]
+fn blocks_are_freed_in_parts_and_in_one() {
+    let mut buddy = Buddy::new(0, 512, PMD).unwrap();
+
+    let window = buddy.alloc(PMD).unwrap();
+    for index in window..window + 512 {
+        assert_eq!(buddy.free(index, 0), Ok(()));
+    }
+    assert_eq!(buddy.free_blocks(PMD), 1);
+
+    assert_eq!(singles(&mut buddy, 512).len(), 512);
+    assert_eq!(buddy.free(0, PMD), Ok(()));
+    assert_eq!(buddy.free_blocks(PMD), 1);
+}
+
+#[test]
+fn double_free_is_refused_and_changes_nothing() {
+    let mut buddy = Buddy::new(0, 1024, PMD).unwrap();
+    let index = buddy.alloc(3).unwrap();
+    let other = buddy.alloc(3).unwrap();
+
+    assert_eq!(buddy.free(index, 3), Ok(()));
+    let before = blocks(&buddy, PMD);
+    assert_eq!(buddy.free(index, 3), Err(FreeError::NotUsed));
+    assert_eq!(buddy.free(index, 0), Err(FreeError::NotUsed));
+    // Half of it is in use.
+    assert_eq!(buddy.free(0, 4), Err(FreeError::NotUsed));
+    // Never handed out.
+    assert_eq!(buddy.free(512, PMD), Err(FreeError::NotUsed));
+    assert_eq!(blocks(&buddy, PMD), before);
+    assert_eq!(buddy.used_frames(), 8);
+    assert_eq!(buddy.free_frames(), 1016);
+    assert_eq!(buddy.free(other, 3), Ok(()));
+}
+
+#[test]
+fn bad_ranges_are_refused() {
+    let mut buddy = Buddy::new(0x201, 1023, PMD).unwrap();
+    while buddy.alloc(0).is_some() {}
+
+    let out = Err(FreeError::OutOfRange);
+    assert_eq!(buddy.free(1023, 0), out);
+    assert_eq!(buddy.free(1023 - 512, PMD), Ok(()));
+    assert_eq!(buddy.free(1022, 1), out);
+    assert_eq!(buddy.free(usize::MAX, 0), out);
+    assert_eq!(buddy.free(usize::MAX - 1, 1), out);
+    assert_eq!(buddy.free(usize::MAX, u32::MAX), out);
+    // Index 0 has an odd page frame number, index 1 an even one.
+    assert_eq!(buddy.free(0, 1), Err(FreeError::Misaligned));
+    assert_eq!(buddy.free(1, 1), Ok(()));
+}
+
+#[test]
+fn free_frame_is_retired_at_once() {
+    let mut buddy = Buddy::new(0, 512, PMD).unwrap();
+
+    assert!(buddy.retire(77));
+    assert!(!buddy.is_free(77));
+    assert!(buddy.is_free(76) && buddy.is_free(78));
+    assert_eq!(blocks(&buddy, PMD), [1, 1, 1, 1, 1, 1, 1, 1, 1, 0]);
+    assert_eq!((buddy.free_frames(), buddy.retired_frames()), (511, 1));
+    // Again, and beyond the end: nothing.
+    assert!(!buddy.retire(77));
+    assert!(!buddy.retire(512));
+    assert!(!buddy.retire(usize::MAX));
+    assert_eq!((buddy.free_frames(), buddy.retired_frames()), (511, 1));
+
+    let mut all = singles(&mut buddy, 512);
+    all.sort_unstable();
+    assert_eq!(all.len(), 511);
+    assert!(!all.contains(&77));
+    assert_eq!(buddy.free(77, 0), Err(FreeError::NotUsed));
+}
+
+#[test]
+fn used_frame_is_retired_when_freed() {
+    let mut buddy = Buddy::new(0, 512, PMD).unwrap();
+    let window = buddy.alloc(PMD).unwrap();
+
+    assert!(buddy.retire(0) && buddy.retire(300) && buddy.retire(511));
+    assert!(!buddy.retire(300));
+    assert_eq!((buddy.used_frames(), buddy.retired_frames()), (512, 3));
+    assert_eq!(buddy.free(window, PMD), Ok(()));
+    assert_eq!((buddy.used_frames(), buddy.free_frames()), (0, 509));
+    assert_eq!(buddy.largest_free_order(), Some(7));
+    assert!([0, 300, 511].iter().all(|&index| !buddy.is_free(index)));
+    assert_eq!(buddy.free(window, PMD), Err(FreeError::NotUsed));
+    assert_eq!(buddy.free(300, 0), Err(FreeError::NotUsed));
+
+    assert_eq!(singles(&mut buddy, 512).len(), 509);
+    assert!(buddy.retire(1));
+    assert_eq!(buddy.free(1, 0), Ok(()));
+    assert!(!buddy.is_free(1));
+    assert_eq!(buddy.alloc(0), None);
+}
+
+#[test]
+fn summaries_find_the_last_of_many() {
+    // Four levels of words: one free block at the very end, then at the very start.
+    let nr = 64 * 64 * 64 + 1;
+    let mut buddy = Buddy::new(0, nr, 0).unwrap();
+    while buddy.alloc_singles(BATCH, |_| ()) > 0 {}
+
+    for index in [nr - 1, 0, nr / 2, 64 * 64 - 1] {
+        assert_eq!(buddy.free(index, 0), Ok(()));
+        assert_eq!(buddy.alloc(0), Some(index));
+        assert_eq!(buddy.alloc(0), None);
+    }
+}
+
+/// What a frame is to the model.
+#[derive(Clone, Copy, Default)]
+struct Frame {
+    used: bool,
+    retired: bool,
+}
+
+/// The frames one by one. Blocks are worked out from them whenever one is asked for.
+struct Model {
+    first_pfn: usize,
+    max_order: u32,
+    frames: Vec<Frame>,
+    /// Blocks handed out and not freed: index and order.
+    held: Vec<(usize, u32)>,
+}
+
+impl Model {
+    fn free(&self, index: usize) -> bool {
+        let frame = self.frames.get(index);
+        frame.is_some_and(|frame| !frame.used && !frame.retired)
+    }
+
+    fn count(&self, is: impl Fn(&Frame) -> bool) -> usize {
+        self.frames.iter().filter(|frame| is(frame)).count()
+    }
+
+    /// The block of `order` around a frame, if it is inside the node and free.
+    fn block(&self, index: usize, order: u32) -> Option<usize> {
+        let pfn = self.first_pfn + index;
+        let start = (pfn - pfn % (1 << order)).checked_sub(self.first_pfn)?;
+        let all = (start..start + (1 << order)).all(|index| self.free(index));
+        all.then_some(start)
+    }
+
+    /// The order of the largest free block around a frame.
+    fn order_at(&self, index: usize) -> Option<u32> {
+        (0..=self.max_order)
+            .take_while(|&order| self.block(index, order).is_some())
+            .last()
+    }
+
+    /// The number of free blocks of each order, coalesced as far as can be.
+    fn blocks(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.max_order as usize + 1];
+        let mut index = 0;
+        while index < self.frames.len() {
+            let order = self.order_at(index);
+            if let Some(order) = order {
+                counts[order as usize] += 1;
+            }
+            index += 1 << order.unwrap_or(0);
+        }
+        counts
+    }
+
+    /// Marks a block as handed out, which all of its frames have to be free for.
+    fn hold(&mut self, index: usize, order: u32) {
+        assert_eq!((self.first_pfn + index) % (1 << order), 0, "alignment");
+        for index in index..index + (1 << order) {
+            assert!(self.free(index), "frame {index} was not free");
+            self.frames[index].used = true;
+        }
+        self.held.push((index, order));
+    }
+
+    /// What freeing a block has to give, which is then done.
+    fn drop_block(&mut self, index: usize, order: u32) -> Result<(), FreeError> {
+        if order > self.max_order {
+            return Err(FreeError::OutOfRange);
+        }
+        let end = index.checked_add(1 << order).ok_or(FreeError::OutOfRange)?;
+        let frames = self.frames.get_mut(index..end);
+        let frames = frames.ok_or(FreeError::OutOfRange)?;
+        if (self.first_pfn + index) % (1 << order) != 0 {
+            return Err(FreeError::Misaligned);
+        }
+        if frames.iter().any(|frame| !frame.used) {
+            return Err(FreeError::NotUsed);
+        }
+        frames.iter_mut().for_each(|frame| frame.used = false);
+        Ok(())
+    }
+
+    /// Holds everything that the allocator says against the frames.
+    fn check(&self, buddy: &Buddy) {
+        assert_eq!(blocks(buddy, self.max_order), self.blocks());
+        self.check_counts(buddy);
+        for index in 0..self.frames.len() {
+            assert_eq!(buddy.is_free(index), self.free(index), "frame {index}");
+        }
+    }
+
+    fn check_counts(&self, buddy: &Buddy) {
+        let free = self.count(|frame| !frame.used && !frame.retired);
+        assert_eq!(buddy.total_frames(), self.frames.len());
+        assert_eq!(buddy.free_frames(), free);
+        assert_eq!(buddy.used_frames(), self.count(|frame| frame.used));
+        assert_eq!(buddy.retired_frames(), self.count(|frame| frame.retired));
+
+        let largest = (0..=self.max_order)
+            .rev()
+            .find(|&n| buddy.free_blocks(n) > 0);
+        assert_eq!(buddy.largest_free_order(), largest);
+    }
+}
+
+/// xorshift64*.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        ((self.next() >> 32) as usize) % bound
+    }
+}
+
+fn env(name: &str) -> Option<u64> {
+    let value = std::env::var(name).ok()?;
+    Some(value.parse().expect("a number"))
+}
+
+/// One step: an allocation, a batch, a free in one of several right and wrong ways.
+fn step(buddy: &mut Buddy, model: &mut Model, random: &mut Random, filling: bool) {
+    let orders = model.max_order as usize + 2;
+    let nr = model.frames.len();
+
+    match random.below(100) {
+        // Small orders are asked for more often, as in life.
+        0..45 if filling => {
+            let order = random.below(orders).min(random.below(orders)) as u32;
+            step_alloc(buddy, model, order);
+        }
+        45..50 if filling => step_singles(buddy, model, random.below(2 * BATCH)),
+        50..52 => {
+            // Anything at all: mostly an error, and then the same one.
+            let index = random.below(nr + nr / 8 + 1);
+            let order = random.below(orders) as u32;
+            step_free(buddy, model, index, order);
+        }
+        _ => {
+            if model.held.is_empty() {
+                return;
+            }
+            let at = random.below(model.held.len());
+            let (index, order) = model.held.swap_remove(at);
+            if random.below(4) == 0 {
+                // In halves, of which one is freed later.
+                let half = order.saturating_sub(1);
+                step_free(buddy, model, index, half);
+                if order > 0 {
+                    model.held.push((index + (1 << half), half));
+                }
+            } else {
+                step_free(buddy, model, index, order);
+            }
+            if random.below(8) == 0 {
+                // Again: refused, unless it was freed behind the list's back and handed out since.
+                step_free(buddy, model, index, order);
+            }
+        }
+    }
+}
+
+fn step_alloc(buddy: &mut Buddy, model: &mut Model, order: u32) {
+    let best = (order..=model.max_order).find(|&n| buddy.free_blocks(n) > 0);
+    let got = buddy.alloc(order);
+
+    assert_eq!(got.is_some(), best.is_some(), "order {order}");
+    if let Some(index) = got {
+        assert_eq!(model.order_at(index), best, "not the smallest block");
+        model.hold(index, order);
+    }
+}
+
+fn step_singles(buddy: &mut Buddy, model: &mut Model, count: usize) {
+    let windows = buddy.free_blocks(model.max_order);
+    let broken = buddy.free_frames() - (windows << model.max_order);
+    let expected = count.min(BATCH).min(buddy.free_frames());
+
+    let got = singles(buddy, count);
+    assert_eq!(got.len(), expected);
+    got.iter().for_each(|&index| model.hold(index, 0));
+
+    // Not more windows are broken than it takes.
+    let needed = expected.saturating_sub(broken);
+    let left = windows - needed.div_ceil(1 << model.max_order);
+    assert_eq!(buddy.free_blocks(model.max_order), left);
+}
+
+fn step_free(buddy: &mut Buddy, model: &mut Model, index: usize, order: u32) {
+    let expected = model.drop_block(index, order);
+    assert_eq!(buddy.free(index, order), expected, "{index} order {order}");
+}
+
+fn random_run(seed: u64, steps: u64, first_pfn: usize, nr: usize, max_order: u32) {
+    println!("seed {seed}: {nr} frames from {first_pfn:#x}, order {max_order}, {steps} steps");
+    let mut random = Random(seed | 1);
+    let mut buddy = Buddy::new(first_pfn, nr, max_order).unwrap();
+    let mut model = Model {
+        first_pfn,
+        max_order,
+        frames: vec![Frame::default(); nr],
+        held: Vec::new(),
+    };
+    model.check(&buddy);
+    let initial = blocks(&buddy, max_order);
+
+    // The full check takes time that grows with the node, so smaller nodes have it more often.
+    let every = (nr as u64 / 16).max(1);
+    let mut filling = true;
+    for at in 0..steps {
+        if at % 512 == 0 {
+            filling = random.below(3) > 0;
+        }
+        step(&mut buddy, &mut model, &mut random, filling);
+        if at % every == 0 {
+            model.check(&buddy);
+        }
+    }
+
+    // With everything freed, the node is as it was.
+    for index in 0..nr {
+        if model.frames[index].used {
+            step_free(&mut buddy, &mut model, index, 0);
+        }
+    }
+    model.held.clear();
+    model.check(&buddy);
+    assert_eq!(blocks(&buddy, max_order), initial);
+
+    // And once more, while frames fail.
+    for at in 0..steps / 4 {
+        step(&mut buddy, &mut model, &mut random, at % 1024 < 700);
+        if random.below(50) == 0 && model.count(|frame| frame.retired) < nr / 2 {
+            let index = random.below(nr + 2);
+            let new = model.frames.get(index).is_some_and(|frame| !frame.retired);
+            assert_eq!(buddy.retire(index), new);
+            if new {
+                model.frames[index].retired = true;
+            }
+        }
+        if at % every == 0 {
+            model.check(&buddy);
+        }
+    }
+    model.check(&buddy);
+}
+
+#[test]
+fn random_against_model() {
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed();
+    let seed = env("HMM_CDM_SEED").unwrap_or(now.map_or(1, |now| now.as_micros() as u64));
+    let steps = env("HMM_CDM_STEPS").unwrap_or(40_000);
+
+    random_run(seed, steps, 0, 1, 0);
+    random_run(seed, steps, 5, 67, 3);
+    random_run(seed, steps, 0x1000 - 3, 130, 5);
+    random_run(seed, steps, 0x40000, 4 * 512, 9);
+    random_run(seed, steps, 0x3ff81, 3000, 9);
+    random_run(seed, steps, 0x12345, 9001, 8);
+    random_run(seed, steps, 0x7ffff, 3 * 4096 + 5, 12);
+}
