@@ -208,7 +208,7 @@ struct task_struct *hmm_cdm_kthread_run(int (*fn)(void *data), void *data,
 /*
  * A kthread is in a killable wait as a process is (a page fault that a
  * userfaultfd is to answer, the mmap lock), but ignores all signals. SIGKILL
- * from the kernel ends the wait, and is then forgotten.
+ * from the kernel ends these waits, before the thread is stopped.
  */
 void hmm_cdm_kthread_allow_interrupt(void)
 {
@@ -218,11 +218,6 @@ void hmm_cdm_kthread_allow_interrupt(void)
 void hmm_cdm_kthread_interrupt(struct task_struct *task)
 {
 	send_sig(SIGKILL, task, 1);
-}
-
-void hmm_cdm_kthread_clear_interrupt(void)
-{
-	flush_signals(current);
 }
 
 struct eventfd_ctx *hmm_cdm_eventfd_get(int fd)

@@ -61,7 +61,6 @@ struct task_struct *hmm_cdm_kthread_run(int (*fn)(void *data), void *data,
 					const char *name, unsigned int nr);
 void hmm_cdm_kthread_allow_interrupt(void);
 void hmm_cdm_kthread_interrupt(struct task_struct *task);
-void hmm_cdm_kthread_clear_interrupt(void);
 struct eventfd_ctx *hmm_cdm_eventfd_get(int fd);
 void hmm_cdm_eventfd_signal(struct eventfd_ctx *ctx);
 void hmm_cdm_eventfd_put(struct eventfd_ctx *ctx);

@@ -190,6 +190,16 @@ impl Tally {
     }
 }
 
+/// The first part of a range that is mapped.
+enum Part {
+    /// Nothing is.
+    None,
+    /// Up to the end of a mapping of which nothing can be moved; it has been counted.
+    Fixed(Span),
+    /// Up to the end of a window or of a mapping.
+    Movable(Span),
+}
+
 /// A migration of a range of one address space.
 pub struct Migration<'a> {
     mm: &'a MmWithUser,
@@ -237,13 +247,19 @@ impl<'a> Migration<'a> {
             }
             cond_resched();
 
-            let Some(part) = self.first_part(rest)? else {
-                gap = true;
-                break;
+            let (part, movable) = match self.first_part(rest)? {
+                Part::None => {
+                    gap = true;
+                    break;
+                }
+                Part::Fixed(part) => (part, false),
+                Part::Movable(part) => (part, true),
             };
             gap |= part.start() > addr;
             addr = part.end();
-            self.window(part)?;
+            if movable {
+                self.window(part)?;
+            }
         }
         if gap {
             Err(ENOMEM)
@@ -252,27 +268,26 @@ impl<'a> Migration<'a> {
         }
     }
 
-    /// The first part of `rest` that is mapped, up to the end of its window, or of its mapping if
-    /// that cannot be moved at all, which is counted here. `None` if nothing is mapped.
-    fn first_part(&mut self, rest: Span) -> Result<Option<Span>> {
+    /// The first part of `rest` that is mapped.
+    fn first_part(&mut self, rest: Span) -> Result<Part> {
         let mappings = Mappings::lock(self.mm);
         let Some(mapping) = mappings.next(rest.start()) else {
-            return Ok(None);
+            return Ok(Part::None);
         };
         let Some(mapped) = mapping.span().and_then(|span| span.intersect(rest)) else {
-            return Ok(None);
+            return Ok(Part::None);
         };
 
         if !mapping.is_movable() {
             self.tally.skip_all(Skip::NotAnon, mapped.pages());
-            return Ok(Some(mapped));
+            return Ok(Part::Fixed(mapped));
         }
         let window = self.node.window_size();
         let end = (mapped.start() & !(window - 1)).saturating_add(window);
         let part = Span::new(mapped.start(), end.min(mapped.end())).ok_or(EINVAL)?;
 
         self.tally.open(part.pages());
-        Ok(Some(part))
+        Ok(Part::Movable(part))
     }
 
     /// Moves the pages of `part` that are open, if it still is what it was, and tries again with

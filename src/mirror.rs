@@ -11,8 +11,9 @@
 //! 2. folio locks and rmap locks: held by migrations, and by the kernel around invalidations.
 //! 3. `Mirror::sections` (the XArray's spinlock): held to look up or add a section.
 //! 4. `IntervalNotifier::data` (spinlock): a section's entries. Taken by invalidations, so under
-//!    all of the above but 3, and for each access of the device. Nothing sleeps under it, and it is
-//!    held for the access to one page at the longest.
+//!    all of the above but 3, and for each access of the device. Nothing sleeps under it. It is held
+//!    for the access to one page, to take over the entries of one window, or to clear those of one
+//!    section.
 //! 5. `Store::buddy` (spinlock, interrupts off): the node's allocator. Taken from any context.
 //!
 //! 3 and 4 are never held together; 4 and 5 neither.
@@ -151,6 +152,7 @@ impl Mirror {
         match sections.store(index, new.clone(), GFP_KERNEL) {
             Ok(replaced) => {
                 // `store()` may drop the lock to allocate, so even now one may have come between.
+                // Whoever has just put entries into that one faults again, and finds ours.
                 drop(sections);
                 drop(replaced);
                 Ok(new)

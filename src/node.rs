@@ -163,14 +163,18 @@ impl Node {
     pub fn any_used(&self, range: Range<usize>) -> bool {
         let buddy = self.store().lock();
 
-        range.into_iter().any(|index| !buddy.is_free(index))
+        range.into_iter().any(|index| buddy.is_used(index))
     }
 
     /// The first page in use, with its counts, for a message about what holds a node.
     pub(crate) fn describe_used(&self) -> Held {
-        let buddy = self.store().lock();
-        let index = (0..self.pages()).find(|index| !buddy.is_free(*index));
-        drop(buddy);
+        let window = self.window_pages();
+        // The lock is dropped for every window: interrupts are off under it.
+        let index = (0..self.pages()).step_by(window).find_map(|first| {
+            let buddy = self.store().lock();
+
+            (first..first + window).find(|index| buddy.is_used(*index))
+        });
 
         Held(index.and_then(|index| self.pfn(index)))
     }

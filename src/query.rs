@@ -36,7 +36,6 @@ pub(crate) fn query(
 ) -> Result {
     let window = mirror.node().window_size();
     let pages = mirror.node().window_pages();
-    let notifier = KBox::pin_init(IntervalNotifier::new(mm, span, Nothing), GFP_KERNEL)?;
     let mut walker = Walker::new(pages)?;
     let mut infos: KVVec<PageInfo> = KVVec::with_capacity(pages, GFP_KERNEL)?;
     let mut addr = span.start();
@@ -61,7 +60,7 @@ pub(crate) fn query(
 
         let end = (addr & !(window - 1)).saturating_add(window);
         let part = Span::new(addr, end.min(rest.end())).ok_or(EINVAL)?;
-        look(mirror, mm, &notifier, &mut walker, part, &mut infos)?;
+        look(mirror, mm, &mut walker, part, &mut infos)?;
         tell(Run::Pages(&infos))?;
         addr = part.end();
     }
@@ -79,13 +78,15 @@ pub(crate) enum Run<'a> {
 fn look(
     mirror: &Mirror,
     mm: &MmWithUser,
-    notifier: &IntervalNotifier<Nothing>,
     walker: &mut Walker,
     part: Span,
     infos: &mut KVVec<PageInfo>,
 ) -> Result {
+    // One for the window, so that what changes elsewhere does not disturb.
+    let notifier = KBox::pin_init(IntervalNotifier::new(mm, part, Nothing), GFP_KERNEL)?;
+
     for _ in 0..ATTEMPTS {
-        let snapshot = match walker.walk(mm, notifier, part, None) {
+        let snapshot = match walker.walk(mm, &notifier, part, None) {
             Ok(snapshot) => snapshot,
             Err(EBUSY) => continue,
             Err(e) => return Err(e),

@@ -19,15 +19,15 @@ use kernel::{
     prelude::*,
     str::CString,
     sync::Arc,
-    time::{delay::fsleep, Delta},
+    time::{delay::fsleep, Delta, Instant, Monotonic},
 };
 
 /// How long removal waits for pages that are held.
-const PATIENCE_MS: u32 = 20_000;
+const PATIENCE_MS: i64 = 20_000;
 /// How often they are tried again meanwhile.
-const RETRY_MS: u32 = 50;
-/// How often the wait is reported.
-const REPORT_MS: u32 = 5_000;
+const RETRY_MS: i64 = 50;
+/// How often the wait is reported; the first time after one second.
+const REPORT_MS: i64 = 5_000;
 
 struct Orphan {
     node: Arc<Node>,
@@ -109,20 +109,22 @@ impl Drop for Registration {
 
 /// Moves everything off the node, and says whether that succeeded in time.
 fn evacuate(node: &Node, index: u32) -> bool {
-    let mut waited = 0;
+    let start = Instant::<Monotonic>::now();
+    let mut next_report = 1_000;
 
     loop {
         if evict_all(node).is_ok() && node.used_pages() == 0 {
             return true;
         }
+        let waited = start.elapsed().as_millis();
         if waited >= PATIENCE_MS {
             return false;
         }
-        if waited % REPORT_MS == 0 && waited > 0 {
+        if waited >= next_report {
             report(node, index);
+            next_report = waited + REPORT_MS;
         }
-        fsleep(Delta::from_millis(RETRY_MS.into()));
-        waited += RETRY_MS;
+        fsleep(Delta::from_millis(RETRY_MS));
     }
 }
 

@@ -4,13 +4,14 @@
 //! vendor's GPU driver would stand.
 //!
 //! It uses nothing of the library but what is public to any driver. The device's memory is a
-//! reserved range of RAM (parameter `region`), its engine is a set of threads that work only on
-//! what the device's page table maps, and fault where it maps nothing.
+//! reserved range of RAM (parameter `region`), its engine is threads that work only on what the
+//! device's page table maps, and fault where it maps nothing.
 
 mod engine;
 mod ops;
 mod port;
 mod region;
+mod units;
 mod walk;
 
 use engine::Engine;
@@ -26,7 +27,7 @@ module! {
     params: {
         engines: u32 {
             default: 2,
-            description: "Threads of each device's engine (1 to 16)",
+            description: "Execution units of each device's engine (1 to 16)",
         },
     },
 }

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The engine of one device: a queue of tasks and the threads that work on them.
+//! The engine of one device, and the jobs of the processes that have it open.
 //!
-//! A task goes forward by one bounded step at a time and then back to the end of the queue, so
-//! that a long job, or one that never ends, does not keep others from running.
+//! Each open file has a queue of tasks and, once it has submitted a job, a thread that works on
+//! them: one bounded step at a time, on one of the device's execution units, and then the task goes
+//! to the end of the queue. So a job that is long, never ends or waits in a fault keeps nobody
+//! else's from running, and closing the file has one thread to wait for.
 //!
-//! Locks: `Queue::inner` (mutex) is held to look at the queue only, never while memory is accessed,
-//! a fault is taken or a job is completed.
+//! Locks, both mutexes: `Session::thread`, then `Client::queue`. The latter is held to look at the
+//! queue only, never while memory is accessed, a fault is taken or a job is completed.
 
 use crate::{
     ops::{Operation, Progress, Registers},
     port::{Account, Port, Stop},
+    units::Units,
 };
 use hmm_cdm::{
     device::{Context, Driver},
@@ -18,56 +21,27 @@ use hmm_cdm::{
     mirror::{Faulter, Mirror},
     os::{
         cond_resched,
-        kthread::{self, Run, Thread},
+        kthread::{Run, Thread},
     },
 };
 use kernel::{
     alloc::kvec::PushError,
-    new_condvar, new_mutex,
+    current, new_condvar, new_mutex,
     prelude::*,
     sync::{
         atomic::{Atomic, Relaxed},
         Arc, CondVar, Mutex,
     },
-    time::{delay::fsleep, Delta},
 };
-
-/// How often a thread that does not notice is told again that its job is cancelled.
-const NUDGE_MS: i64 = 1;
-
-/// One process that has the device open.
-struct Client {
-    mirror: Arc<Mirror>,
-    cancelled: Atomic<bool>,
-}
-
-impl Client {
-    fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Relaxed)
-    }
-}
 
 /// A job and how far it is.
 struct Task {
-    client: Arc<Client>,
     job: Job,
     operation: Operation,
     account: Account,
 }
 
 impl Task {
-    fn step(&mut self, tools: &mut Tools) -> Result<Progress, Stop> {
-        let client = &self.client;
-        let mut port = Port {
-            mirror: &client.mirror,
-            faulter: &mut tools.faulter,
-            account: &mut self.account,
-            cancelled: &|| client.is_cancelled(),
-        };
-
-        self.operation.step(&mut port, &mut tools.regs)
-    }
-
     fn complete(self, status: Result<(), Stop>) {
         let mut completion = self.account.completion(status);
 
@@ -76,182 +50,140 @@ impl Task {
     }
 }
 
-struct Inner {
-    // First come, first served. There is room for those that are being worked on, too.
-    waiting: KVec<KBox<Task>>,
-    // What each thread works on.
-    running: KVec<Option<Arc<Client>>>,
+struct Queue {
+    // First come, first served. There is room for the one that is being worked on, too.
+    tasks: KVec<KBox<Task>>,
     stop: bool,
 }
 
-/// The tasks of a device.
+/// One open file: its queue, and the body of its thread.
 #[pin_data]
-struct Queue {
+struct Client {
+    mirror: Arc<Mirror>,
+    units: Arc<Units>,
+    cancelled: Atomic<bool>,
     #[pin]
-    inner: Mutex<Inner>,
-    // A task came, or the threads are to stop.
+    queue: Mutex<Queue>,
+    // A task came, or the thread is to stop.
     #[pin]
     work: CondVar,
 }
 
-impl Queue {
-    fn new(threads: usize) -> Result<Arc<Self>> {
-        let mut running = KVec::with_capacity(threads, GFP_KERNEL)?;
-        for _ in 0..threads {
-            running.push(None, GFP_KERNEL)?;
-        }
-
-        Arc::pin_init(
-            pin_init!(Self {
-                inner <- new_mutex!(
-                    Inner { waiting: KVec::new(), running, stop: false },
-                    "Queue::inner"
-                ),
-                work <- new_condvar!("Queue::work"),
-            }),
-            GFP_KERNEL,
-        )
-    }
-
-    fn add(&self, task: KBox<Task>) -> Result {
-        let mut inner = self.inner.lock();
-        let reserve = inner.running.len() + 1;
-
-        inner.waiting.reserve(reserve, GFP_KERNEL)?;
-        inner.waiting.push(task, GFP_KERNEL)?;
-        self.work.notify_one();
-        Ok(())
-    }
-
-    /// The next task for thread `nr`, when there is one; `None` when it is to stop.
-    fn next(&self, nr: usize) -> Option<KBox<Task>> {
-        let mut inner = self.inner.lock();
-
-        loop {
-            if inner.stop {
-                return None;
-            }
-            if let Ok(task) = inner.waiting.remove(0) {
-                if let Some(slot) = inner.running.get_mut(nr) {
-                    *slot = Some(task.client.clone());
-                }
-                return Some(task);
-            }
-            // Interruptible, so that an idle thread does not count as load.
-            if self.work.wait_interruptible(&mut inner) {
-                kthread::clear_interrupt();
-            }
-        }
-    }
-
-    /// Thread `nr` has done a step. A task that is not finished goes to the end of the queue.
-    fn put_down(&self, nr: usize, task: Option<KBox<Task>>) {
-        let mut left = task;
-        let mut inner = self.inner.lock();
-        let client = inner.running.get_mut(nr).and_then(Option::take);
-
-        if let Some(task) = left.take() {
-            if task.client.is_cancelled() {
-                left = Some(task);
-            } else if let Err(PushError(task)) = inner.waiting.push_within_capacity(task) {
-                // Never: `add()` reserves room for every running task.
-                left = Some(task);
-            }
-        }
-        drop(inner);
-        // Dropping a task completes its job as cancelled; the client may be the last reference to
-        // a mirror, whose end sleeps.
-        drop(left);
-        drop(client);
-    }
-
-    fn stop(&self) {
-        self.inner.lock().stop = true;
-        self.work.notify_all();
-    }
-}
-
-/// A thread of the engine.
-struct Worker {
-    queue: Arc<Queue>,
-    nr: usize,
-}
-
-/// What a thread works with.
+/// What the thread works with.
 struct Tools {
     faulter: Faulter,
     regs: Registers,
 }
 
-impl Tools {
-    fn new(mirror: &Mirror) -> Result<Self> {
-        Ok(Self {
-            faulter: Mirror::new_faulter(mirror.node())?,
+impl Client {
+    fn new(mirror: Arc<Mirror>, units: Arc<Units>) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                mirror,
+                units,
+                cancelled: Atomic::new(false),
+                queue <- new_mutex!(Queue { tasks: KVec::new(), stop: false }, "Client::queue"),
+                work <- new_condvar!("Client::work"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Relaxed)
+    }
+
+    fn add(&self, task: KBox<Task>) -> Result {
+        let mut queue = self.queue.lock();
+
+        queue.tasks.reserve(2, GFP_KERNEL)?;
+        queue.tasks.push(task, GFP_KERNEL)?;
+        self.work.notify_one();
+        Ok(())
+    }
+
+    /// The next task, when there is one; `None` when the thread is to stop.
+    fn next(&self) -> Option<KBox<Task>> {
+        let mut queue = self.queue.lock();
+
+        loop {
+            if queue.stop {
+                return None;
+            }
+            if let Ok(task) = queue.tasks.remove(0) {
+                return Some(task);
+            }
+            // Interruptible, so that an idle thread does not count as load.
+            let _ = self.work.wait_interruptible(&mut queue);
+        }
+    }
+
+    /// Puts a task that is not finished at the end of the queue.
+    fn put_back(&self, task: KBox<Task>) {
+        let pushed = self.queue.lock().tasks.push_within_capacity(task);
+
+        if let Err(PushError(task)) = pushed {
+            // Never: `add()` reserves room for it. Dropping it cancels the job.
+            drop(task);
+        }
+    }
+
+    fn step(&self, task: &mut Task, tools: &mut Option<Tools>) -> Result<Progress, Stop> {
+        let tools = match tools {
+            Some(tools) => tools,
+            None => tools.insert(self.new_tools().map_err(Stop::Error)?),
+        };
+        let mut port = Port {
+            mirror: &self.mirror,
+            units: &self.units,
+            faulter: &mut tools.faulter,
+            account: &mut task.account,
+            cancelled: &|| self.is_cancelled(),
+        };
+
+        self.units
+            .run(|| task.operation.step(&mut port, &mut tools.regs))
+    }
+
+    fn new_tools(&self) -> Result<Tools> {
+        Ok(Tools {
+            faulter: Mirror::new_faulter(self.mirror.node())?,
             regs: Registers::new()?,
         })
     }
 }
 
-impl Run for Worker {
+impl Run for Client {
     fn run(&self) {
-        // Made for the first job, since only now it is known how large the node's windows are.
-        let mut tools: Option<Tools> = None;
+        let mut tools = None;
 
-        while let Some(mut task) = self.queue.next(self.nr) {
-            let progress = match tools.as_mut() {
-                Some(tools) => task.step(tools),
-                None => match Tools::new(&task.client.mirror) {
-                    Ok(new) => task.step(tools.insert(new)),
-                    Err(e) => Err(Stop::Error(e)),
-                },
-            };
-            let left = match progress {
-                Ok(Progress::More) => Some(task),
-                Ok(Progress::Done) => {
-                    KBox::into_inner(task).complete(Ok(()));
-                    None
-                }
-                Err(stop) => {
-                    KBox::into_inner(task).complete(Err(stop));
-                    None
-                }
-            };
-            self.queue.put_down(self.nr, left);
+        while let Some(mut task) = self.next() {
+            match self.step(&mut task, &mut tools) {
+                Ok(Progress::More) => self.put_back(task),
+                Ok(Progress::Done) => KBox::into_inner(task).complete(Ok(())),
+                Err(stop) => KBox::into_inner(task).complete(Err(stop)),
+            }
             cond_resched();
         }
     }
 
     fn stop(&self) {
-        self.queue.stop();
+        self.cancelled.store(true, Relaxed);
+        self.queue.lock().stop = true;
+        self.work.notify_all();
     }
 }
 
 /// The driver of one device.
 pub(crate) struct Engine {
-    queue: Arc<Queue>,
-    threads: Arc<KVec<Thread<Worker>>>,
+    units: Arc<Units>,
 }
 
 impl Engine {
-    /// Starts `threads` threads. ENOMEM.
-    pub(crate) fn new(threads: u32) -> Result<Self> {
-        let queue = Queue::new(threads as usize)?;
-        let mut started = KVec::with_capacity(threads as usize, GFP_KERNEL)?;
-
-        for nr in 0..threads {
-            let worker = Arc::new(
-                Worker {
-                    queue: queue.clone(),
-                    nr: nr as usize,
-                },
-                GFP_KERNEL,
-            )?;
-
-            started.push(Thread::spawn(c"cdm_emu", nr, worker)?, GFP_KERNEL)?;
-        }
+    /// An engine with so many execution units. ENOMEM.
+    pub(crate) fn new(units: u32) -> Result<Self> {
         Ok(Self {
-            queue,
-            threads: Arc::new(started, GFP_KERNEL)?,
+            units: Units::new(units)?,
         })
     }
 }
@@ -262,15 +194,11 @@ impl Driver for Engine {
     }
 
     fn open(&self, mirror: Arc<Mirror>) -> Result<KBox<dyn Context>> {
-        let client = Client {
-            mirror,
-            cancelled: Atomic::new(false),
-        };
+        let client = Client::new(mirror, self.units.clone())?;
         let session = KBox::new(
             Session {
-                client: Arc::new(client, GFP_KERNEL)?,
-                queue: self.queue.clone(),
-                threads: self.threads.clone(),
+                client,
+                thread: KBox::pin_init(new_mutex!(None, "Session::thread"), GFP_KERNEL)?,
             },
             GFP_KERNEL,
         )?;
@@ -280,10 +208,13 @@ impl Driver for Engine {
 }
 
 /// A process's jobs on the device.
+///
+/// Dropping it stops the thread: the step that is under way ends at its next access, and a fault
+/// that it waits in is interrupted. Then the tasks that are left are dropped with the queue, which
+/// cancels their jobs.
 struct Session {
+    thread: Pin<KBox<Mutex<Option<Thread<Client>>>>>,
     client: Arc<Client>,
-    queue: Arc<Queue>,
-    threads: Arc<KVec<Thread<Worker>>>,
 }
 
 impl Context for Session {
@@ -291,7 +222,6 @@ impl Context for Session {
         let operation = Operation::new(job.op(), job.args())?;
         let task = KBox::new(
             Task {
-                client: self.client.clone(),
                 job,
                 operation,
                 account: Account::default(),
@@ -299,51 +229,14 @@ impl Context for Session {
             GFP_KERNEL,
         )?;
 
-        self.queue.add(task)
-    }
-}
+        let mut thread = self.thread.lock();
+        if thread.is_none() {
+            // Named after the process that it works for.
+            let pid = current!().tgid() as u32;
 
-impl Session {
-    /// One of our tasks that waits, if there is one.
-    fn take_waiting(&self) -> Option<KBox<Task>> {
-        let mut inner = self.queue.inner.lock();
-        let pos = inner
-            .waiting
-            .iter()
-            .position(|task| Arc::ptr_eq(&task.client, &self.client))?;
-
-        inner.waiting.remove(pos).ok()
-    }
-
-    /// Tells the threads that work for us to look up. False if there is none.
-    fn interrupt_running(&self) -> bool {
-        let inner = self.queue.inner.lock();
-        let mut busy = false;
-
-        for (running, thread) in inner.running.iter().zip(self.threads.iter()) {
-            let client = running.as_ref();
-
-            if client.is_some_and(|client| Arc::ptr_eq(client, &self.client)) {
-                thread.interrupt();
-                busy = true;
-            }
+            *thread = Some(Thread::spawn(c"cdm_emu", pid, self.client.clone())?);
         }
-        busy
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.client.cancelled.store(true, Relaxed);
-        // From here on no task of ours goes back into the queue.
-        while let Some(task) = self.take_waiting() {
-            drop(task);
-        }
-
-        // A thread that is in a page fault may wait for something that this very process would
-        // have to do, such as answering a userfaultfd. So it is interrupted, until it notices.
-        while self.interrupt_running() {
-            fsleep(Delta::from_millis(NUDGE_MS));
-        }
+        drop(thread);
+        self.client.add(task)
     }
 }

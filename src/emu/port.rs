@@ -3,11 +3,11 @@
 //! The engine's way to memory: every access goes through the device's page table of one process,
 //! faults where there is no entry, and is counted.
 
+use crate::units::Units;
 use hmm_cdm::{
     job::Completion,
     mirror::{Faulter, Mirror},
     mm::{folio::MappedPage, range::Access},
-    os::kthread,
 };
 use kernel::{page::PAGE_SIZE, prelude::*};
 
@@ -54,6 +54,7 @@ impl Account {
 /// Access to the memory of one process, for one job.
 pub(crate) struct Port<'a> {
     pub(crate) mirror: &'a Mirror,
+    pub(crate) units: &'a Units,
     pub(crate) faulter: &'a mut Faulter,
     pub(crate) account: &'a mut Account,
     pub(crate) cancelled: &'a dyn Fn() -> bool,
@@ -92,17 +93,15 @@ impl Port<'_> {
 
     fn fault(&mut self, addr: usize, len: usize, access: Access) -> Result<(), Stop> {
         self.account.faults += 1;
+        let (mirror, cancelled) = (self.mirror, self.cancelled);
+        let faulter = &mut *self.faulter;
         let resolved = self
-            .mirror
-            .fault(self.faulter, addr, len, access, self.cancelled);
+            .units
+            .step_aside(|| mirror.fault(faulter, addr, len, access, cancelled));
 
         match resolved {
             Ok(()) => Ok(()),
-            // Somebody wanted this thread's attention: if not for this job, it tries again.
-            Err(EINTR) if !(self.cancelled)() => {
-                kthread::clear_interrupt();
-                Ok(())
-            }
+            // Interrupted when the thread was told to stop, or the process is exiting.
             Err(EINTR | ECANCELED | ESRCH) => Err(Stop::Cancelled),
             Err(EFAULT) => Err(Stop::Fault(addr, access)),
             Err(e) => Err(Stop::Error(e)),

@@ -4,8 +4,8 @@
 //! go with the invalidation of the whole, in sections of [`WINDOWS_PER_SECTION`] windows that share
 //! one interval notifier.
 //!
-//! A section's notifier, lock and index cost less than 1 % of its entries when they are all there;
-//! and an invalidation makes faults in its own section retry, not those elsewhere.
+//! A section's notifier, lock and index (1 KiB) cost less than 1 % of its entries when they are all
+//! there; and an invalidation makes faults in its own section retry, not those elsewhere.
 
 use super::stats::Stats;
 use crate::mm::{
@@ -18,7 +18,7 @@ use kernel::{page::PAGE_SHIFT, prelude::*, sync::Arc};
 
 /// How many windows share a notifier, and the logarithm of that.
 pub(super) const WINDOWS_PER_SECTION: usize = 1 << SECTION_ORDER;
-pub(super) const SECTION_ORDER: u32 = 4;
+pub(super) const SECTION_ORDER: u32 = 5;
 
 /// An entry of the device's page table.
 ///

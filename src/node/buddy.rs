@@ -203,6 +203,13 @@ impl Buddy {
         true
     }
 
+    /// Whether a frame is handed out.
+    pub(crate) fn is_used(&self, index: usize) -> bool {
+        self.position(index, 1)
+            .is_some_and(|pos| self.used.test(pos))
+    }
+
+    #[cfg(test)]
     /// Whether a frame can be handed out.
     pub(crate) fn is_free(&self, index: usize) -> bool {
         self.position(index, 1)

@@ -13,19 +13,14 @@ use kernel::{
     sync::Arc,
 };
 
-/// Ends the effect of [`Thread::interrupt`] on the current thread.
-pub fn clear_interrupt() {
-    // SAFETY: Affects the current task only.
-    unsafe { bindings::hmm_cdm_kthread_clear_interrupt() };
-}
-
 /// What a thread does.
 pub trait Run: Send + Sync + 'static {
     /// The body of the thread; the thread ends when it returns. It must return soon after
-    /// [`Run::stop`] was called.
+    /// [`Run::stop`] was called: from then on waits that a fatal signal would end in a process end
+    /// with EINTR, such as that in a page fault which a userfaultfd is to answer.
     fn run(&self);
 
-    /// Tells the body to return, and wakes it if it sleeps.
+    /// Tells the body to return, and wakes it if it sleeps. Called once.
     fn stop(&self);
 }
 
@@ -66,13 +61,6 @@ impl<T: Run> Thread<T> {
         })
     }
 
-    /// Makes the thread end whatever it waits for, if a fatal signal would end the wait of a
-    /// process there: it gets EINTR, and calls [`clear_interrupt`]. Context: any.
-    pub fn interrupt(&self) {
-        // SAFETY: The task is valid by the type invariants.
-        unsafe { bindings::hmm_cdm_kthread_interrupt(self.task.as_ptr()) };
-    }
-
     /// # Safety
     ///
     /// `body` points to a `T` that outlives the thread.
@@ -88,6 +76,8 @@ impl<T: Run> Thread<T> {
 impl<T: Run> Drop for Thread<T> {
     fn drop(&mut self) {
         self.body.stop();
+        // SAFETY: The task is valid by the type invariants.
+        unsafe { bindings::hmm_cdm_kthread_interrupt(self.task.as_ptr()) };
         // SAFETY: By the type invariants; the reference is given up here.
         unsafe { bindings::kthread_stop_put(self.task.as_ptr()) };
     }

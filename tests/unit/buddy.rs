@@ -311,7 +311,7 @@ fn free_frame_is_retired_at_once() {
     let mut buddy = Buddy::new(0, 512, PMD).unwrap();
 
     assert!(buddy.retire(77));
-    assert!(!buddy.is_free(77));
+    assert!(!buddy.is_free(77) && !buddy.is_used(77));
     assert!(buddy.is_free(76) && buddy.is_free(78));
     assert_eq!(blocks(&buddy, PMD), [1, 1, 1, 1, 1, 1, 1, 1, 1, 0]);
     assert_eq!((buddy.free_frames(), buddy.retired_frames()), (511, 1));
@@ -347,6 +347,7 @@ fn used_frame_is_retired_when_freed() {
     assert!(buddy.retire(1));
     assert_eq!(buddy.free(1, 0), Ok(()));
     assert!(!buddy.is_free(1));
+    assert!(!buddy.is_used(usize::MAX));
     assert_eq!(buddy.alloc(0), None);
 }
 
@@ -453,6 +454,7 @@ impl Model {
         self.check_counts(buddy);
         for index in 0..self.frames.len() {
             assert_eq!(buddy.is_free(index), self.free(index), "frame {index}");
+            assert_eq!(buddy.is_used(index), self.frames[index].used, "frame {index}");
         }
     }
 

@@ -37,7 +37,7 @@
  *               empty or overflows the address space
  * ``E2BIG``     @size exceeds a page, or bytes unknown to the kernel are set
  * ``EPERM``     the file mirrors another process's address space
- * ``ESRCH``     the address space is being torn down
+ * ``ENODEV``    the driver has taken the device away
  * ``ENOTTY``    there is no such command
  * ============  ============================================================
  */
