@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# hmm-cdm: `make help` says what can be made. What Kbuild needs is in Kbuild;
+# how the lab (toolchain, kernel, guests) works is in scripts/.
+
+LAB := scripts/lab
+BUILD := $(CURDIR)/build
+
+INSTALL ?= install
+DESTDIR ?=
+PREFIX ?= /usr
+INSTALL_MOD_PATH ?= $(DESTDIR)
+INCLUDEDIR ?= $(PREFIX)/include
+UDEVDIR ?= /usr/lib/udev/rules.d
+
+# With KDIR= the modules are built against that kernel with the caller's own
+# toolchain; without, in the lab against the stock Debian kernel.
+ifdef KDIR
+KBUILD_OUT := $(BUILD)/kdir
+KBUILD_RUN := $(MAKE) -C $(KDIR) M=$(CURDIR) MO=$(KBUILD_OUT)
+else
+KBUILD_OUT := $(BUILD)/module
+endif
+
+.PHONY: all modules demo check lint shell install install_modules install_files \
+	clean distclean help
+.NOTPARALLEL:
+
+all: modules
+
+modules:
+ifdef KDIR
+	+$(KBUILD_RUN) modules
+else
+	@$(LAB) modules $(foreach v,W CLIPPY V,$(if $($(v)),$(v)=$($(v))))
+endif
+
+demo:
+	@$(LAB) demo $(if $(INPUT),"$(abspath $(INPUT))")
+
+check:
+	@$(LAB) check
+
+lint:
+	@$(LAB) lint
+
+shell:
+	@$(LAB) shell
+
+install: install_modules install_files
+
+install_modules: modules
+ifdef KDIR
+	+$(KBUILD_RUN) modules_install INSTALL_MOD_PATH=$(INSTALL_MOD_PATH)
+else
+	@release=$$($(LAB) release) && \
+	dir="$(INSTALL_MOD_PATH)/lib/modules/$$release/updates" && \
+	echo "  INSTALL $$dir" && \
+	$(INSTALL) -d "$$dir" && $(INSTALL) -m 0644 $(KBUILD_OUT)/*.ko "$$dir" && \
+	{ [ ! -f "$(INSTALL_MOD_PATH)/lib/modules/$$release/modules.order" ] || \
+	  depmod $(if $(INSTALL_MOD_PATH),-b "$(INSTALL_MOD_PATH)") "$$release"; }
+endif
+
+install_files:
+	$(INSTALL) -D -m 0644 include/uapi/linux/hmm_cdm.h \
+		$(DESTDIR)$(INCLUDEDIR)/linux/hmm_cdm.h
+	$(INSTALL) -d $(DESTDIR)$(UDEVDIR)
+	$(INSTALL) -m 0644 $(wildcard udev/*.rules) $(DESTDIR)$(UDEVDIR)
+
+clean:
+	rm -rf $(BUILD)
+
+# The cache serves every checkout of this user: the next run makes it anew.
+distclean: clean
+	@$(LAB) distclean
+
+help:
+	@echo 'Targets (as root, but for those with KDIR=):'
+	@echo '  modules    build the modules against the stock Debian kernel, into build/module'
+	@echo '             (default); with KDIR=/path/to/kernel/build against that tree, with'
+	@echo '             your own toolchain, into build/kdir'
+	@echo '  demo       boot the stock kernel in QEMU and run the main job; INPUT=FILE names'
+	@echo '             a text to work on'
+	@echo '  check      every test; ends with "N passed, M failed"'
+	@echo '  lint       rustfmt, clippy, checkpatch, kernel-doc, shellcheck, ruff'
+	@echo '  shell      a shell in a guest that has the modules loaded'
+	@echo '  install    modules, uapi header, udev rule; DESTDIR=, INSTALL_MOD_PATH=, PREFIX='
+	@echo '  clean      remove build/'
+	@echo '  distclean  remove build/ and the cache of toolchain and kernel, which is in'
+	@echo '             $${XDG_CACHE_HOME:-~/.cache}/hmm-cdm and serves all checkouts'

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# Build what the guest runs, inside the root. The checkout's sources are only
+# read (MO= keeps Kbuild's output apart from them); everything lands in build/:
+#	build/module/	hmm_cdm.ko and the drivers on top of it
+#	build/tests/	the kselftests
+#	build/tools/	programs for users, cdm-demo among them
+
+KBUILD=(make --no-print-directory -C /kernel/build M=/src "CC=$PIN_CC" "-j$(nproc)")
+
+# kbuild DIR [VAR=VALUE]... TARGET: Kbuild with its output in build/DIR.
+kbuild() {
+	local dir=$1
+	shift
+
+	[ -f "$TOP/Kbuild" ] || die "there is no Kbuild in $TOP: this is not a complete checkout"
+	# BTF of modules needs the stock kernel's vmlinux; nothing here needs it.
+	enter "${KBUILD[@]}" "MO=/out/$dir" "$@" 2> >(grep -v '^Skipping BTF generation' >&2)
+}
+
+# build_modules [VAR=VALUE]...
+build_modules() {
+	lock "$OUT/lock"
+	run kbuild module "$@" modules ||
+		die "the modules do not build (see above)"
+	unlock
+	say "build/module has the modules for $RELEASE"
+}
+
+# programs DIR OUTPUT [VAR=VALUE]...: make in a directory of userspace programs.
+programs() {
+	local dir=$1 out=$2
+	shift 2
+
+	enter make --no-print-directory -C "/src/$dir" "OUTPUT=/out/$out" \
+		KSRC=/kernel/source "CC=$PIN_HOSTCC" "-j$(nproc)" "$@"
+}
+
+# build_all [tests]: modules and tools, and the tests.
+build_all() {
+	lock "$OUT/lock"
+	STEP_TAIL=200 step "build the modules" kbuild module modules ||
+		die "the modules do not build (see above)"
+	step "build the tools" programs tools tools ||
+		die "the tools do not build (see above)"
+	if [ "${1:-}" = tests ]; then
+		STEP_TAIL=200 step "build the tests" programs tests/selftests tests ||
+			die "the tests do not build (see above)"
+	fi
+	unlock
+}

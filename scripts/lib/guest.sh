@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# Boot guests, through scripts/vm/run.py inside the root: the main job, every
+# test, programs of one's own, or a shell. Sizes of device memory are in MiB.
+
+VM=(python3 /src/scripts/vm/run.py)
+ONE_REGION=(--region 256)
+TWO_REGIONS=(--region 256 --region 128)
+
+# Before anything that takes long.
+demo_input() {
+	[ -z "${1:-}" ] || { [ -f "$1" ] && [ -r "$1" ]; } ||
+		die "INPUT=$1 is not a file that can be read"
+}
+
+# guest_demo [FILE]: the main job on a text, FILE or the root's copy of the GPL.
+guest_demo() {
+	local file=${1:-} bind=() text=()
+
+	if [ -n "$file" ]; then
+		file=$(realpath "$file")
+		bind=(-b "ro /input $(dirname "$file")")
+		text=(--text "/input/$(basename "$file")")
+	fi
+	build_all
+	run enter "${bind[@]}" "${VM[@]}" demo "${ONE_REGION[@]}" "${text[@]}" \
+		--demo /out/tools/cdm-demo
+}
+
+# guest_check: the lab's own test, the unit tests, then every program of
+# tests/selftests and of tools/ in a guest.
+guest_check() {
+	local name names tests=() host=(--host /src/scripts/vm/selftest.py)
+
+	promise_count "0 passed, 1 failed"
+	build_all tests
+	names=$(programs tests/selftests tests -s list) ||
+		die "tests/selftests does not list its programs"
+	for name in $names; do
+		tests+=("/out/tests/$name")
+	done
+	[ ! -x "$TOP/tests/unit/run" ] || host+=(--host /src/tests/unit/run)
+	promise_count ""
+	run enter "${VM[@]}" check "${TWO_REGIONS[@]}" "${host[@]}" \
+		--demo /out/tools/cdm-demo --plain /out/tools/samples/first "${tests[@]}"
+}
+
+# guest_run PROGRAM...: statically linked TAP programs, below build/.
+guest_run() {
+	local p paths=()
+
+	[ $# -gt 0 ] || die "name programs below build/, such as build/tests/region"
+	for p; do
+		p=$(realpath -m "$p")
+		[[ $p == "$OUT"/* ]] || die "$p is not below $OUT"
+		paths+=("/out/${p#"$OUT"/}")
+	done
+	run enter "${VM[@]}" check "${TWO_REGIONS[@]}" "${paths[@]}"
+}
+
+# guest_shell: a guest with both modules, the tests and the tools, to play in.
+guest_shell() {
+	local p paths=()
+
+	build_all tests
+	for p in "$OUT"/tests/* "$OUT"/tools/*; do
+		[ -f "$p" ] && [ -x "$p" ] && paths+=("/out/${p#"$OUT"/}")
+	done
+	# In the foreground: it reads the terminal.
+	(enter "${VM[@]}" shell "${TWO_REGIONS[@]}" "${paths[@]}")
+}

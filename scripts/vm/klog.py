@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Find what a kernel log must not hold, and which program it came with.
+
+The guest's init writes a marker to the log before and after each program
+(scripts/guest/init). Before the first marker the kernel is only booting: there
+nothing but a warning or worse counts.
+"""
+
+import re
+
+MARK = re.compile(r"hmm-cdm-lab: (start|end|stuck) (\S+)")
+
+# A boot of the stock kernel has none of these either.
+GRAVE = r"\bWARNING: |\bBUG: |\bBUG at |\bOops\b|Kernel panic|general protection fault"
+
+# From the first load of a module on. Debian's kernel has not all of these
+# checkers; a kernel built for debugging does.
+BAD = re.compile(
+    GRAVE
+    + r"|Call Trace|INFO: task .* blocked|blocked for more than"
+    + r"|rcu: INFO|rcu_\w+ (self-)?detected|soft lockup|hard LOCKUP"
+    + r"|possible circular locking|possible recursive locking|INFO: possible"
+    + r"|INFO: lockdep|INFO: inconsistent lock|suspicious RCU"
+    + r"|KASAN|KFENCE|KCSAN|UBSAN|kmemleak: \d+ new"
+    + r"|Bad page state|bad: scheduling|sleeping function called"
+    + r"|refcount_t: |list_(add|del) corruption|DEBUG_LOCKS_WARN_ON"
+    + r"|unable to handle|rust_kernel: panicked|panicked at"
+)
+GRAVE = re.compile(GRAVE)
+
+BOOT = "boot"
+
+
+class Finding:
+    """One line of the log that is an error, and the lines after it."""
+
+    def __init__(self, program, line):
+        self.program = program
+        self.lines = [line]
+
+
+def scan(text):
+    """The findings of a whole console log, one for each program and report.
+
+    A report of the kernel has many lines that match; those within the 60 lines
+    after the first are taken to belong to it.
+    """
+    findings = []
+    current = BOOT
+    pattern = GRAVE
+    rest = 0
+    for line in text.replace("\r", "").splitlines():
+        match = MARK.search(line)
+        if match:
+            current = match.group(2) if match.group(1) != "end" else f"after {match.group(2)}"
+            pattern = BAD
+            rest = 0
+        elif rest:
+            findings[-1].lines.append(line)
+            rest -= 1
+        elif pattern.search(line):
+            findings.append(Finding(current, line))
+            rest = 60
+    return findings

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The machine: QEMU's command line, its memory, and the device memory in it.
+
+A machine knows its emulator, the channels of its guest and where the device's
+memory lies; which kernel it boots and what runs there is not its business.
+"""
+
+import os
+
+MIB = 1 << 20
+
+
+class Region:
+    """Memory that the kernel leaves alone, on a NUMA node of its own."""
+
+    def __init__(self, start, size, node):
+        self.start = start
+        self.size = size
+        self.node = node
+
+    def __str__(self):
+        """As cdm_emu's parameter `region` takes it."""
+        return f"{self.start:#x}+{self.size:#x}@{self.node}"
+
+
+class Amd64:
+    """QEMU's q35: all memory below 4 GiB in one piece, so that the device's
+    regions follow the system's RAM, each as a NUMA node without processors."""
+
+    emulator = "/usr/bin/qemu-system-x86_64"
+    console = "ttyS0"
+    results = "/dev/ttyS1"
+    kvm_flags = ("vmx", "svm")
+
+    def __init__(self, ram_mib, region_mib, cpus):
+        self.ram = ram_mib * MIB
+        self.cpus = cpus
+        self.regions = []
+        start = self.ram
+        for node, size in enumerate(region_mib, 1):
+            self.regions.append(Region(start, size * MIB, node))
+            start += size * MIB
+        if start > 2816 * MIB:
+            raise ValueError("q35 moves memory above 2816 MiB to beyond 4 GiB")
+        self.total = start
+
+    def arguments(self, accel):
+        """The emulator's arguments but for kernel, initrd and channels."""
+        args = ["-machine", "q35", "-accel", accel, "-smp", str(self.cpus)]
+        # TCG has no use for a CPU with more features: each costs time.
+        args += ["-cpu", "host" if accel == "kvm" else "qemu64"]
+        args += ["-m", str(self.total // MIB)]
+        sizes = [self.ram] + [r.size for r in self.regions]
+        for node, size in enumerate(sizes):
+            cpus = f",cpus=0-{self.cpus - 1}" if node == 0 else ""
+            args += ["-object", f"memory-backend-ram,id=m{node},size={size}"]
+            args += ["-numa", f"node,nodeid={node},memdev=m{node}{cpus}"]
+        return args
+
+    def kernel_arguments(self):
+        """What the kernel has to be told about this machine."""
+        reserved = [f"{r.size:#x}${r.start:#x}" for r in self.regions]
+        return [f"console={self.console},115200"] + [f"memmap={r}" for r in reserved]
+
+    def kvm_possible(self):
+        """Whether it is worth trying KVM; a guest has to prove it."""
+        try:
+            with open("/proc/cpuinfo", encoding="ascii", errors="replace") as info:
+                flags = next((x for x in info if x.startswith("flags")), "").split()
+        except OSError:
+            return False
+        return any(f in flags for f in self.kvm_flags) and os.access("/dev/kvm", os.R_OK | os.W_OK)

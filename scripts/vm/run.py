@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Run programs in guests and on the host, judge them, and count.
+
+Called inside the toolchain root, by scripts/lib/guest.sh. The last line is
+`N passed, M failed[, K skipped]`; the exit status is 0 only if M is 0.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+
+from machine import Amd64
+from program import BrokenDemo, Demo, Plain, Program, summary
+from session import Session
+
+from guest import Guest, GuestError
+
+KERNEL = "/kernel/image/vmlinuz"
+MODULES = "/out/module"
+LOGS = "/out/log"
+TEXT = "/usr/share/common-licenses/GPL-2"
+
+RAM_MIB = 2048
+CPUS = 2
+
+# Consoles' logs of earlier guests that are left there.
+KEEP = 20
+
+BEGIN = time.monotonic()
+
+
+def new_guest(regions):
+    """A function that makes guests with device memory of these sizes (MiB)."""
+    modules = {f: f"{MODULES}/{f}" for f in sorted(os.listdir(MODULES)) if f.endswith(".ko")}
+    return lambda: Guest(Amd64(RAM_MIB, regions, CPUS), KERNEL, modules, LOGS)
+
+
+def run_on_host(program, command, env):
+    """Run a TAP program here, within its limit."""
+    program.start()
+    deadline = time.monotonic() + program.limit
+    with subprocess.Popen(
+        ["timeout", "-k", "5", str(program.limit), *command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env={**os.environ, **env},
+    ) as process:
+        for line in process.stdout:
+            program.feed(line.rstrip("\n"))
+    late = time.monotonic() > deadline
+    program.end("late" if late else str(process.returncode))
+    return program
+
+
+def time_limit(directory, default):
+    """The kselftest convention: a file `settings` with a line timeout=SECONDS."""
+    try:
+        with open(os.path.join(directory, "settings"), encoding="utf-8") as file:
+            values = dict(x.strip().split("=", 1) for x in file if "=" in x)
+            return int(values.get("timeout", default))
+    except OSError:
+        return default
+
+
+def demo_program(path, text):
+    """cdm-demo on a text; with the files that the guest then needs."""
+    name = "input/" + os.path.basename(text)
+    with open(text, "rb") as file:
+        return Demo("cdm-demo", path, 120, ["/" + name]), {name: file.read()}
+
+
+def broken_demos(demo):
+    """The same with each mistake that cdm-demo knows to make on purpose."""
+    return [
+        BrokenDemo(f"{demo.name}-{what}", demo.path, 120, [f"--break={what}", *demo.arguments])
+        for what in ("count", "move", "hits")
+    ]
+
+
+def programs_of(paths, limit):
+    """Test programs by path; one that was not built is judged as failed."""
+    programs = []
+    for path in paths:
+        program = Program(os.path.basename(path), path, limit)
+        if not os.access(path, os.X_OK):
+            program.fail(f"{path} was not built")
+        programs.append(program)
+    return programs
+
+
+def check(args):
+    """Every test: the lab's own, unit tests, and all programs in the guest."""
+    done = []
+    for command in args.host or []:
+        name = command.removeprefix("/src/")
+        done.append(run_on_host(Program(name, limit=300), [command], {"OUT": "/out/unit"}))
+    limit = time_limit("/src/tests/selftests", 60)
+    programs = programs_of(args.program, limit)
+    files = {}
+    if args.demo:
+        demo, files = demo_program(args.demo, args.text)
+        programs += [demo, *broken_demos(demo)]
+    programs += [Plain(os.path.basename(path), path) for path in args.plain]
+    if programs:
+        done += Session(new_guest(args.region), programs, files).run()
+    failures = [f"  {p.name}: {summary([p])}" for p in done if p.failed]
+    if failures:
+        print("failed:", *failures, sep="\n")
+    print(f"took {time.monotonic() - BEGIN:.0f} s")
+    print(summary(done))
+    return any(p.failed for p in done) or not any(p.passed for p in done)
+
+
+def demo(args):
+    """The main job alone."""
+    program, files = demo_program(args.demo, args.text)
+    done = Session(new_guest(args.region), [program], files).run()
+    failed = any(p.failed for p in done) or not program.passed
+    print(f"{'FAIL' if failed else 'PASS'}: make demo, after {time.monotonic() - BEGIN:.0f} s")
+    return failed
+
+
+def shell(args):
+    """A guest to play in: a shell on its console."""
+    guest = new_guest(args.region)()
+    guest.accel = guest.choose_accel()
+    programs = {os.path.basename(p): p for p in args.program}
+    initrd = guest.initramfs("shell", programs, {})
+    console = ["-serial", "mon:stdio", "-serial", "null"]
+    return subprocess.run([*guest.command(initrd), *console], check=False).returncode
+
+
+def main():
+    """Parse the arguments, run, and put every error into one line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("action", choices=("check", "demo", "shell"))
+    parser.add_argument("--region", type=int, action="append", metavar="MIB", default=[])
+    parser.add_argument("--host", action="append", metavar="COMMAND")
+    parser.add_argument("--demo", metavar="PATH")
+    parser.add_argument("--plain", action="append", metavar="PATH", default=[])
+    parser.add_argument("--text", metavar="FILE", default=TEXT)
+    parser.add_argument("program", nargs="*")
+    args = parser.parse_args()
+    os.makedirs(LOGS, exist_ok=True)
+    for old in sorted(f for f in os.listdir(LOGS) if f.startswith("console-"))[:-KEEP]:
+        os.unlink(os.path.join(LOGS, old))
+    try:
+        return int({"check": check, "demo": demo, "shell": shell}[args.action](args))
+    except (GuestError, OSError) as error:
+        print(f"hmm-cdm: error: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,169 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Prove that the runner can fail: TAP, run by `make check`.
+
+Feeds recorded logs and outputs (tests/lab) and the reports of guests that never
+were to the code that judges the real ones. Everything under bad/ has to be red,
+and blamed on the right program; everything under good/ has to be green.
+"""
+
+import contextlib
+import io
+import pathlib
+import sys
+
+from klog import scan
+from program import BrokenDemo, Demo, Phase, Plain, Program
+from session import LOAD, UNLOAD, Session, judge_log
+from tap import Tap
+
+RECORDED = pathlib.Path(__file__).resolve().parents[2] / "tests/lab"
+
+LOADED = [f"@@lab start {LOAD}", f"@@lab end {LOAD} 0 "]
+UNLOADED = [f"@@lab start {UNLOAD}", f"@@lab end {UNLOAD} 0 ", "@@lab bye"]
+GOOD = ["@@lab start a", "1..1", "ok 1 x", "", "@@lab end a 0"]
+
+
+class FakeGuest:
+    """A guest that reports the lines it was given and logs `console`."""
+
+    accel = None
+    console_name = "nowhere"
+
+    def __init__(self, lines, console=""):
+        self.script = lines
+        self.console = console
+
+    def choose_accel(self):
+        return "tcg"
+
+    def initramfs(self, *_):
+        return "nothing"
+
+    def boot(self, _):
+        pass
+
+    def allow(self, _):
+        pass
+
+    def stop(self):
+        pass
+
+    def lines(self):
+        yield from self.script
+
+    def log(self):
+        return self.console
+
+    def death(self):
+        return "the guest's kernel panicked: for a test"
+
+
+def outcome(scripts, programs, console=""):
+    """Run a session whose boots report `scripts`; returns all that was judged."""
+    guests = iter([FakeGuest(lines, console) for lines in scripts])
+    last = FakeGuest([])
+    with contextlib.redirect_stdout(io.StringIO()):
+        return Session(lambda: next(guests, last), programs).run()
+
+
+def failed(scripts, programs, console=""):
+    """The names of what failed in such a session."""
+    return sorted({p.name for p in outcome(scripts, programs, console) if p.failed})
+
+
+def log_findings(path):
+    """Whom the log's errors were blamed on."""
+    return [f.program for f in scan(path.read_text())]
+
+
+def tap_is_good(path):
+    """Whether a program with this output and status passes."""
+    text = path.read_text()
+    tap = Tap()
+    for line in text.splitlines():
+        tap.feed(line)
+    status = int(text.split(maxsplit=3)[2])
+    return not tap.faults(status) and not tap.failed
+
+
+def recorded():
+    """What tests/lab holds."""
+    for path in sorted(RECORDED.glob("log/bad/*.log")):
+        yield f"red: log {path.stem}", log_findings(path) == ["victim"]
+    for path in sorted(RECORDED.glob("log/good/*.log")):
+        yield f"green: log {path.stem}", log_findings(path) == []
+    for path in sorted(RECORDED.glob("tap/bad/*.tap")):
+        yield f"red: output {path.stem}", not tap_is_good(path)
+    for path in sorted(RECORDED.glob("tap/good/*.tap")):
+        yield f"green: output {path.stem}", tap_is_good(path)
+
+
+def sessions():
+    """What a guest can do to a run of programs."""
+
+    def two():
+        return [Program("a"), Program("b")]
+
+    b_good = [line.replace(" a", " b") for line in GOOD]
+    everything = [*LOADED, *GOOD, *b_good, *UNLOADED]
+    yield "green: all is well", failed([everything], two()) == []
+    lacking = [*LOADED, *GOOD, *UNLOADED]
+    yield "red: a program that is missing", failed([lacking], two()) == ["b"]
+    late = [*LOADED, "@@lab start a", "1..1", "", "@@lab end a late", *b_good, *UNLOADED]
+    yield "red: a program that takes too long", failed([late], two()) == ["a"]
+    again = [*LOADED, *b_good, *UNLOADED]
+    begun = [*LOADED, "@@lab start a", "1..1"]
+    yield "red: a guest that hangs", failed([[*begun, None], again], two()) == ["a"]
+    stuck = [*begun, "@@lab stuck a"]
+    yield "red: a program that cannot be killed", failed([stuck, again], two()) == ["a"]
+    yield "red: a guest that panics", failed([begun, again], two()) == ["a"]
+    yield "red: a guest that does not boot", failed([[None]], two()) == ["a", "b", LOAD]
+    refused = [f"@@lab start {LOAD}", f"@@lab end {LOAD} 1 insmod: no such symbol", "@@lab bye"]
+    yield "red: modules that do not load", failed([refused], two()) == ["a", "b", LOAD]
+    gone = [*LOADED, "@@lab unloaded a insmod: busy", *b_good, *UNLOADED]
+    yield "red: modules that do not load again", failed([gone], two()) == ["a"]
+    kept = [*everything[:-2], f"@@lab end {UNLOAD} 1 rmmod: busy", "@@lab bye"]
+    yield "red: modules that do not unload", failed([kept], two()) == [UNLOAD]
+    off = failed([[*everything, None]], two())
+    yield "red: a guest that does not power off", off == [LOAD]
+    bug = "hmm-cdm-lab: start b\nBUG: Bad page map\nhmm-cdm-lab: end b\n"
+    yield "red: a log with a BUG", failed([everything], two(), bug) == ["b"]
+    after = "hmm-cdm-lab: end b\nWARNING: late\n"
+    yield "red: a WARNING after the program", failed([everything], two(), after) == ["b"]
+    early = "WARNING: at boot\nhmm-cdm-lab: start a\n"
+    yield "red: a WARNING at boot", failed([everything], two(), early) == [LOAD]
+
+
+def others():
+    """Programs that do not print TAP."""
+    ran = [*LOADED, "@@lab start a", "PASS", "", "@@lab end a 0", *UNLOADED]
+    yield "green: a demo that says PASS", failed([ran], [Demo("a")]) == []
+    ran[3] = "no PASS here"
+    yield "red: a demo that does not", failed([ran], [Demo("a")]) == ["a"]
+    ran[3:6] = ["PASS", "", "@@lab end a 1"]
+    yield "red: a demo that says PASS and fails", failed([ran], [Demo("a")]) == ["a"]
+    yield "red: a program that exits with 1", failed([ran], [Plain("a")]) == ["a"]
+    yield "red: a mistake on purpose without FAIL", failed([ran], [BrokenDemo("a")]) == ["a"]
+    ran[3] = "FAIL: stage 2"
+    yield "green: a mistake on purpose, noticed", failed([ran], [BrokenDemo("a")]) == []
+    ran[5] = "@@lab end a 0"
+    yield "red: FAIL, but status 0", failed([ran], [BrokenDemo("a")]) == ["a"]
+    phase = Phase(LOAD)
+    with contextlib.redirect_stdout(io.StringIO()):
+        judge_log("Kernel panic - not syncing: before any program", {}, phase)
+    yield "red: a panic at boot", phase.failed == 1
+
+
+def main():
+    """Run all, as TAP."""
+    results = [*recorded(), *sessions(), *others()]
+    print("TAP version 13")
+    print(f"1..{len(results)}")
+    for number, (name, good) in enumerate(results, 1):
+        print(f"{'ok' if good else 'not ok'} {number} {name}")
+    return 0 if all(good for _, good in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

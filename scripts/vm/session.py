@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Run programs in a guest: as many boots as it takes, and what is to be said
+of each program."""
+
+import time
+
+from klog import scan
+from program import Phase
+
+from guest import KILL_LIMIT, QUIET_LIMIT
+
+# A guest that a program has killed is booted again for the others.
+BOOTS = 6
+
+# What init does before and after the programs, reported like these.
+LOAD = "modules-load"
+UNLOAD = "modules-unload"
+
+
+class Session:
+    """The programs of one run. `new_guest` makes a guest that is not booted."""
+
+    def __init__(self, new_guest, programs, files=None):
+        self.new_guest = new_guest
+        self.programs = programs
+        self.files = files or {}
+        self.phases = []
+
+    def run(self):
+        """Run all; returns everything that has been judged."""
+        accel = None
+        for _ in range(BOOTS):
+            left = [p for p in self.programs if not p.ended]
+            if not left:
+                break
+            guest = self.new_guest()
+            accel = accel or guest.choose_accel()
+            guest.accel = accel
+            try:
+                self._boot(guest, left)
+            finally:
+                guest.stop()
+            if not any(p.ended for p in left):
+                break
+        for program in self.programs:
+            if not program.ended:
+                program.fail("did not run: the guest was of no use any more")
+        return self.phases + self.programs
+
+    def _boot(self, guest, left):
+        listing = "".join(f"{p.name} {p.limit} {' '.join(p.arguments)}\n" for p in left)
+        files = {"lab/programs": listing, **self.files}
+        initrd = guest.initramfs("programs", {p.name: p.path for p in left}, files)
+        phases = {name: Phase(name) for name in (LOAD, UNLOAD)}
+        by_name = {**{p.name: p for p in left}, **phases}
+
+        how = "KVM" if guest.accel == "kvm" else "emulated, no KVM"
+        print(f"==> boot the guest ({how}); its log: {guest.console_name}", flush=True)
+        guest.boot(initrd)
+        why = self._follow(guest, by_name)
+        if why:
+            # Whatever ran is to blame; before or between programs, the guest.
+            running = next((p for p in by_name.values() if p.running), phases[LOAD])
+            running.fail(why)
+            for line in guest.log().splitlines()[-40:]:
+                print(f"    | {line}")
+        else:
+            for program in left:
+                if not program.ended:
+                    program.fail("did not run")
+        judge_log(guest.log(), by_name, phases[LOAD])
+        self.phases += [p for p in phases.values() if p.ended]
+
+    def _follow(self, guest, by_name):
+        """Take the guest's reports; returns what it died of, or None."""
+        begun = time.monotonic()
+        current = None
+        bye = blank = False
+        for line in guest.lines():
+            if line is None:
+                if bye:
+                    return "the guest does not power off"
+                doing = f"in {current.name}" if current else "while it booted"
+                return f"the guest hangs {doing}: no word from it in time, so it was ended"
+            if not line.startswith("@@lab "):
+                # Init puts an end of line before its own words, in case the
+                # program's last line has none.
+                if current:
+                    if blank:
+                        current.feed("")
+                    blank = not line
+                    if line:
+                        current.feed(line)
+                continue
+            blank = False
+            _, event, name, rest = (line.strip() + "   ").split(" ", 3)
+            program = by_name.get(name)
+            if event == "start":
+                if name == LOAD:
+                    print(f"    up after {time.monotonic() - begun:.1f} s\n", flush=True)
+                current = program
+                current.start()
+                guest.allow(current.limit + KILL_LIMIT + 20)
+            elif event == "end":
+                current = None
+                guest.allow(QUIET_LIMIT)
+                program.end(rest.strip())
+            elif event == "unloaded":
+                program.fail(f"the modules do not load before it: {rest.strip()}")
+            elif event == "stuck":
+                return f"took more than {program.limit} s and cannot be killed"
+            elif event == "bye":
+                bye = True
+        return None if bye else guest.death()
+
+
+def judge_log(log, by_name, other):
+    """Errors in the kernel's log are failures of the program they came with."""
+    for finding in scan(log):
+        program = by_name.get(finding.program.removeprefix("after "), other)
+        if program.faults and "Kernel panic" in finding.lines[0]:
+            continue  # that is what it was ended by
+        program.fault(f"kernel log ({finding.program}): {finding.lines[0].strip()}")
+        program.ended = True
+        for line in finding.lines[1:25]:
+            print(f"    | {line}")
+        print(flush=True)
