@@ -24,12 +24,19 @@ FIXTURE(running) {
 	__u64 job;
 };
 
-FIXTURE_VARIANT(running) {
-	bool on_node;
+enum place {
+	SYSTEM,
+	NODE,
+	THP,	/* of which a page is taken out */
 };
 
-FIXTURE_VARIANT_ADD(running, system) { false };
-FIXTURE_VARIANT_ADD(running, node) { true };
+FIXTURE_VARIANT(running) {
+	enum place place;
+};
+
+FIXTURE_VARIANT_ADD(running, system) { SYSTEM };
+FIXTURE_VARIANT_ADD(running, node) { NODE };
+FIXTURE_VARIANT_ADD(running, thp) { THP };
 
 /* A job that counts in @word without end, and has begun. */
 FIXTURE_SETUP(running)
@@ -37,10 +44,13 @@ FIXTURE_SETUP(running)
 	ASSERT_EQ(0, cdm_open(&self->cdm, 0));
 	self->page = self->cdm.page;
 	self->length = PAGES * self->page;
-	self->mem = cdm_map(&self->cdm, self->length);
+	self->mem = variant->place == THP ? cdm_map_thp(1, SEED) :
+		    cdm_map(&self->cdm, self->length);
+	if (!self->mem && variant->place == THP)
+		SKIP(return, "no transparent huge page to be had");
 	ASSERT_NE(NULL, self->mem);
 	memset(self->mem, 0, self->length);
-	if (variant->on_node) {
+	if (variant->place == NODE) {
 		ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length,
 					 HMM_CDM_TARGET_NODE, NULL));
 		ASSERT_EQ(PAGES, cdm_on_node(&self->cdm, self->mem,

@@ -104,6 +104,25 @@ TEST_F(job, times_out)
 	EXPECT_EQ(-EFAULT, self->wait.status);
 }
 
+/* The longest time there is, and the most negative one, for ever both. */
+TEST_F(job, waited_for_long)
+{
+	const __s64 timeouts[] = { INT64_MAX, INT64_MIN, -1, INT64_MAX - 1 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(timeouts); i++) {
+		struct hmm_cdm_wait wait = {
+			.size = sizeof(wait),
+			.timeout_ns = timeouts[i],
+		};
+
+		ASSERT_EQ(0, cdm_start_adds(&self->cdm, (__u64 *)self->mem,
+					    50000, &wait.job));
+		EXPECT_EQ(0, cdm_ioctl(self->cdm.fd, HMM_CDM_IOC_WAIT, &wait));
+		EXPECT_EQ(0, wait.status);
+	}
+	EXPECT_EQ(50000 * ARRAY_SIZE(timeouts), *(__u64 *)self->mem);
+}
+
 static void nothing(int signal)
 {
 	(void)signal;

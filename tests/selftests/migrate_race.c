@@ -234,6 +234,34 @@ TEST_F(race, mapping_changes)
 	finish(_metadata, &self->stop, self->movers, 3, NULL, 0);
 }
 
+/* A snapshot has each page once, wherever it was at that moment. */
+TEST_F(race, query_meanwhile)
+{
+	__u64 deadline = cdm_now_ms() + RACE_MS;
+	struct hmm_cdm_page pages[PAGES];
+	struct hmm_cdm_query query;
+	int seen = 0;
+
+	for (int i = 0; i < 2; i++)
+		ASSERT_EQ(0, start_mover(&self->movers[i], &self->cdm[0],
+					 self->mem, self->length, &self->stop,
+					 i));
+	while (cdm_now_ms() < deadline) {
+		int err = cdm_query(&self->cdm[0], self->mem, self->length,
+				    pages, &query);
+
+		if (err == -EBUSY)
+			continue;
+		ASSERT_EQ(0, err);
+		seen++;
+		EXPECT_EQ(PAGES, query.where[HMM_CDM_WHERE_SYSTEM] +
+				 query.where[HMM_CDM_WHERE_NODE] +
+				 query.where[HMM_CDM_WHERE_ABSENT]);
+	}
+	EXPECT_LT(0, seen);
+	finish(_metadata, &self->stop, self->movers, 2, NULL, 0);
+}
+
 /* CPU and device add to the same word while its page moves. */
 TEST_F(race, job_meanwhile)
 {
@@ -282,6 +310,34 @@ TEST_F(race, adds_on_the_node)
 	EXPECT_EQ(times * sizeof(*word), wait.bytes_local);
 	EXPECT_EQ(0, wait.bytes_remote);
 	EXPECT_TRUE(cdm_pfn_on_node(&self->cdm[0], cdm_pfn(word)));
+}
+
+/* Nor when two devices and the CPU do. */
+TEST_F(race, adds_of_two_devices)
+{
+	const __u64 times = 200000;
+	__u64 *word = (__u64 *)self->mem;
+	__u64 added = 0, jobs[CDM_NODES];
+	struct hmm_cdm_wait wait;
+
+	ASSERT_EQ(0, cdm_migrate(&self->cdm[1], self->mem, self->page,
+				 HMM_CDM_TARGET_NODE, NULL));
+	for (int i = 0; i < CDM_NODES; i++)
+		ASSERT_EQ(0, cdm_start_adds(&self->cdm[i], word, times,
+					    &jobs[i]));
+	for (int i = 0; i < CDM_NODES; i++) {
+		while (cdm_wait(&self->cdm[i], jobs[i], 0, &wait) ==
+		       -ETIMEDOUT) {
+			for (int j = 0; j < 1000; j++)
+				__atomic_fetch_add(word, 1, __ATOMIC_RELAXED);
+			added += 1000;
+		}
+		EXPECT_EQ(0, wait.status);
+		EXPECT_EQ(times * sizeof(*word),
+			  i == 1 ? wait.bytes_local : wait.bytes_remote);
+	}
+	EXPECT_EQ(CDM_NODES * times + added, *word);
+	EXPECT_TRUE(cdm_pfn_on_node(&self->cdm[1], cdm_pfn(word)));
 }
 
 enum end {

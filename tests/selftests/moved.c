@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <kselftest_harness.h>
+#include <linux/io_uring.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 
 #include "cdm_mem.h"
@@ -244,6 +246,61 @@ TEST_F(moved, madv_dontneed)
 	EXPECT_EQ(-1, cdm_check_value(self->mem, self->length / 2, 0));
 	EXPECT_EQ(PAGES / 2,
 		  cdm_on_node(&self->cdm, self->mem, self->length));
+}
+
+/* Advice that has no say over the node's pages; what is in them stays. */
+TEST_F(moved, other_advice)
+{
+	const int advice[] = {
+		MADV_COLD, MADV_PAGEOUT, MADV_HUGEPAGE, MADV_COLLAPSE,
+		MADV_MERGEABLE, MADV_POPULATE_READ, MADV_POPULATE_WRITE,
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(advice); i++) {
+		/* Whether it is refused is the kernel's affair. */
+		int err = madvise(self->mem, self->length, advice[i]);
+
+		TH_LOG("advice %d: %d", advice[i], err ? errno : 0);
+		EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
+		EXPECT_EQ(PAGES,
+			  cdm_on_node(&self->cdm, self->mem, self->length));
+	}
+}
+
+/* Pinned for long, pages leave the node first, and stay away from it. */
+TEST_F(moved, long_term_pin)
+{
+	struct io_uring_params params = {};
+	struct iovec iov = { self->mem, self->length / 2 };
+	struct hmm_cdm_migrate m;
+	int ring = syscall(SYS_io_uring_setup, 1, &params);
+
+	if (ring < 0)
+		SKIP(return, "no io_uring: errno %d", errno);
+	ASSERT_EQ(0, syscall(SYS_io_uring_register, ring,
+			     IORING_REGISTER_BUFFERS, &iov, 1));
+	EXPECT_EQ(0, cdm_on_node(&self->cdm, self->mem, self->length / 2));
+	EXPECT_EQ(PAGES / 2,
+		  cdm_on_node(&self->cdm, self->mem, self->length));
+	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
+
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, NODE,
+				 &m));
+	EXPECT_EQ(PAGES / 2, m.skipped[HMM_CDM_SKIP_PINNED]);
+	EXPECT_EQ(PAGES / 2, m.present);
+	EXPECT_EQ(PAGES, cdm_migrate_sum(&m));
+	/* The device works there all the same. */
+	EXPECT_EQ(0, cdm_run_fill(&self->cdm, self->mem, self->length, 6,
+				  NULL));
+	EXPECT_EQ(-1, cdm_check_value(self->mem, self->length, 6));
+
+	ASSERT_EQ(0, syscall(SYS_io_uring_register, ring,
+			     IORING_UNREGISTER_BUFFERS, NULL, 0));
+	close(ring);
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, NODE,
+				 &m));
+	EXPECT_EQ(PAGES / 2, m.migrated);
+	EXPECT_EQ(-1, cdm_check_value(self->mem, self->length, 6));
 }
 
 TEST_F(moved, mprotect)

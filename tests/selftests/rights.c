@@ -146,6 +146,28 @@ TEST_F(rights, beyond_end_of_file)
 	close(fd);
 }
 
+/* The address is that of the byte, not of its page. */
+TEST_F(rights, exact_address)
+{
+	char *hole = self->mem + 2 * self->cdm.page;
+	struct hmm_cdm_wait wait;
+
+	ASSERT_EQ(0, munmap(hole, self->cdm.page));
+	EXPECT_EQ(-EFAULT, cdm_run_adds(&self->cdm, (__u64 *)(hole + 40), 1, 1,
+					&wait));
+	EXPECT_EQ(CDM_ADDR(hole) + 40, wait.fault_addr);
+	EXPECT_EQ(HMM_CDM_ACCESS_WRITE, wait.fault_access);
+	EXPECT_EQ(-EFAULT, cdm_run_fill(&self->cdm, hole + 13, 100, 0, &wait));
+	EXPECT_EQ(CDM_ADDR(hole) + 13, wait.fault_addr);
+	EXPECT_EQ(-EFAULT, cdm_run_copy(&self->cdm, self->mem, hole + 77, 5,
+					&wait));
+	EXPECT_EQ(CDM_ADDR(hole) + 77, wait.fault_addr);
+	EXPECT_EQ(HMM_CDM_ACCESS_READ, wait.fault_access);
+	/* From below: the first byte that is not there. */
+	EXPECT_EQ(-EFAULT, cdm_run_fill(&self->cdm, hole - 3, 8, 0, &wait));
+	EXPECT_EQ(CDM_ADDR(hole), wait.fault_addr);
+}
+
 /* Addresses that no process has. */
 TEST_F(rights, kernel_addresses)
 {

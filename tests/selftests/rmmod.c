@@ -226,41 +226,113 @@ TEST_F(rmmod, exit_meanwhile)
 		EXPECT_EQ(0, cdm_reap(pids[i], UNLOAD_MS));
 }
 
-/* Something holds a page: unloading ends when it is let go, and not before. */
+/* Memory on the first node, with its second page held by a pipe. */
+static char *leave_pinned(struct cdm *cdm, size_t length, int *pipes)
+{
+	char *mem = leave_on_node(cdm, 0, length);
+	struct iovec iov = { mem + cdm->page, cdm->page };
+
+	if (!mem || pipe(pipes) ||
+	    vmsplice(pipes[1], &iov, 1, 0) != (ssize_t)cdm->page)
+		return NULL;
+	return mem;
+}
+
+/* Unload in the background, as it has to wait. */
+static pid_t start_unload(const int *pipes)
+{
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	/* It must not hold the page by its own ends of the pipe. */
+	close(pipes[0]);
+	close(pipes[1]);
+	_exit(cdm_unload(CDM_EMU) != 0);
+}
+
+/* Wait until a module says something about @frame. */
+static bool frame_is_reported(int log, __u64 frame)
+{
+	__u64 deadline = cdm_now_ms() + UNLOAD_MS;
+	char text[32], line[512];
+
+	snprintf(text, sizeof(text), "0x%llx", (unsigned long long)frame);
+	while (!cdm_log_find(log, text, line, sizeof(line))) {
+		if (cdm_now_ms() > deadline)
+			return false;
+		cdm_sleep_ms(50);
+	}
+	return true;
+}
+
+/* Something holds a page: unloading says so, and ends when it is let go. */
 TEST_F(rmmod, pinned)
 {
 	size_t page = sysconf(_SC_PAGESIZE), length = 8 * page;
-	struct iovec iov;
+	char *copy = malloc(page), *mem;
+	int pipes[2], log;
 	struct cdm cdm;
-	int pipes[2];
-	char *mem, *copy;
+	__u64 frame;
 	pid_t pid;
 
-	mem = leave_on_node(&cdm, 0, length);
-	copy = malloc(page);
+	mem = leave_pinned(&cdm, length, pipes);
 	ASSERT_NE(NULL, mem);
-	ASSERT_NE(NULL, copy);
-	iov.iov_base = mem + page;
-	iov.iov_len = page;
-	ASSERT_EQ(0, pipe(pipes));
-	ASSERT_EQ((ssize_t)page, vmsplice(pipes[1], &iov, 1, 0));
-	pid = fork();
+	frame = cdm_pfn(mem + page);
+	log = cdm_log_open();
+	ASSERT_LE(0, log);
+	pid = start_unload(pipes);
 	ASSERT_LE(0, pid);
-	if (!pid) {
-		/* It must not hold the page by its own end of the pipe. */
-		close(pipes[0]);
-		close(pipes[1]);
-		_exit(cdm_unload(CDM_EMU) != 0);
-	}
-	cdm_sleep_ms(300);
+	EXPECT_TRUE(frame_is_reported(log, frame));
 	EXPECT_EQ(0, waitpid(pid, NULL, WNOHANG));
 	EXPECT_EQ(-1, cdm_check(mem, length, SEED));
-	EXPECT_TRUE(cdm_pfn_on_node(&cdm, cdm_pfn(mem + page)));
+	EXPECT_EQ(frame, cdm_pfn(mem + page));
 	ASSERT_EQ((ssize_t)page, read(pipes[0], copy, page));
 	EXPECT_EQ(0, cdm_reap(pid, UNLOAD_MS));
 	EXPECT_EQ(0, memcmp(copy, mem + page, page));
 	expect_saved(_metadata, &cdm, mem, length);
 	EXPECT_FALSE(cdm_loaded(CDM_EMU));
+	free(copy);
+}
+
+/*
+ * It is not let go: unloading ends in the end, and the page with its content
+ * stays where it is. Once it is free, the memory can be had again.
+ */
+TEST_F_TIMEOUT(rmmod, pinned_for_ever, 90)
+{
+	size_t page = sysconf(_SC_PAGESIZE), length = 8 * page;
+	char *copy = malloc(page), *mem;
+	struct cdm cdm;
+	int pipes[2];
+	__u64 frame;
+	pid_t pid;
+
+	mem = leave_pinned(&cdm, length, pipes);
+	ASSERT_NE(NULL, mem);
+	frame = cdm_pfn(mem + page);
+	pid = start_unload(pipes);
+	ASSERT_LE(0, pid);
+	EXPECT_EQ(0, cdm_reap(pid, 6 * UNLOAD_MS));
+	EXPECT_FALSE(cdm_loaded(CDM_EMU));
+	EXPECT_EQ(frame, cdm_pfn(mem + page));
+	EXPECT_EQ(1, cdm_on_node(&cdm, mem, length));
+	EXPECT_EQ(-1, cdm_check(mem, length, SEED));
+	mem[page] ^= 1;
+	mem[page] ^= 1;
+	/* The library knows of it, and the range is taken. */
+	EXPECT_EQ(-EWOULDBLOCK, cdm_unload(CDM_CORE));
+	EXPECT_EQ(-EBUSY, cdm_load(CDM_EMU, self->regions[0].text));
+
+	ASSERT_EQ((ssize_t)page, read(pipes[0], copy, page));
+	EXPECT_EQ(0, memcmp(copy, mem + page, page));
+	ASSERT_EQ(0, cdm_load(CDM_EMU, self->list));
+	expect_saved(_metadata, &cdm, mem, length);
+	ASSERT_EQ(0, cdm_open(&cdm, 0));
+	EXPECT_EQ(cdm.info.capacity, cdm.info.free);
+	cdm_close(&cdm);
+	EXPECT_EQ(0, cdm_unload(CDM_EMU));
+	EXPECT_EQ(0, cdm_unload(CDM_CORE));
 	free(copy);
 }
 

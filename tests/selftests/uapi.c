@@ -25,8 +25,9 @@ static_assert(sizeof(struct hmm_cdm_wait) == 96, "wait");
 static_assert(sizeof(struct hmm_cdm_stats) == 184, "stats");
 static_assert(sizeof(struct cdm_emu_walk) == 72, "walk");
 static_assert(sizeof(struct cdm_emu_top) == 16, "top");
-static_assert(HMM_CDM_IOC_INFO == 0xcd00, "INFO");
-static_assert(HMM_CDM_IOC_STATS == 0xcd05, "STATS");
+/* _IO() is not the same number on all architectures. */
+static_assert(HMM_CDM_IOC_INFO == _IOC(_IOC_NONE, 0xcd, 0, 0), "INFO");
+static_assert(HMM_CDM_IOC_STATS == _IOC(_IOC_NONE, 0xcd, 5, 0), "STATS");
 
 /* All structures begin like this one. */
 struct head {
