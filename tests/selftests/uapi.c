@@ -26,8 +26,8 @@ static_assert(sizeof(struct hmm_cdm_stats) == 184, "stats");
 static_assert(sizeof(struct cdm_emu_walk) == 72, "walk");
 static_assert(sizeof(struct cdm_emu_top) == 16, "top");
 /* _IO() is not the same number on all architectures. */
-static_assert(HMM_CDM_IOC_INFO == _IOC(_IOC_NONE, 0xcd, 0, 0), "INFO");
-static_assert(HMM_CDM_IOC_STATS == _IOC(_IOC_NONE, 0xcd, 5, 0), "STATS");
+static_assert(_IOC(_IOC_NONE, 0xcd, 0, 0) == HMM_CDM_IOC_INFO, "INFO");
+static_assert(_IOC(_IOC_NONE, 0xcd, 5, 0) == HMM_CDM_IOC_STATS, "STATS");
 
 /* All structures begin like this one. */
 struct head {

@@ -454,7 +454,11 @@ impl Model {
         self.check_counts(buddy);
         for index in 0..self.frames.len() {
             assert_eq!(buddy.is_free(index), self.free(index), "frame {index}");
-            assert_eq!(buddy.is_used(index), self.frames[index].used, "frame {index}");
+            assert_eq!(
+                buddy.is_used(index),
+                self.frames[index].used,
+                "frame {index}"
+            );
         }
     }
 
