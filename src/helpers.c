@@ -8,9 +8,9 @@
 #include <linux/capability.h>
 #include <linux/eventfd.h>
 #include <linux/highmem.h>
-#include <linux/huge_mm.h>
 #include <linux/ioport.h>
 #include <linux/kthread.h>
+#include <linux/magic.h>
 #include <linux/memory_hotplug.h>
 #include <linux/memremap.h>
 #include <linux/mm.h>
@@ -40,7 +40,10 @@ struct dev_pagemap *hmm_cdm_folio_pgmap(struct folio *folio)
 	return folio->pgmap;
 }
 
-/* HMM depends on 64BIT (mm/Kconfig), so every page is in the direct map. */
+/*
+ * HMM depends on 64BIT (mm/Kconfig), so every page is in the direct map, but
+ * for those that hmm_cdm_may_access() refuses.
+ */
 void *hmm_cdm_pfn_to_virt(unsigned long pfn)
 {
 	return page_to_virt(pfn_to_page(pfn));
@@ -53,6 +56,31 @@ void *hmm_cdm_pfn_to_virt(unsigned long pfn)
 bool hmm_cdm_pfn_online(unsigned long pfn)
 {
 	return pfn_to_online_page(pfn);
+}
+
+/*
+ * Whether the device may have an entry for the page. GUP gives no pages of
+ * memfd_secret(2) to anybody, and guest_memfd's are not to be touched; both may
+ * be taken out of the direct map. hmm_range_fault() does not know them
+ * (7.3.4). vma_is_secretmem() and secretmem_aops are not exported; the file
+ * system is secretmem's own.
+ *
+ * As below, the page is mapped meanwhile, so its file and inode stay.
+ */
+bool hmm_cdm_may_access(unsigned long pfn)
+{
+	struct folio *folio = page_folio(pfn_to_page(pfn));
+	struct address_space *mapping;
+
+	if (folio_test_anon(folio))
+		return true;
+	mapping = folio_mapping(folio);
+	if (!mapping)
+		return true;
+	if (mapping_inaccessible(mapping))
+		return false;
+	return !mapping->host ||
+	       mapping->host->i_sb->s_magic != SECRETMEM_MAGIC;
 }
 
 /*
@@ -183,11 +211,6 @@ void hmm_cdm_release_region(u64 start, u64 size)
 unsigned int hmm_cdm_pmd_order(void)
 {
 	return PMD_SHIFT - PAGE_SHIFT;
-}
-
-bool hmm_cdm_can_migrate_pmd(void)
-{
-	return thp_migration_supported();
 }
 
 /* Threads, files */

@@ -25,6 +25,7 @@ unsigned long hmm_cdm_folio_pfn(struct folio *folio);
 struct dev_pagemap *hmm_cdm_folio_pgmap(struct folio *folio);
 void *hmm_cdm_pfn_to_virt(unsigned long pfn);
 bool hmm_cdm_pfn_online(unsigned long pfn);
+bool hmm_cdm_may_access(unsigned long pfn);
 void hmm_cdm_mark_written(unsigned long pfn);
 bool hmm_cdm_page_held(struct page *page);
 int hmm_cdm_page_refs(struct page *page);
@@ -54,7 +55,6 @@ void hmm_cdm_release_region(u64 start, u64 size);
 
 /* Huge pages */
 unsigned int hmm_cdm_pmd_order(void);
-bool hmm_cdm_can_migrate_pmd(void);
 
 /* Threads, files */
 struct task_struct *hmm_cdm_kthread_run(int (*fn)(void *data), void *data,

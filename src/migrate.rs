@@ -17,9 +17,8 @@ pub(crate) use evict::evict_all;
 
 use crate::{
     mm::{
-        can_migrate_huge,
         folio::NewPage,
-        migrate::{Buffers, Collected, From, Huge, Installed, Outcome, Source},
+        migrate::{Buffers, Collected, From, Installed, Outcome, Source},
         vma::{Mapping, Mappings},
         Span,
     },
@@ -293,9 +292,6 @@ impl<'a> Migration<'a> {
     /// Moves the pages of `part` that are open, if it still is what it was, and tries again with
     /// those that someone held.
     fn window(&mut self, part: Span) -> Result {
-        let whole = part.pages() == self.node.window_pages() && can_migrate_huge();
-        let mut huge = whole && self.target == Target::Node;
-
         for attempt in 1..=ATTEMPTS {
             {
                 let mappings = Mappings::lock(self.mm);
@@ -307,53 +303,36 @@ impl<'a> Migration<'a> {
                     // It was unmapped or split meanwhile.
                     (None, _) => break,
                     (Some(mapping), Target::System) => self.move_out(&mapping, part),
-                    (Some(mapping), Target::Node) => {
-                        if !huge || !self.move_in(&mapping, part, From::SystemHuge) {
-                            self.move_in(&mapping, part, From::System);
-                        }
-                    }
+                    (Some(mapping), Target::Node) => self.move_in(&mapping, part),
                 }
             }
             self.explain(part)?;
             if attempt == ATTEMPTS || !self.tally.reopen() {
                 break;
             }
-            huge = false;
         }
         self.tally.close();
         Ok(())
     }
 
-    /// Moves `part` to the node. Returns false if nothing was done, because it cannot be done in one
-    /// piece: it is a hole of a huge page's size and the node has no contiguous memory for it, or a
-    /// huge page that may not be split while it is collected.
-    fn move_in(&mut self, mapping: &Mapping<'_>, part: Span, from: From) -> bool {
+    /// Moves `part` to the node.
+    fn move_in(&mut self, mapping: &Mapping<'_>, part: Span) {
         let (node, tally) = (self.node, &mut self.tally);
-        let collected = Collected::vma(mapping, part, &mut self.bufs, from, node.owner());
+        let collected = Collected::vma(mapping, part, &mut self.bufs, From::System, node.owner());
         let Ok(mut pages) = collected else {
             // The kernel takes no page of such a mapping (DAX).
-            tally.skip_all(Skip::NotAnon, part.pages());
-            return true;
+            return tally.skip_all(Skip::NotAnon, part.pages());
         };
 
-        let huge = pages.huge();
-        let wanted = match huge {
-            None => tally.sort(&pages, Target::Node),
-            Some(Huge::Hole | Huge::Exclusive) => part.pages(),
-            Some(Huge::Shared) => return false,
-        };
-
-        let mut contiguous = false;
-        if wanted == node.window_pages() {
-            let mut i = 0;
-            contiguous = node.alloc_window(|page| {
-                pages.set_destination(i, page);
-                i += 1;
+        let wanted = tally.sort(&pages, Target::Node);
+        let whole = wanted == node.window_pages();
+        let huge = whole && was_huge(&pages);
+        let mut next = 0;
+        let contiguous = whole
+            && node.alloc_window(|page| {
+                pages.set_destination(next, page);
+                next += 1;
             });
-        }
-        if !contiguous && huge == Some(Huge::Hole) {
-            return false;
-        }
         if !contiguous {
             // In order of address, so that what is contiguous in the node is so here too.
             let mut open = (0..part.pages()).filter(|i| tally.is(*i, Fate::Open));
@@ -366,10 +345,9 @@ impl<'a> Migration<'a> {
         }
 
         let moved = tally.settle(pages.install());
-        if contiguous && moved == part.pages() && huge == Some(Huge::Exclusive) {
+        if huge && contiguous && moved == part.pages() {
             tally.report.huge += 1;
         }
-        true
     }
 
     /// Moves the node's pages in `part` to system memory.
@@ -403,6 +381,20 @@ impl<'a> Migration<'a> {
         self.explainer
             .explain(part, self.target, |i, why| tally.explained(i, why))
     }
+}
+
+/// Whether the pages of a window were one huge page, which has been split to collect them: their
+/// frames are contiguous, and aligned as those of a huge page are.
+fn was_huge(pages: &Collected<'_>) -> bool {
+    let Source::Page { pfn: first, .. } = pages.source(0) else {
+        return false;
+    };
+
+    first.raw() % pages.len().next_power_of_two() == 0
+        && (1..pages.len()).all(|i| match pages.source(i) {
+            Source::Page { pfn, .. } => pfn.raw() == first.raw() + i,
+            _ => false,
+        })
 }
 
 /// How many bytes moving `pages` pages copies.

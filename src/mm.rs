@@ -34,12 +34,6 @@ pub fn pmd_order() -> u32 {
     unsafe { bindings::hmm_cdm_pmd_order() }
 }
 
-/// Whether a huge page can be collected for migration in one piece (`thp_migration_supported()`).
-pub fn can_migrate_huge() -> bool {
-    // SAFETY: The function has no requirements.
-    unsafe { bindings::hmm_cdm_can_migrate_pmd() }
-}
-
 /// A span of user address space, page aligned, not empty and not wrapping around.
 ///
 /// # Invariants

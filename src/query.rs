@@ -22,7 +22,8 @@ use kernel::{alloc::KVVec, mm::MmWithUser, page::PAGE_SIZE, prelude::*};
 const ATTEMPTS: u32 = 64;
 
 /// Looks at `span` of the address space, and hands the answer to `tell`, in order, in runs of pages:
-/// one description each, or one for all of an unmapped run.
+/// one description each, or one for all of an unmapped run. With `detailed`, no run is longer than a
+/// window, since each takes time to pass on.
 ///
 /// * EINTR: `interrupted` returned true between two windows
 /// * EBUSY: a window changed so fast that no snapshot could be taken
@@ -31,11 +32,13 @@ pub(crate) fn query(
     mirror: &Mirror,
     mm: &MmWithUser,
     span: Span,
+    detailed: bool,
     interrupted: impl Fn() -> bool,
     mut tell: impl FnMut(Run<'_>) -> Result,
 ) -> Result {
     let window = mirror.node().window_size();
     let pages = mirror.node().window_pages();
+    let longest = if detailed { window } else { usize::MAX };
     let mut walker = Walker::new(pages)?;
     let mut infos: KVVec<PageInfo> = KVVec::with_capacity(pages, GFP_KERNEL)?;
     let mut addr = span.start();
@@ -52,9 +55,9 @@ pub(crate) fn query(
             .and_then(|mapping| mapping.span())
             .and_then(|mapping| mapping.intersect(rest));
         let next = mapped.map_or(rest.end(), |mapped| mapped.start());
-        if let Some(hole) = Span::new(addr, next) {
+        if let Some(hole) = Span::new(addr, next.min(addr.saturating_add(longest))) {
             tell(Run::Unmapped(hole.pages()))?;
-            addr = next;
+            addr = hole.end();
             continue;
         }
 

@@ -13,6 +13,7 @@ use crate::{
     uapi::{self, Arg, PageInfo},
 };
 use kernel::{
+    alloc::KVVec,
     current,
     mm::MmWithUser,
     page::{PAGE_SHIFT, PAGE_SIZE},
@@ -113,15 +114,17 @@ impl CdmFile {
         let len = if wanted { span.pages() * size } else { 0 };
         let mut out = UserSlice::new(UserPtr::from_addr(arg.pages.try_into()?), len).writer();
         let sums = &mut arg.where_;
+        let window = self.mirror.node().window_pages();
+        let unmapped = KVVec::<PageInfo>::zeroed(window, GFP_KERNEL)?;
 
-        query::query(&self.mirror, mm, span, interrupted, |run| {
+        query::query(&self.mirror, mm, span, wanted, interrupted, |run| {
             match run {
                 Run::Unmapped(pages) => {
                     if let Some(sum) = sums.get_mut(uapi::Where::Unmapped as usize) {
                         *sum += pages as u64;
                     }
-                    for _ in 0..if wanted { pages } else { 0 } {
-                        out.write_slice(uapi::bytes(&[PageInfo::default()]))?;
+                    if let Some(infos) = unmapped.get(..pages).filter(|_| wanted) {
+                        out.write_slice(uapi::bytes(infos))?;
                     }
                 }
                 Run::Pages(infos) => {

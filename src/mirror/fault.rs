@@ -6,7 +6,7 @@ use super::{section::Entries, Mirror};
 use crate::{
     mm::{
         notifier::{IntervalNotifier, Stale},
-        range::{Access, Snapshot, Walker},
+        range::{Access, Entry, Snapshot, Walker},
         Span,
     },
     os::cond_resched,
@@ -17,6 +17,18 @@ use kernel::{page::PAGE_SIZE, prelude::*};
 /// that faults.
 pub struct Faulter {
     walker: Walker,
+}
+
+/// What came of a look at the CPU's page table.
+enum Loaded {
+    /// The access is possible now.
+    Ready,
+    /// There is no page that allows it.
+    Absent,
+    /// The page is not for devices.
+    Refused,
+    /// The page table has changed since.
+    Stale,
 }
 
 impl Mirror {
@@ -66,20 +78,21 @@ impl Mirror {
             // What is present needs no fault, and one look gives the whole window.
             match walker.walk(&mm, &section, window, None) {
                 Ok(snapshot) => match self.load(&section, snapshot, addr, access)? {
-                    Ok(true) => return Ok(()),
-                    Ok(false) => (),
-                    Err(Stale) => continue,
+                    Loaded::Ready => return Ok(()),
+                    Loaded::Refused => return Err(EFAULT),
+                    Loaded::Absent => (),
+                    Loaded::Stale => continue,
                 },
                 Err(EBUSY) => continue,
                 Err(e) => return Err(e),
             }
 
             match walker.walk(&mm, &section, want, Some(access)) {
-                Ok(snapshot) => {
-                    if self.load(&section, snapshot, addr, access)? == Ok(true) {
-                        return Ok(());
-                    }
-                }
+                Ok(snapshot) => match self.load(&section, snapshot, addr, access)? {
+                    Loaded::Ready => return Ok(()),
+                    Loaded::Refused => return Err(EFAULT),
+                    Loaded::Absent | Loaded::Stale => (),
+                },
                 Err(EBUSY) => (),
                 // Something behind `addr` cannot be accessed, which is no fault of this access.
                 Err(EFAULT) if want != page => want = page,
@@ -89,15 +102,14 @@ impl Mirror {
         }
     }
 
-    /// Puts what was seen into the device's page table, if it still holds, and tells whether the
-    /// access is possible now.
+    /// Puts what was seen into the device's page table, if it still holds.
     fn load(
         &self,
         section: &IntervalNotifier<Entries>,
         snapshot: Snapshot<'_, Entries>,
         addr: usize,
         access: Access,
-    ) -> Result<core::result::Result<bool, Stale>> {
+    ) -> Result<Loaded> {
         let mut spare = None;
 
         if !section.lock().has_window(addr) {
@@ -107,16 +119,24 @@ impl Mirror {
         let loaded = snapshot.commit(|entries, view| {
             let added = entries.load(view, &mut spare, |pfn| self.node.contains(pfn))?;
 
-            Some((added, entries.get(addr).allows(access)))
+            let loaded = match view.at(addr) {
+                _ if entries.get(addr).allows(access) => Loaded::Ready,
+                // There is a page that the process may access that way, and the device may not.
+                Entry::Page { access: cpu, .. } if cpu == access || cpu == Access::Write => {
+                    Loaded::Refused
+                }
+                _ => Loaded::Absent,
+            };
+            Some((added, loaded))
         });
         match loaded {
-            Ok(Some((added, allowed))) => {
+            Ok(Some((added, loaded))) => {
                 self.stats.fault_pages.add(added as u64);
-                Ok(Ok(allowed))
+                Ok(loaded)
             }
             Ok(None) | Err(Stale) => {
                 self.stats.fault_retries.add(1);
-                Ok(Err(Stale))
+                Ok(Loaded::Stale)
             }
         }
     }

@@ -161,7 +161,7 @@ impl Entries {
 
     /// Takes over what the CPU's page table has, for the pages of `view`, all of one window; if
     /// that is not there, `spare` becomes it. Returns how many entries are new, or `None` if the
-    /// window went meanwhile and there is no spare one.
+    /// window went meanwhile and there is no spare one. Pages that no device may access get no entry.
     pub(super) fn load(
         &mut self,
         view: &View<'_>,
@@ -179,8 +179,11 @@ impl Entries {
         let entries = slot.as_mut()?.iter_mut().skip(first);
         for (entry, cpu) in entries.zip(view.entries()) {
             let new = match cpu {
-                Entry::Page { pfn, access, .. } => DeviceEntry::new(pfn, access, local(pfn)),
-                Entry::None | Entry::Error => DeviceEntry::NONE,
+                // SAFETY: The view holds, and no invalidation returns while we are here.
+                Entry::Page { pfn, access, .. } if unsafe { pfn.may_access() } => {
+                    DeviceEntry::new(pfn, access, local(pfn))
+                }
+                _ => DeviceEntry::NONE,
             };
             if !entry.same(new) {
                 // INVARIANT: The view holds, and no invalidation returns while we are here.

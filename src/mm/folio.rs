@@ -62,6 +62,17 @@ impl Pfn {
         (references, mappings)
     }
 
+    /// Whether a device may access the page at all. `helpers.c` says which ones it may not.
+    ///
+    /// # Safety
+    ///
+    /// The page is mapped by a mirrored address space, and the caller holds the lock that the
+    /// invalidation of its entry takes.
+    pub(crate) unsafe fn may_access(self) -> bool {
+        // SAFETY: By the safety requirements.
+        unsafe { bindings::hmm_cdm_may_access(self.0) }
+    }
+
     /// Whether this is ordinary memory of the kernel, and not that of some device.
     pub fn is_system(self) -> bool {
         // SAFETY: The function takes any number.

@@ -13,13 +13,18 @@
 //!
 //! # Huge pages
 //!
-//! A huge page of system memory can be collected in one piece (`MIGRATE_PFN_COMPOUND`) and land on
-//! base pages: `migrate_vma_pages()` then splits it. That is right only if no other page table
-//! maps it. Otherwise `try_to_migrate()` has put a huge migration entry into the other page table,
-//! the split does not reach it, and `remove_migration_pmd()` makes it a huge mapping of a base page:
-//! it corrupts the `struct page` behind that (7.3.4, seen as an Oops in `rmap_walk()`). A writable
-//! entry of anonymous memory is exclusive, so only writable ones are split that way; see
-//! [`Huge::Shared`].
+//! They are split before they are collected, which `migrate_vma_setup()` does under the folio's
+//! lock and for all who map it. Collecting one in one piece (`MIGRATE_VMA_SELECT_COMPOUND`) and
+//! giving it base pages as destinations is not safe in 7.3.4, as
+//! `migrate_vma_split_unmapped_folio()` splits the folio, but then counts on finding its huge
+//! migration entry, and only that one, in the caller's page table:
+//!
+//! * Another process that maps the page has a huge migration entry too. It is not split, and
+//!   `remove_migration_pmd()` makes it a huge mapping of a base page, which corrupts what is behind
+//!   that `struct page` (seen as an Oops in `rmap_walk()`).
+//! * MADV_DONTNEED, the OOM reaper and page faults run beside a migration. If the entry has been
+//!   zapped, the reference that `split_huge_pmd_address()` was to drop stays, and 2 MiB are lost for
+//!   ever (seen); if a new huge page has come in its place, that one is frozen.
 //!
 //! C file: `mm/migrate_device.c`.
 
@@ -34,8 +39,6 @@ use kernel::{alloc::KVVec, error::to_result, ffi::c_void, prelude::*};
 
 const VALID: usize = bindings::MIGRATE_PFN_VALID as usize;
 const MIGRATE: usize = bindings::MIGRATE_PFN_MIGRATE as usize;
-const WRITE: usize = bindings::MIGRATE_PFN_WRITE as usize;
-const COMPOUND: usize = bindings::MIGRATE_PFN_COMPOUND as usize;
 const SHIFT: u32 = bindings::MIGRATE_PFN_SHIFT;
 
 /// The source and destination arrays of migrations, allocated once and used for many.
@@ -63,8 +66,6 @@ impl Buffers {
 pub enum From {
     /// Pages of system memory, and holes where there is no page yet.
     System,
-    /// As `System`, and a huge page or hole that fills the span is collected in one piece.
-    SystemHuge,
     /// Pages of the device's own memory. Holes are collected too (the C function makes no
     /// difference), and are best left without a destination.
     Device,
@@ -79,24 +80,11 @@ pub enum Source {
     Hole,
     /// A page, locked and unmapped.
     Page {
-        /// Its frame. Of a huge page that was collected in one piece, only the first page is
-        /// reported, until it is split by [`Collected::install`].
+        /// Its frame.
         pfn: Pfn,
         /// It is anonymous memory; nothing else is accepted by device memory.
         anon: bool,
     },
-}
-
-/// What was collected in one piece for the whole span.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum Huge {
-    /// A hole.
-    Hole,
-    /// A huge page that no other process maps.
-    Exclusive,
-    /// A huge page that another process may map, or that is not anonymous. It cannot be moved to
-    /// base pages in this state; collected as [`From::System`], it is split first.
-    Shared,
 }
 
 /// What became of one page of the span.
@@ -133,7 +121,6 @@ struct Chain<'a> {
     vma: Option<bindings::migrate_vma>,
     bufs: &'a mut Buffers,
     nr: usize,
-    given: usize,
     stage: Stage,
     _mapping: PhantomData<&'a ()>,
 }
@@ -248,10 +235,6 @@ impl<'a> Collected<'a> {
         }
         let flags = match from {
             From::System => bindings::migrate_vma_direction_MIGRATE_VMA_SELECT_SYSTEM,
-            From::SystemHuge => {
-                bindings::migrate_vma_direction_MIGRATE_VMA_SELECT_SYSTEM
-                    | bindings::migrate_vma_direction_MIGRATE_VMA_SELECT_COMPOUND
-            }
             From::Device => bindings::migrate_vma_direction_MIGRATE_VMA_SELECT_DEVICE_COHERENT,
         };
         let mut args = bindings::migrate_vma {
@@ -277,7 +260,6 @@ impl<'a> Collected<'a> {
             nr: args.npages.min(nr),
             vma: Some(args),
             bufs,
-            given: 0,
             stage: Stage::Collected,
             _mapping: PhantomData,
         }))
@@ -301,7 +283,6 @@ impl<'a> Collected<'a> {
             vma: None,
             bufs,
             nr,
-            given: 0,
             stage: Stage::Collected,
             _mapping: PhantomData,
         }))
@@ -334,27 +315,10 @@ impl<'a> Collected<'a> {
         Source::Page { pfn, anon }
     }
 
-    /// What it is, if the whole span was collected in one piece.
-    pub fn huge(&self) -> Option<Huge> {
-        let writable = self.0.src(0) & WRITE != 0;
-
-        match self.source(0) {
-            _ if self.0.src(0) & COMPOUND == 0 => None,
-            Source::None => None,
-            Source::Hole => Some(Huge::Hole),
-            Source::Page { anon: true, .. } if writable => Some(Huge::Exclusive),
-            Source::Page { .. } => Some(Huge::Shared),
-        }
-    }
-
     /// Gives page `i` a destination; for a hole, `page` is zeroed here. Destinations for pages
     /// that were not collected are given back.
-    ///
-    /// All pages of a hole that was collected in one piece need a destination, or none may have
-    /// one, and a [`Huge::Shared`] page none: [`Self::install`] sees to that.
     pub fn set_destination(&mut self, i: usize, mut page: NewPage) {
-        let huge = self.0.src(0) & COMPOUND != 0;
-        let src = if huge { self.0.src(0) } else { self.0.src(i) };
+        let src = self.0.src(i);
 
         if src & MIGRATE == 0 {
             return;
@@ -364,23 +328,14 @@ impl<'a> Collected<'a> {
         }
         let chain = &mut self.0;
         match chain.bufs.dst.get_mut(i) {
-            Some(dst) if i < chain.nr && *dst == 0 => {
-                *dst = page.into_mpfn();
-                chain.given += 1;
-            }
+            Some(dst) if i < chain.nr && *dst == 0 => *dst = page.into_mpfn(),
             _ => (),
         }
     }
 
     /// Puts the destinations in the place of their sources.
     pub fn install(mut self) -> Installed<'a> {
-        match self.huge() {
-            // `__migrate_device_pages()` takes a destination for every page of such a hole for
-            // granted.
-            Some(Huge::Hole) if self.0.given != self.0.nr => self.0.abandon(),
-            Some(Huge::Shared) => self.0.abandon(),
-            _ => self.0.pages(),
-        }
+        self.0.pages();
         Installed(self.0)
     }
 }
