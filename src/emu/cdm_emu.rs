@@ -66,12 +66,16 @@ impl kernel::Module for CdmEmu {
             return Err(ENODEV);
         };
 
-        let mut devices = KVec::new();
+        // Nothing may fail once a device is registered: it may be open already.
+        let count = region::split(param.to_bytes()).count();
+        let mut devices = KVec::with_capacity(count, GFP_KERNEL)?;
         let mut first_error = None;
         for text in region::split(param.to_bytes()) {
-            match add(text, engines, module) {
-                Ok(device) => devices.push(device, GFP_KERNEL)?,
-                Err(e) => first_error = first_error.or(Some(e)),
+            let added = add(text, engines, module)
+                .and_then(|device| Ok(devices.push_within_capacity(device)?));
+
+            if let Err(e) = added {
+                first_error = first_error.or(Some(e));
             }
         }
         // One bad region does not keep a good one from being used.

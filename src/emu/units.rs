@@ -60,6 +60,8 @@ impl Units {
         let mine = turns.given;
 
         turns.given += 1;
+        // Those who wait are woken in the order in which they came, which is that of their turns:
+        // the wait queue is joined under the lock.
         while mine >= turns.ended + self.nr {
             self.ended.wait(&mut turns);
         }
@@ -67,6 +69,7 @@ impl Units {
 
     fn leave(&self) {
         self.turns.lock().ended += 1;
-        self.ended.notify_all();
+        // One turn has ended, so one may begin: that of the first in the queue.
+        self.ended.notify_one();
     }
 }
