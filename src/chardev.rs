@@ -46,8 +46,27 @@ const NAMES: [&CStr; MAX_DEVICES] = [
 
 kernel::sync::global_lock! {
     // SAFETY: Initialised in the module's init function, before any device can be registered.
-    unsafe(uninit) static DEVICES: Mutex<[Option<Arc<Device>>; MAX_DEVICES]> =
-        [const { None }; MAX_DEVICES];
+    unsafe(uninit) static DEVICES: Mutex<[Entry; MAX_DEVICES]> =
+        [const { Entry::Free }; MAX_DEVICES];
+}
+
+/// An index of `/dev/hmm_cdm<N>`.
+enum Entry {
+    /// Nobody has it.
+    Free,
+    /// Its device is being made.
+    Taken,
+    /// It is in use.
+    Device(Arc<Device>),
+}
+
+impl Entry {
+    fn device(&self) -> Option<Arc<Device>> {
+        match self {
+            Entry::Device(device) => Some(device.clone()),
+            Entry::Free | Entry::Taken => None,
+        }
+    }
 }
 
 /// Prepares the table of devices.
@@ -97,22 +116,41 @@ struct Slot(usize);
 
 impl Slot {
     fn take(make: impl FnOnce(u32) -> Result<Arc<Device>>) -> Result<(Self, Arc<Device>)> {
-        let mut devices = DEVICES.lock();
-        let index = devices.iter().position(Option::is_none).ok_or(ENOSPC)?;
-        let device = make(index as u32)?;
+        let slot = Self::reserve()?;
+        // Without the table's lock, which open(2) takes under a lock of all misc devices.
+        let device = make(slot.0 as u32)?;
 
-        if let Some(slot) = devices.get_mut(index) {
-            *slot = Some(device.clone());
-        }
-        Ok((Self(index), device))
+        slot.set(Entry::Device(device.clone()));
+        Ok((slot, device))
+    }
+
+    fn reserve() -> Result<Self> {
+        let mut devices = DEVICES.lock();
+        let (index, entry) = devices
+            .iter_mut()
+            .enumerate()
+            .find(|(_, entry)| matches!(entry, Entry::Free))
+            .ok_or(ENOSPC)?;
+
+        *entry = Entry::Taken;
+        Ok(Self(index))
+    }
+
+    fn set(&self, new: Entry) {
+        let mut devices = DEVICES.lock();
+        let old = devices
+            .get_mut(self.0)
+            .map(|entry| core::mem::replace(entry, new));
+
+        drop(devices);
+        // May be the last reference.
+        drop(old);
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let device = DEVICES.lock().get_mut(self.0).and_then(Option::take);
-
-        drop(device);
+        self.set(Entry::Free);
     }
 }
 
@@ -121,9 +159,10 @@ fn find_device(misc: &MiscDeviceRegistration<CdmFile>) -> Result<Arc<Device>> {
     let name = misc.device().name();
     let index = NAMES.iter().position(|n| n.to_bytes() == name.to_bytes());
 
-    index
-        .and_then(|index| DEVICES.lock().get(index).cloned().flatten())
-        .ok_or(ENODEV)
+    match index.and_then(|index| DEVICES.lock().get(index).map(Entry::device)) {
+        Some(Some(device)) => Ok(device),
+        _ => Err(ENODEV),
+    }
 }
 
 /// An open file.
@@ -164,7 +203,7 @@ impl MiscDevice for CdmFile {
 
     fn ioctl(this: &Self, _file: &File, cmd: u32, arg: usize) -> Result<isize> {
         let current = current!();
-        // Never for a kernel thread that works for someone else (io_uring borrows the mm).
+        // A kernel thread without an address space has none that could be mirrored.
         let mm = current.mm().ok_or(EPERM)?;
 
         this.call(mm, cmd, UserPtr::from_addr(arg)).map(|()| 0)
