@@ -130,9 +130,14 @@ int hmm_cdm_page_maps(struct page *page)
 
 /* Single pages that nobody else knows yet */
 
+/*
+ * A page that does not move is no error, so nobody is killed for it: the
+ * allocation fails rather than call the OOM killer.
+ */
 struct page *hmm_cdm_alloc_page(void)
 {
-	return alloc_page(GFP_HIGHUSER_MOVABLE | __GFP_NOWARN);
+	return alloc_page(GFP_HIGHUSER_MOVABLE | __GFP_RETRY_MAYFAIL |
+			  __GFP_NOWARN);
 }
 
 void hmm_cdm_lock_new_page(struct page *page)

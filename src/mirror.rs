@@ -121,12 +121,12 @@ impl Mirror {
             return Ok(section);
         }
 
-        // Sections stay until the mirror goes, so none is made for an address that is not mapped.
-        let mapped = Mappings::lock(mm)
+        // Sections stay until the mirror goes, so none is made for an address that cannot be
+        // accessed.
+        let accessible = Mappings::lock(mm)
             .next(addr)
-            .and_then(|mapping| mapping.span())
-            .is_some_and(|span| span.start() <= addr);
-        if !mapped {
+            .is_some_and(|mapping| mapping.maps(addr) && mapping.is_readable());
+        if !accessible {
             return Err(EFAULT);
         }
 

@@ -134,8 +134,9 @@ impl<T: Frames> Pagemap<T> {
         (self.nr * PAGE_SIZE) as u64
     }
 
-    /// Whether the first and the last page keep what is written to them, which addresses without
-    /// memory behind them do not. Only for memory of which no page has been handed out.
+    /// Whether the first and the last page keep what is written to them. Addresses without memory
+    /// behind them mostly do not, unless a cache answers for them: a check that finds a wrong
+    /// address, no proof. Only for memory of which no page has been handed out.
     pub fn holds_data(&self) -> bool {
         const PATTERN: u64 = 0x6864_6d63_5f6d_6d68;
 

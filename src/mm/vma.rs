@@ -46,6 +46,16 @@ impl Mapping<'_> {
         Span::new(self.0.start(), self.0.end())
     }
 
+    /// Whether it maps `addr`.
+    pub fn maps(&self, addr: usize) -> bool {
+        (self.0.start()..self.0.end()).contains(&addr)
+    }
+
+    /// Whether the process may read from it, without which `hmm_range_fault()` gives no page.
+    pub fn is_readable(&self) -> bool {
+        self.0.flags() & virt::flags::READ != 0
+    }
+
     /// Whether it maps all of `span`.
     pub fn contains(&self, span: Span) -> bool {
         self.0.start() <= span.start() && span.end() <= self.0.end()
