@@ -205,6 +205,8 @@ TEST_F(running, fork)
 	expect_end(_metadata, &self->cdm, self->job, self->word);
 }
 
+#define BOTH	(HMM_CDM_ACCESS_READ | HMM_CDM_ACCESS_WRITE)
+
 FIXTURE(idle) {
 	struct cdm cdm;
 	char *mem;
@@ -332,6 +334,92 @@ TEST_F(idle, munmap_of_a_part)
 			       0));
 	}
 	munmap(mem, length);
+}
+
+/*
+ * Pages are replaced while faults of the device look at them: what a fault saw
+ * and is gone by then does not come into the device's page table.
+ */
+TEST_F_TIMEOUT(idle, seen_and_gone, 60)
+{
+	size_t length = self->cdm.window, page = self->page;
+	char *mem = cdm_map(&self->cdm, length);
+	char *last = mem + length - page;
+	struct hmm_cdm_wait wait;
+	struct hmm_cdm_stats stats;
+	__u64 value = 0, job;
+
+	ASSERT_NE(NULL, mem);
+	/* It adds nothing, and faults whenever its page goes. */
+	ASSERT_EQ(0, cdm_submit(&self->cdm, CDM_EMU_FETCH_ADD,
+				CDM_ARGS(CDM_ADDR(last), 0, CDM_FOREVER),
+				&job));
+	for (int round = 0; round < 40; round++) {
+		__u64 sum = 0;
+
+		for (char *at = mem; at < last; at += page) {
+			if ((at - mem) / page % 4 == 0)
+				madvise(last, page, MADV_DONTNEED);
+			madvise(at, page, MADV_DONTNEED);
+			*(__u64 *)at = ++value;
+			sum += value;
+		}
+		ASSERT_EQ(0, cdm_run_sum(&self->cdm, mem, length / 8, &wait));
+		ASSERT_EQ(sum, wait.result[0]);
+	}
+	ASSERT_EQ(0, cdm_stats(&self->cdm, &stats));
+	/* Or else the test has not met what it is about. */
+	EXPECT_LT(0, stats.fault_retries);
+	munmap(mem, length);
+}
+
+/* The device loses the pages of a change, all of them, and no others. */
+TEST_F(idle, run_of_pages)
+{
+	enum { AROUND = 16, RUN = 10 };
+	size_t page = self->page, window = self->cdm.window;
+	size_t length = AROUND * page;
+	char *mem = cdm_map(&self->cdm, 2 * window);
+	char *first = mem + window - length / 2;	/* across two windows */
+	struct hmm_cdm_page pages[AROUND];
+
+	ASSERT_NE(NULL, mem);
+	ASSERT_EQ(0, cdm_run_fill(&self->cdm, first, length, 1, NULL));
+	ASSERT_EQ(0, cdm_query(&self->cdm, first, length, pages, NULL));
+	for (int i = 0; i < AROUND; i++)
+		EXPECT_EQ(BOTH, pages[i].device);
+	/* mprotect() would split the mapping, which touches all of the window. */
+	ASSERT_EQ(0, madvise(first + 3 * page, RUN * page, MADV_DONTNEED));
+	ASSERT_EQ(0, cdm_query(&self->cdm, first, length, pages, NULL));
+	for (int i = 0; i < AROUND; i++)
+		EXPECT_EQ(i < 3 || i >= 3 + RUN ? BOTH : 0,
+			  pages[i].device);
+	munmap(mem, 2 * window);
+}
+
+/* The same for one change of many windows: more than share a notifier. */
+TEST_F(idle, many_windows)
+{
+	enum { WINDOWS = 40 };
+	size_t window = self->cdm.window;
+	char *mem = cdm_map(&self->cdm, WINDOWS * window);
+	struct hmm_cdm_page info;
+
+	ASSERT_NE(NULL, mem);
+	for (size_t i = 0; i < WINDOWS; i++)
+		ASSERT_EQ(0, cdm_run_adds(&self->cdm,
+					  (__u64 *)(mem + i * window), 1, 1,
+					  NULL));
+	ASSERT_EQ(0, mprotect(mem, WINDOWS * window, PROT_READ));
+	for (size_t i = 0; i < WINDOWS; i++) {
+		ASSERT_EQ(0, cdm_query(&self->cdm, mem + i * window,
+				       self->page, &info, NULL));
+		EXPECT_EQ(0, info.device);
+		EXPECT_EQ(-EFAULT, cdm_run_adds(&self->cdm,
+						(__u64 *)(mem + i * window), 1,
+						1, NULL));
+	}
+	munmap(mem, WINDOWS * window);
 }
 
 TEST_HARNESS_MAIN

@@ -365,4 +365,34 @@ TEST_F(job, several_processes)
 	EXPECT_EQ(20000, *(__u64 *)self->mem);
 }
 
+/* The file is closed under a job: whoever waits for its event is woken. */
+TEST_F(job, event_of_cancelled)
+{
+	int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	__u64 args[HMM_CDM_JOB_ARGS] = { CDM_ADDR(self->mem), 1, CDM_FOREVER };
+	struct hmm_cdm_submit submit = {
+		.size = sizeof(submit),
+		.flags = HMM_CDM_SUBMIT_EVENTFD,
+		.op = CDM_EMU_FETCH_ADD,
+		.eventfd = event,
+	};
+	struct pollfd poller = { event, POLLIN, 0 };
+	__u64 count = 0;
+
+	ASSERT_LE(0, event);
+	memcpy(submit.args, args, sizeof(submit.args));
+	/* Some that run and some that do not get to it. */
+	for (int i = 0; i < 8; i++)
+		ASSERT_EQ(0, cdm_ioctl(self->cdm.fd, HMM_CDM_IOC_SUBMIT,
+				       &submit));
+	ASSERT_TRUE(cdm_rises_above((__u64 *)self->mem, 100));
+	EXPECT_EQ(0, poll(&poller, 1, 0));
+	cdm_close(&self->cdm);
+	EXPECT_EQ(1, poll(&poller, 1, CDM_SETTLE_MS));
+	EXPECT_EQ((ssize_t)sizeof(count), read(event, &count, sizeof(count)));
+	EXPECT_EQ(8, count);
+	close(event);
+	ASSERT_EQ(0, cdm_open(&self->cdm, 0));
+}
+
 TEST_HARNESS_MAIN

@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <kselftest_harness.h>
+#include <signal.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 
 #include "cdm_mem.h"
@@ -358,6 +360,32 @@ TEST_F(migrate, whole_address_space)
 	EXPECT_LT(0, self->m.skipped[HMM_CDM_SKIP_NOT_ANON]);
 	EXPECT_EQ(PAGES, cdm_on_node(&self->cdm, self->mem, self->length));
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
+}
+
+static void nothing(int nr)
+{
+	(void)nr;
+}
+
+/* A signal ends a long migration between two windows; what is done is told. */
+TEST_F(migrate, interrupted)
+{
+	size_t length = self->cdm.info.capacity;
+	struct sigaction action = { .sa_handler = nothing };
+	struct itimerval often = { { 0, 5000 }, { 0, 5000 } }, never = {};
+	struct hmm_cdm_migrate m = {};
+	char *mem = cdm_map(&self->cdm, length);
+	int ret;
+
+	ASSERT_NE(NULL, mem);
+	ASSERT_EQ(0, sigaction(SIGALRM, &action, NULL));
+	ASSERT_EQ(0, setitimer(ITIMER_REAL, &often, NULL));
+	ret = cdm_migrate(&self->cdm, mem, length, HMM_CDM_TARGET_NODE, &m);
+	ASSERT_EQ(0, setitimer(ITIMER_REAL, &never, NULL));
+	EXPECT_EQ(-EINTR, ret);
+	EXPECT_GT(length / self->page, cdm_migrate_sum(&m));
+	EXPECT_EQ(m.populated, cdm_on_node(&self->cdm, mem, length));
+	munmap(mem, length);
 }
 
 TEST_HARNESS_MAIN

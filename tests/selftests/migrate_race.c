@@ -480,4 +480,83 @@ TEST(file_outlives_process)
 	cdm_close(&cdm);
 }
 
+struct zapper {
+	char *mem;
+	size_t length;
+	bool stop;
+};
+
+static void *zap_again_and_again(void *arg)
+{
+	struct zapper *zapper = arg;
+
+	while (!__atomic_load_n(&zapper->stop, __ATOMIC_RELAXED)) {
+		madvise(zapper->mem, zapper->length, MADV_DONTNEED);
+		usleep(rand() % 200);
+	}
+	return NULL;
+}
+
+/* Free pages, those included that CPUs keep for themselves. */
+static long free_pages(long page)
+{
+	FILE *file = fopen("/proc/zoneinfo", "r");
+	long count, sum = 0;
+	char line[256];
+
+	if (!file)
+		return -1;
+	while (fgets(line, sizeof(line), file))
+		if (sscanf(line, " count: %ld", &count) == 1)
+			sum += count;
+	fclose(file);
+	return sum + cdm_meminfo("MemFree:") * 1024 / page;
+}
+
+/* The same after two seconds of moving a huge page that is being zapped. */
+static long free_after_races(struct __test_metadata *_metadata,
+			     const struct cdm *cdm, struct zapper *zapper)
+{
+	struct hmm_cdm_migrate m;
+	pthread_t thread;
+	__u64 end;
+
+	zapper->stop = false;
+	ASSERT_EQ(0, pthread_create(&thread, NULL, zap_again_and_again,
+				    zapper));
+	for (end = cdm_now_ms() + 2000; cdm_now_ms() < end;) {
+		*zapper->mem = 1;
+		EXPECT_EQ(0, cdm_migrate(cdm, zapper->mem, zapper->length,
+					 HMM_CDM_TARGET_NODE, &m));
+		EXPECT_EQ(zapper->length / cdm->page, cdm_migrate_sum(&m));
+		madvise(zapper->mem, zapper->length, MADV_DONTNEED);
+	}
+	__atomic_store_n(&zapper->stop, true, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	madvise(zapper->mem, zapper->length, MADV_DONTNEED);
+	cdm_sleep_ms(200);
+	return free_pages(cdm->page);
+}
+
+/* A huge page that goes while it is migrated is freed, and nothing is lost. */
+TEST_F_TIMEOUT(race, zapped_huge_page, 60)
+{
+	struct zapper zapper = {
+		.mem = cdm_map_thp(1, 1),
+		.length = cdm_thp_size(),
+	};
+	long before, lost = 0;
+
+	if (!zapper.mem)
+		SKIP(return, "no huge pages");
+	before = free_after_races(_metadata, &self->cdm[0], &zapper);
+	for (int i = 0; i < 3; i++)
+		lost = before - free_after_races(_metadata, &self->cdm[0],
+						 &zapper);
+	TH_LOG("%ld pages less are free", lost);
+	/* Each loss is a whole huge page, in each of the rounds. */
+	EXPECT_GT(2 * (long)(zapper.length / self->page), lost);
+	munmap(zapper.mem, zapper.length);
+}
+
 TEST_HARNESS_MAIN

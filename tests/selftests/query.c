@@ -5,6 +5,9 @@
  */
 #include <errno.h>
 #include <kselftest_harness.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/time.h>
 
 #include "cdm_mem.h"
 #include "cdm_test.h"
@@ -276,6 +279,50 @@ TEST_F(query, hugetlb)
 	ASSERT_EQ(0, cdm_query(&self->cdm, mem, size, NULL, &self->sums));
 	EXPECT_EQ(size / self->page, self->sums.where[HMM_CDM_WHERE_SYSTEM]);
 	munmap(mem, size);
+}
+
+static void nothing(int nr)
+{
+	(void)nr;
+}
+
+/*
+ * The answer for a large hole takes long to write: a signal ends that. Little
+ * memory, mapped often, makes room for it.
+ */
+TEST_F(query, long_answer)
+{
+	const size_t hole = 64UL << 30, chunk = 2UL << 20;
+	size_t answer = hole / self->cdm.page * sizeof(struct hmm_cdm_page);
+	struct sigaction action = { .sa_handler = nothing };
+	struct itimerval soon = { { 0, 2000 }, { 0, 2000 } }, never = {};
+	int fd = memfd_create("answer", 0);
+	char *at, *buffer;
+	int ret;
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, ftruncate(fd, chunk));
+	at = mmap(NULL, hole, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS |
+		  MAP_NORESERVE, -1, 0);
+	buffer = mmap(NULL, answer + chunk, PROT_NONE, MAP_PRIVATE |
+		      MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	ASSERT_NE(MAP_FAILED, at);
+	ASSERT_NE(MAP_FAILED, buffer);
+	for (size_t i = 0; i <= answer; i += chunk)
+		ASSERT_NE(MAP_FAILED,
+			  mmap(buffer + i, chunk, PROT_READ | PROT_WRITE,
+			       MAP_SHARED | MAP_FIXED | MAP_POPULATE, fd, 0));
+	ASSERT_EQ(0, munmap(at, hole));
+	ASSERT_EQ(0, sigaction(SIGALRM, &action, NULL));
+	ASSERT_EQ(0, setitimer(ITIMER_REAL, &soon, NULL));
+	ret = cdm_query(&self->cdm, at, hole, (struct hmm_cdm_page *)buffer,
+			NULL);
+	ASSERT_EQ(0, setitimer(ITIMER_REAL, &never, NULL));
+	EXPECT_EQ(-EINTR, ret);
+	/* Only the sums: at once, however large it is. */
+	EXPECT_EQ(0, cdm_query(&self->cdm, at, hole, NULL, NULL));
+	munmap(buffer, answer + chunk);
+	close(fd);
 }
 
 TEST_HARNESS_MAIN

@@ -6,9 +6,16 @@
 #include <errno.h>
 #include <kselftest_harness.h>
 #include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 
 #include "cdm_mem.h"
 #include "cdm_test.h"
+
+/* Not every architecture has the call. */
+#ifndef SYS_memfd_secret
+#define SYS_memfd_secret	447
+#endif
 
 #define PATTERN			0x1122334455667788ULL
 #define SEED			7
@@ -204,6 +211,33 @@ TEST_F(rights, vdso)
 	EXPECT_EQ(-EFAULT, cdm_run_fill(&self->cdm, vdso, 8, 0, &wait));
 	EXPECT_EQ(CDM_ADDR(vdso), wait.fault_addr);
 	EXPECT_EQ(0, memcmp(vdso, "\177ELF", 4));
+}
+
+/*
+ * Memory that the kernel itself has given up access to is not for the device,
+ * although the process may use it.
+ */
+TEST_F(rights, secret_memory)
+{
+	size_t page = self->cdm.page;
+	struct hmm_cdm_wait wait;
+	int fd = syscall(SYS_memfd_secret, 0);
+	char *mem;
+
+	if (fd < 0)
+		SKIP(return, "no memfd_secret(2): errno %d", errno);
+	ASSERT_EQ(0, ftruncate(fd, page));
+	mem = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, mem);
+	cdm_fill(mem, page, SEED);
+	EXPECT_EQ(-EFAULT, cdm_run_fill(&self->cdm, mem, page, PATTERN, &wait));
+	EXPECT_EQ(CDM_ADDR(mem), wait.fault_addr);
+	EXPECT_EQ(HMM_CDM_ACCESS_WRITE, wait.fault_access);
+	EXPECT_EQ(-EFAULT, cdm_run_sum(&self->cdm, mem, page / 8, &wait));
+	EXPECT_EQ(HMM_CDM_ACCESS_READ, wait.fault_access);
+	EXPECT_EQ(-1, cdm_check(mem, page, SEED));
+	munmap(mem, page);
+	close(fd);
 }
 
 TEST_HARNESS_MAIN

@@ -336,4 +336,44 @@ TEST_F_TIMEOUT(rmmod, pinned_for_ever, 90)
 	free(copy);
 }
 
+/* A page that the hardware reports as damaged is never handed out again. */
+TEST_F(rmmod, damaged)
+{
+	struct hmm_cdm_stats stats;
+	struct cdm cdm;
+	size_t capacity, wrong = 0;
+	char *mem;
+	__u64 frame;
+
+	ASSERT_EQ(0, cdm_open(&cdm, 1));
+	ASSERT_EQ(0, cdm_stats(&cdm, &stats));
+	capacity = cdm.info.capacity;
+	mem = cdm_map(&cdm, cdm.window);
+	ASSERT_NE(NULL, mem);
+	ASSERT_EQ(0, cdm_migrate(&cdm, mem, cdm.window,
+				 HMM_CDM_TARGET_NODE, NULL));
+	frame = cdm_pfn(mem);
+	ASSERT_TRUE(cdm_pfn_on_node(&cdm, frame));
+	/* EBUSY: the kernel need not do anything about it. */
+	if (madvise(mem, cdm.page, MADV_HWPOISON) && errno == EINVAL)
+		SKIP(return, "no injection of memory failures");
+	/* It stays where it is as long as it is used. */
+	EXPECT_EQ(frame, cdm_pfn(mem));
+	munmap(mem, cdm.window);
+	EXPECT_EQ(stats.node_free - 1,
+		  cdm_free_settles(&cdm, stats.node_free - 1));
+	mem = cdm_map(&cdm, capacity);
+	ASSERT_NE(NULL, mem);
+	ASSERT_EQ(0, cdm_migrate(&cdm, mem, capacity, HMM_CDM_TARGET_NODE,
+				 NULL));
+	EXPECT_EQ(stats.node_free - 1, cdm_on_node(&cdm, mem, capacity));
+	for (size_t at = 0; at < capacity; at += cdm.page)
+		wrong += cdm_pfn(mem + at) == frame;
+	EXPECT_EQ(0, wrong);
+	munmap(mem, capacity);
+	cdm_close(&cdm);
+	/* The page is back once the memory is registered anew. */
+	EXPECT_EQ(0, cdm_unload(CDM_EMU));
+}
+
 TEST_HARNESS_MAIN
