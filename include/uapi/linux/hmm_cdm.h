@@ -136,8 +136,8 @@ enum hmm_cdm_skip {
  *	target; nothing was copied for them
  * @present: out: pages that were at the target already
  * @skipped: out: pages left where they are, by enum hmm_cdm_skip
- * @huge: out: how many whole windows were taken as one huge page and landed
- *	on physically contiguous device memory
+ * @huge: out: how many whole windows were one huge page and landed on
+ *	physically contiguous device memory
  *
  * The sum of @migrated, @populated, @present and @skipped is the number of
  * mapped pages in the range. Pages that stay are no error: the call returns
@@ -268,7 +268,8 @@ struct hmm_cdm_submit {
  * @size: sizeof(struct hmm_cdm_wait)
  * @flags: in: zero
  * @job: in: a number that HMM_CDM_IOC_SUBMIT gave
- * @timeout_ns: in: how long to wait; zero only looks, negative waits for ever
+ * @timeout_ns: in: how long to wait; zero only looks, negative waits for ever,
+ *	and more than 49 days is cut to that
  * @status: out: zero, or a negative errno with which the job ended:
  *	-EFAULT for an address that the process itself could not have accessed
  *	that way, -ECANCELED when the file was closed or the device went away
@@ -313,7 +314,8 @@ struct hmm_cdm_wait {
  * @migrated_out: out: pages copied from the node by this mirror
  * @bytes_copied: out: bytes copied by these
  * @populated: out: zeroed device pages given to untouched memory
- * @huge: out: windows taken as one huge page onto contiguous device memory
+ * @huge: out: windows that were one huge page and landed on contiguous device
+ *	memory
  * @skipped: out: pages that stayed, by enum hmm_cdm_skip
  * @jobs: out: jobs submitted through this file
  * @node_pages: out: pages of the node
