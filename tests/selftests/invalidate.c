@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <kselftest_harness.h>
+#include <sched.h>
 
 #include "cdm_mem.h"
 #include "cdm_test.h"
@@ -420,6 +421,67 @@ TEST_F(idle, many_windows)
 						1, NULL));
 	}
 	munmap(mem, WINDOWS * window);
+}
+
+/*
+ * What the device wrote is not clean, whatever the CPU's page table says: the
+ * kernel may drop pages after MADV_FREE, but not those written to since.
+ */
+TEST_F(idle, written_after_free)
+{
+	size_t page = self->page, length = 16 * page;
+	char *mem = cdm_map(&self->cdm, length);
+	__u64 *word = (__u64 *)mem;
+	size_t dropped = 0;
+	cpu_set_t cpu;
+
+	/* A page in another CPU's batch for the LRU list is not dropped. */
+	CPU_ZERO(&cpu);
+	CPU_SET(sched_getcpu(), &cpu);
+	ASSERT_EQ(0, sched_setaffinity(0, sizeof(cpu), &cpu));
+	ASSERT_NE(NULL, mem);
+	memset(mem, 1, length);
+	ASSERT_EQ(0, madvise(mem, length, MADV_FREE));
+	/* Every other page is written to. */
+	for (size_t i = 0; i < 16; i += 2)
+		ASSERT_EQ(0, cdm_run_fill(&self->cdm, mem + i * page, 64, 77,
+					  NULL));
+	for (int i = 0; i < 100 && !dropped; i++) {
+		if (madvise(mem, length, MADV_PAGEOUT))
+			SKIP(return, "no MADV_PAGEOUT");
+		dropped = 16 - cdm_present(mem, length);
+		cdm_sleep_ms(10);
+	}
+	if (!dropped)
+		SKIP(return, "no page was dropped");
+	for (size_t i = 0; i < 16; i += 2)
+		EXPECT_EQ(77, word[i * page / 8]);
+	munmap(mem, length);
+}
+
+/* The device knows what it will touch: one fault for what is in a window. */
+TEST_F(idle, one_fault_for_a_window)
+{
+	size_t length = self->cdm.window;
+	char *mem = cdm_map(&self->cdm, length);
+	struct hmm_cdm_wait wait;
+	struct hmm_cdm_stats stats;
+
+	ASSERT_NE(NULL, mem);
+	/* Pages that are not there yet: the whole job's are faulted in. */
+	ASSERT_EQ(0, cdm_run_fill(&self->cdm, mem, length, 5, &wait));
+	EXPECT_EQ(1, wait.faults);
+	/* Pages that are there: a fault for one brings all. */
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, mem, length, HMM_CDM_TARGET_NODE,
+				 NULL));
+	ASSERT_EQ(0, cdm_run_adds(&self->cdm, (__u64 *)mem, 0, 1, &wait));
+	EXPECT_EQ(1, wait.faults);
+	ASSERT_EQ(0, cdm_run_sum(&self->cdm, mem, length / 8, &wait));
+	EXPECT_EQ(0, wait.faults);
+	ASSERT_EQ(0, cdm_stats(&self->cdm, &stats));
+	EXPECT_EQ(2, stats.faults);
+	EXPECT_EQ(2 * length / self->page, stats.fault_pages);
+	munmap(mem, length);
 }
 
 TEST_HARNESS_MAIN

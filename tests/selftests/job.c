@@ -395,4 +395,96 @@ TEST_F(job, event_of_cancelled)
 	ASSERT_EQ(0, cdm_open(&self->cdm, 0));
 }
 
+struct spinner {
+	__u64 word;	/* 0: free, 1: the CPU's, 2: the device's */
+	__u64 broken;
+	bool stop;
+};
+
+/* Take the word and give it back, all the time. */
+static void *take_word(void *arg)
+{
+	struct spinner *s = arg;
+
+	while (!__atomic_load_n(&s->stop, __ATOMIC_RELAXED)) {
+		if (!__sync_bool_compare_and_swap(&s->word, 0, 1))
+			continue;
+		for (int i = 0; i < 20; i++)
+			s->broken += __atomic_load_n(&s->word,
+						     __ATOMIC_RELAXED) != 1;
+		s->broken += !__sync_bool_compare_and_swap(&s->word, 1, 0);
+	}
+	return NULL;
+}
+
+/* A lock that a CPU and the device take by CAS is held by one of them. */
+TEST_F_TIMEOUT(job, compare_and_swap_is_atomic, 60)
+{
+	struct spinner *s = (void *)self->mem;
+	struct hmm_cdm_wait wait;
+	__u64 taken = 0, kept = 0;
+	pthread_t thread;
+
+	ASSERT_EQ(0, pthread_create(&thread, NULL, take_word, s));
+	for (int i = 0; i < 3000; i++) {
+		ASSERT_EQ(0, cdm_run(&self->cdm, CDM_EMU_CAS,
+				     CDM_ARGS(CDM_ADDR(&s->word), 0, 2),
+				     &wait));
+		if (wait.result[0] != 0)
+			continue;
+		taken++;
+		kept += __sync_bool_compare_and_swap(&s->word, 2, 0);
+	}
+	__atomic_store_n(&s->stop, true, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	EXPECT_LT(0, taken);
+	EXPECT_EQ(taken, kept);
+	EXPECT_EQ(0, s->broken);
+}
+
+/* The source and the destination of a copy have no byte in common. */
+TEST_F(job, copy_overlapping)
+{
+	char *mem = self->mem;
+
+	EXPECT_EQ(-EINVAL, cdm_run_copy(&self->cdm, mem, mem, 64, NULL));
+	EXPECT_EQ(-EINVAL, cdm_run_copy(&self->cdm, mem, mem + 63, 64, NULL));
+	EXPECT_EQ(-EINVAL, cdm_run_copy(&self->cdm, mem + 63, mem, 64, NULL));
+	EXPECT_EQ(0, cdm_run_copy(&self->cdm, mem, mem + 64, 64, NULL));
+	EXPECT_EQ(0, cdm_run_copy(&self->cdm, mem + 64, mem, 64, NULL));
+}
+
+/* What could not be told is not lost: the job can be waited for again. */
+TEST_F(job, wait_not_written)
+{
+	struct hmm_cdm_wait *wait = (void *)(self->mem + self->page);
+	__u64 job;
+
+	ASSERT_EQ(0, cdm_start_adds(&self->cdm, (__u64 *)self->mem, 7, &job));
+	*wait = (struct hmm_cdm_wait){
+		.size = sizeof(*wait), .job = job, .timeout_ns = -1,
+	};
+	ASSERT_EQ(0, mprotect(wait, self->page, PROT_READ));
+	EXPECT_EQ(-EFAULT, cdm_ioctl(self->cdm.fd, HMM_CDM_IOC_WAIT, wait));
+	EXPECT_EQ(0, cdm_wait(&self->cdm, job, CDM_JOB_MS, NULL));
+	EXPECT_EQ(7, *(__u64 *)self->mem);
+}
+
+/* A job whose number cannot be told is not started, and takes no place. */
+TEST_F(job, submit_not_written)
+{
+	struct hmm_cdm_submit *submit = (void *)(self->mem + self->page);
+
+	*submit = (struct hmm_cdm_submit){
+		.size = sizeof(*submit), .op = CDM_EMU_FETCH_ADD,
+		.args = { CDM_ADDR(self->mem), 1, 1 },
+	};
+	ASSERT_EQ(0, mprotect(submit, self->page, PROT_READ));
+	for (int i = 0; i < 5000; i++)
+		ASSERT_EQ(-EFAULT, cdm_ioctl(self->cdm.fd,
+					     HMM_CDM_IOC_SUBMIT, submit));
+	EXPECT_EQ(0, cdm_run_adds(&self->cdm, (__u64 *)self->mem, 1, 1, NULL));
+	EXPECT_EQ(1, *(__u64 *)self->mem);
+}
+
 TEST_HARNESS_MAIN

@@ -5,6 +5,8 @@
  */
 #include <errno.h>
 #include <kselftest_harness.h>
+#include <linux/mempolicy.h>
+#include <sys/syscall.h>
 
 #include "cdm_mem.h"
 #include "cdm_module.h"
@@ -311,6 +313,34 @@ TEST_F_TIMEOUT(region, taken, 60)
 		EXPECT_FALSE(cdm_iomem_has(self->regions[i].start,
 					   self->regions[i].size, "cdm"));
 	EXPECT_EQ(total, cdm_meminfo("MemTotal:"));
+}
+
+/* The kernel knows the memory as that of the NUMA node which was asked for. */
+TEST(pages_are_on_their_numa_node)
+{
+	struct cdm_region regions[CDM_REGIONS_MAX];
+	int nr = cdm_regions(regions, NULL, 0);
+
+	if (nr < CDM_NODES)
+		SKIP(return, "CDM_REGIONS does not name %d regions", CDM_NODES);
+	for (int i = 0; i < nr; i++) {
+		struct cdm cdm;
+		int node = -1;
+		char *mem;
+
+		ASSERT_EQ(0, cdm_open(&cdm, i));
+		EXPECT_EQ(regions[i].node, cdm.info.numa_node);
+		mem = cdm_map(&cdm, cdm.page);
+		ASSERT_NE(NULL, mem);
+		ASSERT_EQ(0, cdm_migrate(&cdm, mem, cdm.page,
+					 HMM_CDM_TARGET_NODE, NULL));
+		ASSERT_EQ(1, cdm_on_node(&cdm, mem, cdm.page));
+		ASSERT_EQ(0, syscall(SYS_get_mempolicy, &node, NULL, 0UL, mem,
+				     MPOL_F_NODE | MPOL_F_ADDR));
+		EXPECT_EQ(regions[i].node, node);
+		munmap(mem, cdm.page);
+		cdm_close(&cdm);
+	}
 }
 
 TEST_HARNESS_MAIN
