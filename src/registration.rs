@@ -159,7 +159,9 @@ fn adopt(node: Arc<Node>) {
 
 /// Tries to get rid of the nodes that could not be removed.
 fn retry_orphans() {
-    ORPHANS.lock().retain(|orphan| {
+    let mut orphans = ORPHANS.lock();
+
+    orphans.retain(|orphan| {
         let left = evict_all(&orphan.node).is_err() || orphan.node.used_pages() > 0;
 
         if !left {
@@ -167,4 +169,8 @@ fn retry_orphans() {
         }
         left
     });
+    if orphans.is_empty() {
+        // Statics are not dropped with the module, so it must not own memory then.
+        *orphans = KVec::new();
+    }
 }
