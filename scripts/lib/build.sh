@@ -7,25 +7,30 @@
 #	build/tests/	the kselftests
 #	build/tools/	programs for users, cdm-demo among them
 
-KBUILD=(make --no-print-directory -C /kernel/build M=/src "CC=$PIN_CC" "-j$(nproc)")
+# Of the kernel that modules are built for; see debug.sh for another than this.
+KERNEL_CC=$PIN_CC
+MODULE_DIR=module
+TEST_DIR=tests
+PATIENCE=1
 
 # kbuild DIR [VAR=VALUE]... TARGET: Kbuild with its output in build/DIR.
 kbuild() {
-	local dir=$1
+	local dir=$1 make
 	shift
 
+	make=(make --no-print-directory -C /kernel/build M=/src "CC=$KERNEL_CC" "-j$(nproc)")
 	[ -f "$TOP/Kbuild" ] || die "there is no Kbuild in $TOP: this is not a complete checkout"
 	# BTF of modules needs the stock kernel's vmlinux; nothing here needs it.
-	enter "${KBUILD[@]}" "MO=/out/$dir" "$@" 2> >(grep -v '^Skipping BTF generation' >&2)
+	enter "${make[@]}" "MO=/out/$dir" "$@" 2> >(grep -v '^Skipping BTF generation' >&2)
 }
 
 # build_modules [VAR=VALUE]...
 build_modules() {
 	lock "$OUT/lock"
-	run kbuild module "$@" modules ||
+	run kbuild "$MODULE_DIR" "$@" modules ||
 		die "the modules do not build (see above)"
 	unlock
-	say "build/module has the modules for $RELEASE"
+	say "build/$MODULE_DIR has the modules for $RELEASE"
 }
 
 # programs DIR OUTPUT [VAR=VALUE]...: make in a directory of userspace programs.
@@ -40,12 +45,13 @@ programs() {
 # build_all [tests]: modules and tools, and the tests.
 build_all() {
 	lock "$OUT/lock"
-	STEP_TAIL=200 step "build the modules" kbuild module modules ||
+	STEP_TAIL=200 step "build the modules" kbuild "$MODULE_DIR" modules ||
 		die "the modules do not build (see above)"
 	step "build the tools" programs tools tools ||
 		die "the tools do not build (see above)"
 	if [ "${1:-}" = tests ]; then
-		STEP_TAIL=200 step "build the tests" programs tests/selftests tests ||
+		STEP_TAIL=200 step "build the tests" programs tests/selftests "$TEST_DIR" \
+			"PATIENCE=$PATIENCE" ||
 			die "the tests do not build (see above)"
 	fi
 	unlock

@@ -5,6 +5,7 @@
 # test, programs of one's own, or a shell. Sizes of device memory are in MiB.
 
 VM=(python3 /src/scripts/vm/run.py)
+VM_OPTIONS=()
 ONE_REGION=(--region 256)
 TWO_REGIONS=(--region 256 --region 128)
 
@@ -24,7 +25,7 @@ guest_demo() {
 		text=(--text "/input/$(basename "$file")")
 	fi
 	build_all
-	run enter "${bind[@]}" "${VM[@]}" demo "${ONE_REGION[@]}" "${text[@]}" \
+	run enter "${bind[@]}" "${VM[@]}" demo "${VM_OPTIONS[@]}" "${ONE_REGION[@]}" "${text[@]}" \
 		--demo /out/tools/cdm-demo
 }
 
@@ -35,14 +36,14 @@ guest_check() {
 
 	promise_count "0 passed, 1 failed"
 	build_all tests
-	names=$(programs tests/selftests tests -s list) ||
+	names=$(programs tests/selftests "$TEST_DIR" "KERNEL=$KIND" -s list) ||
 		die "tests/selftests does not list its programs"
 	for name in $names; do
-		tests+=("/out/tests/$name")
+		tests+=("/out/$TEST_DIR/$name")
 	done
 	[ ! -x "$TOP/tests/unit/run" ] || host+=(--host /src/tests/unit/run)
 	promise_count ""
-	run enter "${VM[@]}" check "${TWO_REGIONS[@]}" "${host[@]}" \
+	run enter "${VM[@]}" check "${VM_OPTIONS[@]}" "${TWO_REGIONS[@]}" "${host[@]}" \
 		--demo /out/tools/cdm-demo --plain /out/tools/samples/first "${tests[@]}"
 }
 
@@ -56,7 +57,7 @@ guest_run() {
 		[[ $p == "$OUT"/* ]] || die "$p is not below $OUT"
 		paths+=("/out/${p#"$OUT"/}")
 	done
-	run enter "${VM[@]}" check "${TWO_REGIONS[@]}" "${paths[@]}"
+	run enter "${VM[@]}" check "${VM_OPTIONS[@]}" "${TWO_REGIONS[@]}" "${paths[@]}"
 }
 
 # guest_shell: a guest with both modules, the tests and the tools, to play in.
@@ -64,9 +65,9 @@ guest_shell() {
 	local p paths=()
 
 	build_all tests
-	for p in "$OUT"/tests/* "$OUT"/tools/*; do
+	for p in "$OUT/$TEST_DIR"/* "$OUT"/tools/*; do
 		[ -f "$p" ] && [ -x "$p" ] && paths+=("/out/${p#"$OUT"/}")
 	done
 	# In the foreground: it reads the terminal.
-	(enter "${VM[@]}" shell "${TWO_REGIONS[@]}" "${paths[@]}")
+	(enter "${VM[@]}" shell "${VM_OPTIONS[@]}" "${TWO_REGIONS[@]}" "${paths[@]}")
 }

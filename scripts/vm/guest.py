@@ -39,10 +39,10 @@ class GuestError(Exception):
 class Guest:
     """One boot of a kernel on a machine, as a stream of lines."""
 
-    def __init__(self, machine, kernel, modules, logs):
+    def __init__(self, machine, kernel, logs, patience=1):
         self.machine = machine
         self.kernel = kernel
-        self.modules = modules
+        self.patience = patience
         stamp = time.strftime("%m%d-%H%M%S") + f".{time.time_ns() // 1000 % 1000000:06}"
         self.console = os.path.join(logs, f"console-{stamp}.log")
         self.stderr = os.path.join(logs, "qemu.log")
@@ -56,6 +56,7 @@ class Guest:
             raise GuestError(f"{machine.emulator} is missing: make distclean, then start again")
         append = [
             *machine.kernel_arguments(),
+            *self.kernel.arguments,
             "panic=-1",
             "oops=panic",
             "printk.devkmsg=on",
@@ -67,7 +68,7 @@ class Guest:
             machine.emulator,
             *machine.arguments(self.accel),
             *["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"],
-            *["-kernel", self.kernel, "-initrd", initrd, "-append", " ".join(append)],
+            *["-kernel", self.kernel.image, "-initrd", initrd, "-append", " ".join(append)],
         ]
 
     def initramfs(self, mode, programs, files):
@@ -77,10 +78,14 @@ class Guest:
             f"MODE={mode}",
             f"RESULTS={self.machine.results}",
             f"LIMIT_KILL={KILL_LIMIT}",
+            f"PATIENCE={self.patience}",
+            f"CHECKS={'y' if self.kernel.checks else ''}",
             'CDM_REGIONS="' + " ".join(map(str, self.machine.regions)) + '"',
         ]
         files = {"lab/env": "\n".join(env) + "\n", **files}
-        write(path, os.path.join(HERE, "../guest"), self.modules, programs, files)
+        names = sorted(f for f in os.listdir(self.kernel.modules) if f.endswith(".ko"))
+        modules = {f: os.path.join(self.kernel.modules, f) for f in names}
+        write(path, os.path.join(HERE, "../guest"), modules, programs, files)
         return path
 
     def choose_accel(self):
@@ -94,7 +99,7 @@ class Guest:
                 [*self.command(initrd), "-serial", "null", "-serial", "stdio"],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
-                timeout=20,
+                timeout=20 * self.patience,
                 check=False,
             )
             return "kvm" if b"@@lab probe" in done.stdout else TCG
@@ -120,7 +125,7 @@ class Guest:
     def lines(self):
         """Yield each line of the second channel; None each time that self.deadline
         passes. Ends with the emulator."""
-        self.deadline = time.monotonic() + BOOT_LIMIT
+        self.deadline = time.monotonic() + BOOT_LIMIT * self.patience
         out = self.process.stdout
         os.set_blocking(out.fileno(), False)
         buffer = b""

@@ -22,11 +22,17 @@ BAD = re.compile(
     + r"|possible circular locking|possible recursive locking|INFO: possible"
     + r"|INFO: lockdep|INFO: inconsistent lock|suspicious RCU"
     + r"|KASAN|KFENCE|KCSAN|UBSAN|kmemleak: \d+ new"
+    + r"|\bBUG \S+ \(|ODEBUG: |pagealloc: (memory corruption|single bit error)"
     + r"|Bad page state|bad: scheduling|sleeping function called"
     + r"|refcount_t: |list_(add|del) corruption|DEBUG_LOCKS_WARN_ON"
     + r"|unable to handle|rust_kernel: panicked|panicked at"
 )
 GRAVE = re.compile(GRAVE)
+
+# The program that lets allocations fail. The kernel says so, with a trace of calls;
+# any other program has no business to run out of memory.
+STARVED = "fail"
+FAILED = re.compile(r"page allocation failure: |vmalloc error: ")
 
 BOOT = "boot"
 
@@ -49,12 +55,18 @@ def scan(text):
     current = BOOT
     pattern = GRAVE
     rest = 0
+    excused = False
     for line in text.replace("\r", "").splitlines():
         match = MARK.search(line)
         if match:
             current = match.group(2) if match.group(1) != "end" else f"after {match.group(2)}"
             pattern = BAD
             rest = 0
+            excused = False
+        elif current == STARVED and FAILED.search(line):
+            excused = True
+        elif excused and "Call Trace" in line:
+            excused = False
         elif rest:
             findings[-1].lines.append(line)
             rest -= 1

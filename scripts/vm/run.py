@@ -12,14 +12,13 @@ import subprocess
 import sys
 import time
 
+from kernel import DEBUG, STOCK
 from machine import Amd64
 from program import BrokenDemo, Demo, Plain, Program, summary
 from session import Session
 
 from guest import Guest, GuestError
 
-KERNEL = "/kernel/image/vmlinuz"
-MODULES = "/out/module"
 LOGS = "/out/log"
 TEXT = "/usr/share/common-licenses/GPL-2"
 
@@ -32,10 +31,9 @@ KEEP = 20
 BEGIN = time.monotonic()
 
 
-def new_guest(regions):
-    """A function that makes guests with device memory of these sizes (MiB)."""
-    modules = {f: f"{MODULES}/{f}" for f in sorted(os.listdir(MODULES)) if f.endswith(".ko")}
-    return lambda: Guest(Amd64(RAM_MIB, regions, CPUS), KERNEL, modules, LOGS)
+def new_guest(args):
+    """A function that makes guests as `args` describe them."""
+    return lambda: Guest(Amd64(RAM_MIB, args.region, CPUS), args.kernel, LOGS, args.patience)
 
 
 def run_on_host(program, command, env):
@@ -67,17 +65,19 @@ def time_limit(directory, default):
         return default
 
 
-def demo_program(path, text):
+def demo_program(path, text, limit):
     """cdm-demo on a text; with the files that the guest then needs."""
     name = "input/" + os.path.basename(text)
     with open(text, "rb") as file:
-        return Demo("cdm-demo", path, 120, ["/" + name]), {name: file.read()}
+        return Demo("cdm-demo", path, limit, ["/" + name]), {name: file.read()}
 
 
 def broken_demos(demo):
     """The same with each mistake that cdm-demo knows to make on purpose."""
     return [
-        BrokenDemo(f"{demo.name}-{what}", demo.path, 120, [f"--break={what}", *demo.arguments])
+        BrokenDemo(
+            f"{demo.name}-{what}", demo.path, demo.limit, [f"--break={what}", *demo.arguments]
+        )
         for what in ("count", "move", "hits")
     ]
 
@@ -99,15 +99,15 @@ def check(args):
     for command in args.host or []:
         name = command.removeprefix("/src/")
         done.append(run_on_host(Program(name, limit=300), [command], {"OUT": "/out/unit"}))
-    limit = time_limit("/src/tests/selftests", 60)
+    limit = time_limit("/src/tests/selftests", 60) * args.patience
     programs = programs_of(args.program, limit)
     files = {}
     if args.demo:
-        demo, files = demo_program(args.demo, args.text)
+        demo, files = demo_program(args.demo, args.text, 120 * args.patience)
         programs += [demo, *broken_demos(demo)]
-    programs += [Plain(os.path.basename(path), path) for path in args.plain]
+    programs += [Plain(os.path.basename(path), path, 60 * args.patience) for path in args.plain]
     if programs:
-        done += Session(new_guest(args.region), programs, files).run()
+        done += Session(new_guest(args), programs, files).run()
     failures = [f"  {p.name}: {summary([p])}" for p in done if p.failed]
     if failures:
         print("failed:", *failures, sep="\n")
@@ -118,8 +118,8 @@ def check(args):
 
 def demo(args):
     """The main job alone."""
-    program, files = demo_program(args.demo, args.text)
-    done = Session(new_guest(args.region), [program], files).run()
+    program, files = demo_program(args.demo, args.text, 120 * args.patience)
+    done = Session(new_guest(args), [program], files).run()
     failed = any(p.failed for p in done) or not program.passed
     print(f"{'FAIL' if failed else 'PASS'}: make demo, after {time.monotonic() - BEGIN:.0f} s")
     return failed
@@ -127,7 +127,7 @@ def demo(args):
 
 def shell(args):
     """A guest to play in: a shell on its console."""
-    guest = new_guest(args.region)()
+    guest = new_guest(args)()
     guest.accel = guest.choose_accel()
     programs = {os.path.basename(p): p for p in args.program}
     initrd = guest.initramfs("shell", programs, {})
@@ -140,6 +140,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("action", choices=("check", "demo", "shell"))
     parser.add_argument("--region", type=int, action="append", metavar="MIB", default=[])
+    parser.add_argument("--debug", dest="kernel", action="store_const", const=DEBUG, default=STOCK)
+    parser.add_argument("--patience", type=int, default=1, metavar="TIMES")
     parser.add_argument("--host", action="append", metavar="COMMAND")
     parser.add_argument("--demo", metavar="PATH")
     parser.add_argument("--plain", action="append", metavar="PATH", default=[])

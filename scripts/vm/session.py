@@ -12,9 +12,14 @@ from guest import KILL_LIMIT, QUIET_LIMIT
 # A guest that a program has killed is booted again for the others.
 BOOTS = 6
 
+# Seconds for two scans of all memory for leaks.
+CHECKS_LIMIT = 300
+
 # What init does before and after the programs, reported like these.
 LOAD = "modules-load"
 UNLOAD = "modules-unload"
+# With a debug kernel: what its checkers say before and after the modules go.
+CHECKS = ("debug-loaded", "debug-unloaded")
 
 
 class Session:
@@ -52,6 +57,7 @@ class Session:
         files = {"lab/programs": listing, **self.files}
         initrd = guest.initramfs("programs", {p.name: p.path for p in left}, files)
         phases = {name: Phase(name) for name in (LOAD, UNLOAD)}
+        phases |= {name: Phase(name, limit=CHECKS_LIMIT) for name in CHECKS}
         by_name = {**{p.name: p for p in left}, **phases}
 
         how = "KVM" if guest.accel == "kvm" else "emulated, no KVM"

@@ -18,11 +18,26 @@
 
 #define CDM_NODES		2
 
+/*
+ * A kernel full of checkers is slow: how many times as long as usual anything
+ * may take (PATIENCE= of the Makefile). The harness has no such thing.
+ */
+#ifndef CDM_PATIENCE
+#define CDM_PATIENCE		1
+#endif
+#ifdef TEST_F_TIMEOUT
+#undef TEST_TIMEOUT_DEFAULT
+#define TEST_TIMEOUT_DEFAULT	(30 * CDM_PATIENCE)
+#undef TEST_F_TIMEOUT
+#define TEST_F_TIMEOUT(fixture, test, seconds) \
+	__TEST_F_IMPL(fixture, test, -1, (seconds) * CDM_PATIENCE)
+#endif
+
 /* A job that is expected to end and has not by now, has failed. */
-#define CDM_JOB_MS		20000
+#define CDM_JOB_MS		(20000 * CDM_PATIENCE)
 
 /* How long something that happens in the background may take. */
-#define CDM_SETTLE_MS		2000
+#define CDM_SETTLE_MS		(2000 * CDM_PATIENCE)
 
 /* More repetitions than any test lives to see. */
 #define CDM_FOREVER		(~0ULL >> 2)

@@ -17,7 +17,7 @@
 #define TIMES			20
 
 /* Unloading moves pages, and the guest may be slow. */
-#define UNLOAD_MS		10000
+#define UNLOAD_MS		(10000 * CDM_PATIENCE)
 
 FIXTURE(rmmod) {
 	struct cdm_found found;

@@ -1,0 +1,454 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Failing allocations, one after the other: each call is repeated, and each
+ * time the next allocation that it makes fails, until it makes no more. It
+ * gives a documented error or did what it says, memory is what it was, and
+ * nothing is lost.
+ *
+ * Needs a kernel with fault injection (make check KERNEL=debug).
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <kselftest_harness.h>
+#include <sys/eventfd.h>
+
+#include "cdm_mem.h"
+#include "cdm_module.h"
+#include "cdm_test.h"
+
+#define NODE			HMM_CDM_TARGET_NODE
+#define SYSTEM			HMM_CDM_TARGET_SYSTEM
+#define SEED			131
+#define PAGES			16
+
+/* A call that makes more allocations than this does not end. */
+#define NTH_MAX			20000
+
+#define DEBUGFS			"/sys/kernel/debug"
+#define NTH			"/proc/thread-self/fail-nth"
+
+static int write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int err = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0)
+		err = -errno;
+	close(fd);
+	return err;
+}
+
+/*
+ * Let every kind of allocation fail where it is counted, silently. As it is,
+ * only those fail that may not sleep.
+ */
+static int every_allocation(void)
+{
+	static const struct {
+		const char *path;
+		const char *text;
+	} settings[] = {
+		{ DEBUGFS "/failslab/ignore-gfp-wait", "N" },
+		{ DEBUGFS "/failslab/verbose", "0" },
+		{ DEBUGFS "/fail_page_alloc/ignore-gfp-wait", "N" },
+		{ DEBUGFS "/fail_page_alloc/ignore-gfp-highmem", "N" },
+		{ DEBUGFS "/fail_page_alloc/min-order", "0" },
+		{ DEBUGFS "/fail_page_alloc/verbose", "0" },
+	};
+	int err;
+
+	for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
+		err = write_text(settings[i].path, settings[i].text);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/* Let the @nth allocation from now on fail; zero for none. */
+static int arm(int fd, unsigned int nth)
+{
+	char text[16];
+	int len = snprintf(text, sizeof(text), "%u", nth);
+
+	return pwrite(fd, text, len, 0) == len ? 0 : -errno;
+}
+
+/* Let none fail any more. Returns whether one has. */
+static bool disarm(int fd)
+{
+	char text[16] = "";
+	ssize_t len = pread(fd, text, sizeof(text) - 1, 0);
+
+	arm(fd, 0);
+	return len > 0 && strtoul(text, NULL, 10) == 0;
+}
+
+FIXTURE(fail) {
+	struct cdm cdm;
+	char *mem;
+	size_t length;
+	__u64 free;
+	unsigned int nth;
+	unsigned int errors;
+	int fd;
+};
+
+FIXTURE_SETUP(fail)
+{
+	self->fd = open(NTH, O_RDWR | O_CLOEXEC);
+	if (self->fd < 0)
+		SKIP(return, "no fault injection in this kernel");
+	ASSERT_EQ(0, every_allocation());
+	ASSERT_EQ(0, cdm_open(&self->cdm, 0));
+	self->length = PAGES * self->cdm.page;
+	self->mem = cdm_map(&self->cdm, self->length);
+	ASSERT_NE(NULL, self->mem);
+	cdm_fill(self->mem, self->length, SEED);
+	self->free = cdm_free_pages(&self->cdm);
+	self->nth = 0;
+	self->errors = 0;
+}
+
+FIXTURE_TEARDOWN(fail)
+{
+	arm(self->fd, 0);
+	munmap(self->mem, self->length);
+	EXPECT_EQ(self->free, cdm_free_settles(&self->cdm, self->free));
+	cdm_close(&self->cdm);
+	/* Something did fail, or the test has tested nothing. */
+	EXPECT_LT(1, self->nth);
+	TH_LOG("%u allocations failed, %u calls", self->nth - 1, self->errors);
+}
+
+/*
+ * One more allocation succeeds than the last time. The call comes between
+ * begin() and end(); end() says whether an allocation failed in it, and without
+ * that @err is no error.
+ */
+#define begin()		arm(self->fd, ++self->nth)
+#define end(err)	ended(_metadata, self, err)
+
+static bool ended(struct __test_metadata *_metadata, struct _test_data_fail *self,
+		  int err)
+{
+	bool failed = disarm(self->fd);
+
+	if (err)
+		self->errors++;
+	EXPECT_TRUE(err == 0 || (failed && err == -ENOMEM))
+		TH_LOG("allocation %u: error %d", self->nth, err);
+	EXPECT_GT(NTH_MAX, self->nth);
+	return failed && self->nth < NTH_MAX;
+}
+
+TEST_F(fail, open)
+{
+	struct hmm_cdm_info info;
+	bool more;
+
+	do {
+		int fd;
+
+		begin();
+		fd = open("/dev/hmm_cdm0", O_RDWR | O_CLOEXEC);
+		more = end(fd < 0 ? -errno : 0);
+		if (fd >= 0) {
+			EXPECT_EQ(0, cdm_info(fd, &info));
+			close(fd);
+		}
+	} while (more);
+	/* The other file was not harmed. */
+	EXPECT_EQ(0, cdm_run_fill(&self->cdm, self->mem, 8, 1, NULL));
+}
+
+/* What the counts say is where the pages are, and their content is right. */
+static void expect_moved(struct __test_metadata *_metadata,
+			 struct _test_data_fail *self,
+			 const struct hmm_cdm_migrate *m, int err,
+			 size_t on_node)
+{
+	if (!err)
+		EXPECT_EQ(PAGES, cdm_migrate_sum(m));
+	EXPECT_GE(PAGES, cdm_migrate_sum(m));
+	EXPECT_EQ(on_node, cdm_on_node(&self->cdm, self->mem, self->length));
+	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
+}
+
+TEST_F(fail, migrate_to_node)
+{
+	struct hmm_cdm_migrate m;
+	bool more;
+	int err;
+
+	do {
+		begin();
+		err = cdm_migrate(&self->cdm, self->mem, self->length, NODE,
+				  &m);
+		more = end(err);
+		expect_moved(_metadata, self, &m, err, m.migrated);
+		ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length,
+					 SYSTEM, NULL));
+	} while (more);
+	EXPECT_EQ(PAGES, m.migrated);
+}
+
+TEST_F(fail, migrate_to_system)
+{
+	struct hmm_cdm_migrate m;
+	bool more;
+	int err;
+
+	do {
+		ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length,
+					 NODE, &m));
+		ASSERT_EQ(PAGES, m.migrated);
+		begin();
+		err = cdm_migrate(&self->cdm, self->mem, self->length, SYSTEM,
+				  &m);
+		more = end(err);
+		expect_moved(_metadata, self, &m, err, PAGES - m.migrated);
+		if (!err)
+			EXPECT_EQ(PAGES, m.migrated +
+				  m.skipped[HMM_CDM_SKIP_NO_MEMORY]);
+		ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length,
+					 SYSTEM, NULL));
+	} while (more);
+	EXPECT_EQ(PAGES, m.migrated);
+}
+
+/* Nothing is there, not even page tables. */
+TEST_F(fail, populate)
+{
+	struct hmm_cdm_migrate m;
+	bool more;
+	int err;
+
+	do {
+		char *mem = cdm_map(&self->cdm, self->length);
+
+		ASSERT_NE(NULL, mem);
+		begin();
+		err = cdm_migrate(&self->cdm, mem, self->length, NODE, &m);
+		more = end(err);
+		EXPECT_GE(PAGES, cdm_migrate_sum(&m));
+		EXPECT_EQ(m.populated, cdm_on_node(&self->cdm, mem,
+						   self->length));
+		EXPECT_EQ(-1, cdm_check_value(mem, self->length, 0));
+		munmap(mem, self->length);
+	} while (more);
+	EXPECT_EQ(PAGES, m.populated);
+}
+
+TEST_F(fail, huge)
+{
+	struct hmm_cdm_migrate m;
+	char *mem = cdm_map_thp(1, SEED);
+	size_t length = cdm_thp_size();
+	bool more;
+
+	if (!mem)
+		SKIP(self->nth = 2; return, "no huge page");
+	do {
+		begin();
+		more = end(cdm_migrate(&self->cdm, mem, length, NODE, &m));
+		EXPECT_EQ(m.migrated, cdm_on_node(&self->cdm, mem, length));
+		EXPECT_EQ(-1, cdm_check(mem, length, SEED));
+		munmap(mem, length);
+		mem = cdm_map_thp(1, SEED);
+		if (!mem)
+			break;
+	} while (more);
+	if (mem)
+		munmap(mem, length);
+}
+
+TEST_F(fail, query)
+{
+	struct hmm_cdm_page pages[PAGES];
+	struct hmm_cdm_query q;
+	bool more;
+
+	do {
+		begin();
+		more = end(cdm_query(&self->cdm, self->mem, self->length,
+				     pages, &q));
+	} while (more);
+	EXPECT_EQ(PAGES, q.where[HMM_CDM_WHERE_SYSTEM]);
+}
+
+/* A fresh file each time, so that it is the first job. */
+TEST_F(fail, submit)
+{
+	int event = eventfd(0, EFD_CLOEXEC);
+	bool more;
+
+	ASSERT_LE(0, event);
+	do {
+		struct hmm_cdm_submit s = {
+			.size = sizeof(s),
+			.flags = HMM_CDM_SUBMIT_EVENTFD,
+			.op = CDM_EMU_REDUCE,
+			.eventfd = event,
+			.args = { CDM_ADDR(self->mem), self->length / 8 },
+		};
+		struct hmm_cdm_wait wait;
+		struct cdm cdm;
+		int err;
+
+		ASSERT_EQ(0, cdm_open(&cdm, 0));
+		begin();
+		err = cdm_ioctl(cdm.fd, HMM_CDM_IOC_SUBMIT, &s);
+		more = end(err);
+		if (!err) {
+			EXPECT_EQ(0, cdm_wait(&cdm, s.job, CDM_JOB_MS, &wait));
+			EXPECT_EQ(0, wait.status);
+			EXPECT_EQ(cdm_word_sum(SEED, self->length / 8),
+				  wait.result[0]);
+		}
+		/* The number of a job that was refused is unknown. */
+		EXPECT_EQ(-ENOENT, cdm_wait(&cdm, 1, 0, NULL));
+		cdm_close(&cdm);
+	} while (more);
+	close(event);
+}
+
+/* The process's device thread, as the emulated device names it. */
+static int open_thread(void)
+{
+	char name[32], path[300], text[32];
+	DIR *proc = opendir("/proc");
+	struct dirent *entry;
+	int fd = -1;
+
+	snprintf(name, sizeof(name), CDM_EMU "/%d\n", getpid());
+	while (proc && fd < 0 && (entry = readdir(proc))) {
+		ssize_t len;
+		int comm;
+
+		snprintf(path, sizeof(path), "/proc/%s/comm", entry->d_name);
+		comm = open(path, O_RDONLY | O_CLOEXEC);
+		if (comm < 0)
+			continue;
+		len = read(comm, text, sizeof(text) - 1);
+		close(comm);
+		text[len > 0 ? len : 0] = '\0';
+		if (strcmp(text, name))
+			continue;
+		snprintf(path, sizeof(path), "/proc/%s/fail-nth",
+			 entry->d_name);
+		fd = open(path, O_RDWR | O_CLOEXEC);
+	}
+	if (proc)
+		closedir(proc);
+	return fd;
+}
+
+/* The device's faults, on memory that is there and on memory that is not. */
+TEST_F(fail, fault)
+{
+	struct hmm_cdm_wait wait;
+	bool more;
+	int self_fd = self->fd;
+
+	/* A thread of our own: nobody else works for this process. */
+	ASSERT_EQ(0, cdm_run_fill(&self->cdm, self->mem, 8, cdm_word(SEED, 0),
+				  NULL));
+	self->fd = open_thread();
+	ASSERT_LE(0, self->fd);
+	do {
+		char *mem = cdm_map(&self->cdm, self->length);
+		int status;
+
+		ASSERT_NE(NULL, mem);
+		begin();
+		status = cdm_run_copy(&self->cdm, mem, self->mem, self->length,
+				      &wait);
+		more = end(status);
+		if (!status)
+			EXPECT_EQ(-1, cdm_check(mem, self->length, SEED));
+		EXPECT_EQ(0, wait.fault_addr);
+		munmap(mem, self->length);
+		EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
+	} while (more);
+	close(self->fd);
+	self->fd = self_fd;
+}
+
+FIXTURE(fail_load) {
+	struct cdm_found found;
+	struct cdm_region regions[CDM_REGIONS_MAX];
+	char list[512];
+	int fd;
+};
+
+FIXTURE_SETUP(fail_load)
+{
+	self->fd = open(NTH, O_RDWR | O_CLOEXEC);
+	if (self->fd < 0)
+		SKIP(return, "no fault injection in this kernel");
+	if (cdm_regions(self->regions, self->list, sizeof(self->list)) < 1)
+		SKIP(return, "CDM_REGIONS is not set");
+	ASSERT_EQ(0, every_allocation());
+	ASSERT_EQ(0, cdm_remember(&self->found));
+	ASSERT_EQ(0, cdm_unload(CDM_EMU));
+}
+
+FIXTURE_TEARDOWN_PARENT(fail_load)
+{
+	ASSERT_EQ(0, cdm_restore(&self->found));
+}
+
+/*
+ * Loading makes thousands of allocations, most of them the kernel's own: the
+ * first are tried one by one, then ever fewer.
+ */
+static unsigned int after(unsigned int nth)
+{
+	return nth + 1 + nth / 16;
+}
+
+static void load_failing(struct __test_metadata *_metadata, int fd,
+			 const char *module, const char *regions)
+{
+	unsigned int nth = 1, failures = 0;
+	bool more;
+
+	do {
+		int err;
+
+		arm(fd, nth);
+		err = cdm_load(module, regions);
+		more = disarm(fd);
+		if (err)
+			failures++;
+		EXPECT_TRUE(err == 0 || more)
+			TH_LOG("allocation %u: error %d", nth, err);
+		EXPECT_EQ(!err, cdm_loaded(module));
+		if (!err)
+			ASSERT_EQ(0, cdm_unload(module));
+		nth = after(nth);
+	} while (more && nth < 10 * NTH_MAX);
+	EXPECT_LT(0, failures);
+	EXPECT_FALSE(more);
+	TH_LOG("%s: %u loads failed, the last allocation tried was %u", module,
+	       failures, nth);
+}
+
+TEST_F_TIMEOUT(fail_load, core, 100)
+{
+	ASSERT_EQ(0, cdm_unload(CDM_CORE));
+	load_failing(_metadata, self->fd, CDM_CORE, NULL);
+}
+
+TEST_F_TIMEOUT(fail_load, regions, 100)
+{
+	load_failing(_metadata, self->fd, CDM_EMU, self->list);
+	EXPECT_FALSE(cdm_iomem_has(self->regions[0].start,
+				   self->regions[0].size, CDM_CORE));
+}
+
+TEST_HARNESS_MAIN
