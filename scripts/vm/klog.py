@@ -29,10 +29,10 @@ BAD = re.compile(
 )
 GRAVE = re.compile(GRAVE)
 
-# The program that lets allocations fail. The kernel says so, with a trace of calls;
-# any other program has no business to run out of memory.
+# The program that lets allocations fail. The kernel says so (warn_alloc()), with a
+# trace of calls; any other program has no business to run out of memory.
 STARVED = "fail"
-FAILED = re.compile(r"page allocation failure: |vmalloc error: ")
+FAILED = re.compile(r": .*, mode:0x[0-9a-f]+\(\S+\), nodemask=")
 
 BOOT = "boot"
 

@@ -149,7 +149,7 @@ def others():
     yield "green: a mistake on purpose, noticed", failed([ran], [BrokenDemo("a")]) == []
     ran[5] = "@@lab end a 0"
     yield "red: FAIL, but status 0", failed([ran], [BrokenDemo("a")]) == ["a"]
-    twice = "hmm-cdm-lab: start fail\nx: page allocation failure: y\nCall Trace:\nCall Trace:\n"
+    twice = "hmm-cdm-lab: start fail\nx: y, mode:0x0(z), nodemask=0\nCall Trace:\nCall Trace:\n"
     yield "red: more than a failed allocation", [f.program for f in scan(twice)] == ["fail"]
     phase = Phase(LOAD)
     with contextlib.redirect_stdout(io.StringIO()):

@@ -121,7 +121,8 @@ FIXTURE_TEARDOWN(fail)
 	cdm_close(&self->cdm);
 	/* Something did fail, or the test has tested nothing. */
 	EXPECT_LT(1, self->nth);
-	TH_LOG("%u allocations failed, %u calls", self->nth - 1, self->errors);
+	TH_LOG("%u allocations failed, %u of the calls", self->nth - 1,
+	       self->errors);
 }
 
 /*
@@ -376,6 +377,119 @@ TEST_F(fail, fault)
 	} while (more);
 	close(self->fd);
 	self->fd = self_fd;
+}
+
+/*
+ * From some allocation on all fail, so that what is tried instead of a failed
+ * one fails, too. The kernel counts bytes for this, and pages.
+ */
+FIXTURE(fail_all) {
+	struct cdm cdm;
+	char *mem;
+	size_t length;
+	__u64 free;
+};
+
+static int set(const char *name, long value)
+{
+	static const char *const kinds[] = { "failslab", "fail_page_alloc" };
+	char path[128], text[32];
+	int err;
+
+	snprintf(text, sizeof(text), "%ld", value);
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		snprintf(path, sizeof(path), DEBUGFS "/%s/%s", kinds[i], name);
+		err = write_text(path, text);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+FIXTURE_SETUP(fail_all)
+{
+	if (access(NTH, W_OK))
+		SKIP(return, "no fault injection in this kernel");
+	ASSERT_EQ(0, every_allocation());
+	ASSERT_EQ(0, set("task-filter", 1));
+	ASSERT_EQ(0, set("interval", 1));
+	ASSERT_EQ(0, set("times", -1));
+	ASSERT_EQ(0, set("probability", 100));
+	ASSERT_EQ(0, cdm_open(&self->cdm, 0));
+	self->length = PAGES * self->cdm.page;
+	self->mem = cdm_map(&self->cdm, self->length);
+	ASSERT_NE(NULL, self->mem);
+	cdm_fill(self->mem, self->length, SEED);
+	self->free = cdm_free_pages(&self->cdm);
+}
+
+FIXTURE_TEARDOWN(fail_all)
+{
+	EXPECT_EQ(0, set("probability", 0));
+	munmap(self->mem, self->length);
+	EXPECT_EQ(self->free, cdm_free_settles(&self->cdm, self->free));
+	cdm_close(&self->cdm);
+}
+
+enum call { OPEN, TO_NODE, TO_SYSTEM, QUERY, SUBMIT, CALLS };
+
+static int call(const struct _test_data_fail_all *self, enum call what)
+{
+	const __u64 args[HMM_CDM_JOB_ARGS] = { CDM_ADDR(self->mem), 8 };
+	__u64 job;
+	int fd;
+
+	switch (what) {
+	case OPEN:
+		fd = open("/dev/hmm_cdm0", O_RDWR | O_CLOEXEC);
+		if (fd < 0)
+			return -errno;
+		close(fd);
+		return 0;
+	case TO_NODE:
+		return cdm_migrate(&self->cdm, self->mem, self->length, NODE,
+				   NULL);
+	case TO_SYSTEM:
+		return cdm_migrate(&self->cdm, self->mem, self->length, SYSTEM,
+				   NULL);
+	case QUERY:
+		return cdm_query(&self->cdm, self->mem, self->length, NULL,
+				 NULL);
+	default:
+		return cdm_submit(&self->cdm, CDM_EMU_REDUCE, args, &job);
+	}
+}
+
+TEST_F(fail_all, calls)
+{
+	int fd = open("/proc/thread-self/make-it-fail", O_WRONLY | O_CLOEXEC);
+
+	ASSERT_LE(0, fd);
+	for (int what = OPEN; what < CALLS; what++) {
+		unsigned int errors = 0;
+
+		/* Between no memory at all and more than any call needs. */
+		for (long space = 0; space < 1 << 18;
+		     space += 32 + space / 8) {
+			int err;
+
+			ASSERT_EQ(0, set("space", space));
+			ASSERT_EQ(1, write(fd, "1", 1));
+			err = call(self, what);
+			ASSERT_EQ(1, write(fd, "0", 1));
+			if (err)
+				errors++;
+			EXPECT_TRUE(err == 0 || err == -ENOMEM)
+				TH_LOG("call %d, %ld bytes: error %d", what,
+				       space, err);
+			EXPECT_EQ(-1, cdm_check(self->mem, self->length,
+						SEED));
+		}
+		EXPECT_LT(0, errors);
+		EXPECT_EQ(0, call(self, what));
+		TH_LOG("call %d: %u errors", what, errors);
+	}
+	close(fd);
 }
 
 FIXTURE(fail_load) {
