@@ -20,6 +20,7 @@
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
+#include <linux/uaccess.h>
 
 #include "helpers.h"
 
@@ -189,6 +190,18 @@ bool hmm_cdm_nid_possible(int nid)
 {
 	return nid >= 0 && nid < MAX_NUMNODES && node_possible(nid) &&
 	       NODE_DATA(nid);
+}
+
+/*
+ * Whether the range is one that a process may name. copy_from_user() does not ask
+ * where an architecture masks addresses instead, and what powerpc masks them to,
+ * 1 << 63, is taken not to be mapped (7.3.4, mask_user_address_simple()). With the
+ * radix MMU on bare metal it is: quadrant 2 is the page table of PID 0, so that the
+ * copy is one of the first bytes of RAM.
+ */
+bool hmm_cdm_user_range(unsigned long start, unsigned long size)
+{
+	return access_ok((void __user *)start, size);
 }
 
 /* The last address that can be given a linear mapping. */

@@ -47,6 +47,9 @@ void hmm_cdm_interval_set_seq(struct mmu_interval_notifier *mni,
 bool hmm_cdm_interval_read_retry(struct mmu_interval_notifier *mni,
 				 unsigned long seq);
 
+/* Addresses of a process */
+bool hmm_cdm_user_range(unsigned long start, unsigned long size);
+
 /* Physical memory */
 bool hmm_cdm_nid_possible(int nid);
 u64 hmm_cdm_max_phys(void);

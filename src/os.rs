@@ -21,3 +21,11 @@ pub fn capable_sys_admin() -> bool {
     // SAFETY: Looks at the current task only.
     unsafe { bindings::hmm_cdm_capable_sys_admin() }
 }
+
+/// Whether a process may name `size` bytes from `start` as its own. To be asked before anything is
+/// read there: not on every architecture does the copy from user space itself refuse the kernel's
+/// addresses (see the C helper).
+pub fn is_user_range(start: usize, size: usize) -> bool {
+    // SAFETY: Any numbers may be given.
+    unsafe { bindings::hmm_cdm_user_range(start, size) }
+}

@@ -3,13 +3,13 @@
 //! The wire types of the userspace interface, as bindgen reads them from
 //! `include/uapi/linux/hmm_cdm.h`, and how structures that may grow are copied.
 
-use crate::bindings;
+use crate::{bindings, os::is_user_range};
 use core::mem::size_of;
 use kernel::{
     ioctl::_IO,
     page::PAGE_SIZE,
     prelude::*,
-    uaccess::{UserPtr, UserSlice},
+    uaccess::{UserPtr, UserSlice, UserSliceReader},
 };
 
 pub use bindings::{
@@ -158,6 +158,13 @@ impl<T: Wire> FromWire for T {
     }
 }
 
+/// A reader of memory of the calling process. EFAULT if the addresses are not a process's.
+fn reader_of(user: UserPtr, size: usize) -> Result<UserSliceReader> {
+    is_user_range(user.as_const_ptr().addr(), size)
+        .then(|| UserSlice::new(user, size).reader())
+        .ok_or(EFAULT)
+}
+
 /// A structure of a caller, who may know more or less of it than we do.
 pub(crate) struct Arg<T: Wire> {
     user: UserPtr,
@@ -169,9 +176,7 @@ impl<T: Wire> Arg<T> {
     /// Reads the structure at `user` as clone3(2) does: its first field is its size; of a smaller
     /// one the rest is zero, and of a larger one the rest has to be. EFAULT, EINVAL, E2BIG.
     pub(crate) fn read(user: UserPtr) -> Result<Self> {
-        let size = UserSlice::new(user, size_of::<u32>())
-            .reader()
-            .read::<u32>()? as usize;
+        let size = reader_of(user, size_of::<u32>())?.read::<u32>()? as usize;
         if size < T::FIRST_SIZE {
             return Err(EINVAL);
         }
@@ -181,7 +186,7 @@ impl<T: Wire> Arg<T> {
 
         let mut value = T::default();
         let known = size.min(size_of::<T>());
-        let mut reader = UserSlice::new(user, size).reader();
+        let mut reader = reader_of(user, size)?;
         let to = bytes_mut(&mut value).get_mut(..known).ok_or(EINVAL)?;
 
         reader.read_slice(to)?;
