@@ -18,11 +18,9 @@ UDEVDIR ?= /usr/lib/udev/rules.d
 ifdef KDIR
 KBUILD_OUT := $(BUILD)/kdir
 KBUILD_RUN := $(MAKE) -C $(KDIR) M=$(CURDIR) MO=$(KBUILD_OUT)
-else
-KBUILD_OUT := $(BUILD)/module
 endif
 
-.PHONY: all modules demo check lint shell install install_modules install_files \
+.PHONY: all modules demo check check-all lint shell install install_modules install_files \
 	clean distclean help
 .NOTPARALLEL:
 
@@ -41,6 +39,15 @@ demo:
 check:
 	@$(LAB) check
 
+check-all:
+	@scripts/sum lint check 'check FLAVOUR=amd64' 'check FLAVOUR=rt-amd64' \
+		'check KERNEL=debug' \
+		'check ARCH=powerpc' 'check ARCH=powerpc MMU=hash' \
+		'check ARCH=powerpc MACHINE=pseries' \
+		'check ARCH=powerpc MACHINE=pseries MMU=hash' \
+		'check ARCH=powerpc PAGES=4K' 'check ARCH=powerpc MMU=hash PAGES=4K' \
+		'check ARCH=powerpc MACHINE=pseries PAGES=4K'
+
 lint:
 	@$(LAB) lint
 
@@ -53,12 +60,12 @@ install_modules: modules
 ifdef KDIR
 	+$(KBUILD_RUN) modules_install INSTALL_MOD_PATH=$(INSTALL_MOD_PATH)
 else
-	@release=$$($(LAB) release) && \
-	dir="$(INSTALL_MOD_PATH)/lib/modules/$$release/updates" && \
-	echo "  INSTALL $$dir" && \
-	$(INSTALL) -d "$$dir" && $(INSTALL) -m 0644 $(KBUILD_OUT)/*.ko "$$dir" && \
-	{ [ ! -f "$(INSTALL_MOD_PATH)/lib/modules/$$release/modules.order" ] || \
-	  depmod $(if $(INSTALL_MOD_PATH),-b "$(INSTALL_MOD_PATH)") "$$release"; }
+	@set -e; built=$$($(LAB) built); release=$${built% *}; from=$(BUILD)/$${built#* }; \
+	dir="$(INSTALL_MOD_PATH)/lib/modules/$$release/updates"; \
+	echo "  INSTALL $$dir"; \
+	$(INSTALL) -d "$$dir"; $(INSTALL) -m 0644 "$$from"/*.ko "$$dir"; \
+	[ ! -f "$(INSTALL_MOD_PATH)/lib/modules/$$release/modules.order" ] || \
+		depmod $(if $(INSTALL_MOD_PATH),-b "$(INSTALL_MOD_PATH)") "$$release"
 endif
 
 install_files:
@@ -81,10 +88,17 @@ help:
 	@echo '             your own toolchain, into build/kdir'
 	@echo '  demo       boot the stock kernel in QEMU and run the main job; INPUT=FILE names'
 	@echo '             a text to work on'
-	@echo '  check      every test; ends with "N passed, M failed". With KERNEL=debug on a'
-	@echo '             kernel with KASAN, lockdep, kmemleak, ... (10 min to compile, once)'
+	@echo '  check      every test; ends with "N passed, M failed"'
+	@echo '  check-all  every test on every kernel and machine there is (an hour)'
 	@echo '  lint       rustfmt, clippy, checkpatch, kernel-doc, shellcheck, ruff'
 	@echo '  shell      a shell in a guest that has the modules loaded'
+	@echo '             These five take another kernel or machine than the cloud kernel of Debian'
+	@echo '             on x86-64 (each set up once, 10 minutes where it has to be compiled):'
+	@echo '               FLAVOUR=amd64, FLAVOUR=rt-amd64   Debian'"'"'s other kernels'
+	@echo '               KERNEL=debug        with KASAN, lockdep, kmemleak, ...'
+	@echo '               ARCH=powerpc        POWER9; with MACHINE=powernv9 (bare metal, device'
+	@echo '                                   tree; default) or pseries (under a hypervisor),'
+	@echo '                                   MMU=radix (default) or hash, PAGES=64K (default) or 4K'
 	@echo '  install    modules, uapi header, udev rule; DESTDIR=, INSTALL_MOD_PATH=, PREFIX='
 	@echo '  clean      remove build/'
 	@echo '  distclean  remove build/ and the cache of toolchain and kernel, which is in'

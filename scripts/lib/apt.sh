@@ -55,7 +55,7 @@ host_mirror() {
 # mirror. Sets MIRROR, APT_SOURCES and APT_CONF (the host's Acquire options),
 # which mmdebstrap takes too, and APT_OPTS.
 apt_init() {
-	local dir=$SCRATCH/apt suite
+	local dir=$SCRATCH/apt suite archs
 
 	MIRROR=$(host_mirror)
 	[ -r "$KEYRING" ] ||
@@ -63,7 +63,12 @@ apt_init() {
 	mkdir -p "$dir"/lists/partial "$dir"/archives/partial
 	APT_SOURCES=$dir/sources.list
 	for suite in $PIN_SUITES; do
-		printf 'deb [signed-by=%s] %s %s main\n' "$KEYRING" "$MIRROR" "$suite"
+		# Of another architecture one suite is enough, and one index
+		# less that a mirror may have out of step.
+		archs=$PIN_ARCH
+		[ "$suite" != "$PIN_SUITE" ] || archs=$ROOT_ARCHS
+		printf 'deb [signed-by=%s arch=%s] %s %s main\n' \
+			"$KEYRING" "$archs" "$MIRROR" "$suite"
 	done >"$APT_SOURCES"
 	APT_CONF=$dir/apt.conf
 	{
@@ -87,7 +92,7 @@ apt_init() {
 		-o Dir::Etc::preferences=- -o Dir::Etc::preferencesparts=-
 		-o "Dir::State::lists=$dir/lists" -o Dir::State::status=/dev/null
 		-o "Dir::Cache=$dir" -o "APT::Architecture=$PIN_ARCH"
-		-o "APT::Architectures::=$PIN_ARCH")
+		-o "APT::Architectures=$ROOT_ARCHS")
 }
 
 # Fetch and check the indices of the pinned suites.

@@ -7,18 +7,29 @@
 #	build/tests/	the kselftests
 #	build/tools/	programs for users, cdm-demo among them
 
-# Of the kernel that modules are built for; see debug.sh for another than this.
-KERNEL_CC=$PIN_CC
-MODULE_DIR=module
-TEST_DIR=tests
+# For other kernels than the stock one the names have that of the kernel behind
+# them, as in build/module-debug/.
+
+# Of the kernel that modules are built for; see compiled.sh for others than this.
+KERNEL_MAKE=("CC=$PIN_CC")
 PATIENCE=1
+# The compiler of what runs in the guest.
+USER_CC=$PIN_HOSTCC
+
+# build_for NAME: where the output goes.
+build_for() {
+	local suffix=
+
+	[ "$1" = stock ] || suffix=-$1
+	MODULE_DIR=module$suffix TEST_DIR=tests$suffix TOOL_DIR=tools$suffix
+}
 
 # kbuild DIR [VAR=VALUE]... TARGET: Kbuild with its output in build/DIR.
 kbuild() {
 	local dir=$1 make
 	shift
 
-	make=(make --no-print-directory -C /kernel/build M=/src "CC=$KERNEL_CC" "-j$(nproc)")
+	make=(make --no-print-directory -C /kernel/build M=/src "${KERNEL_MAKE[@]}" "-j$(nproc)")
 	[ -f "$TOP/Kbuild" ] || die "there is no Kbuild in $TOP: this is not a complete checkout"
 	# BTF of modules needs the stock kernel's vmlinux; nothing here needs it.
 	enter "${make[@]}" "MO=/out/$dir" "$@" 2> >(grep -v '^Skipping BTF generation' >&2)
@@ -39,7 +50,7 @@ programs() {
 	shift 2
 
 	enter make --no-print-directory -C "/src/$dir" "OUTPUT=/out/$out" \
-		KSRC=/kernel/source "CC=$PIN_HOSTCC" "-j$(nproc)" "$@"
+		KSRC=/kernel/source "CC=$USER_CC" "-j$(nproc)" "$@"
 }
 
 # build_all [tests]: modules and tools, and the tests.
@@ -47,7 +58,7 @@ build_all() {
 	lock "$OUT/lock"
 	STEP_TAIL=200 step "build the modules" kbuild "$MODULE_DIR" modules ||
 		die "the modules do not build (see above)"
-	step "build the tools" programs tools tools ||
+	step "build the tools" programs tools "$TOOL_DIR" ||
 		die "the tools do not build (see above)"
 	if [ "${1:-}" = tests ]; then
 		STEP_TAIL=200 step "build the tests" programs tests/selftests "$TEST_DIR" \

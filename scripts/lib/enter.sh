@@ -7,8 +7,7 @@
 
 # enter [OPTION]... COMMAND...: run COMMAND in $ROOT, in /src, with a clean
 # environment. The root has the checkout at /src, its build/ at /out, the
-# kernel at /kernel (read-only) and the host's /dev. A kernel that has no source
-# of its own is given $KERNEL_SOURCE.
+# kernel at /kernel (read-only) and the host's /dev.
 #	-k DIR		DIR is the kernel's tree, to be written, not $KERNEL
 #	-b 'MODE DEST SOURCE'
 #			mount SOURCE at DEST; MODE is ro or rw
@@ -32,7 +31,6 @@ enter() {
 	done
 	shift $((OPTIND - 1))
 	[ "$kernel" = "ro /kernel " ] || binds+=("$kernel")
-	[ -z "${KERNEL_SOURCE:-}" ] || binds+=("ro /kernel/source $KERNEL_SOURCE")
 	if [ "$net" = y ]; then
 		mapfile -t -O "${#env[@]}" env < <(env | grep -iE '^(https?_proxy|no_proxy)=')
 	fi

@@ -5,9 +5,15 @@
 # test, programs of one's own, or a shell. Sizes of device memory are in MiB.
 
 VM=(python3 /src/scripts/vm/run.py)
+# The machine, and what else is not the default; see guest_options.
 VM_OPTIONS=()
 ONE_REGION=(--region 256)
 TWO_REGIONS=(--region 256 --region 128)
+
+# Once the kernel is known.
+guest_options() {
+	VM_OPTIONS+=(--kernel "$NAME" --patience "$PATIENCE")
+}
 
 # Before anything that takes long.
 demo_input() {
@@ -26,7 +32,7 @@ guest_demo() {
 	fi
 	build_all
 	run enter "${bind[@]}" "${VM[@]}" demo "${VM_OPTIONS[@]}" "${ONE_REGION[@]}" "${text[@]}" \
-		--demo /out/tools/cdm-demo
+		--demo "/out/$TOOL_DIR/cdm-demo"
 }
 
 # guest_check: the lab's own test, the unit tests, then every program of
@@ -36,7 +42,7 @@ guest_check() {
 
 	promise_count "0 passed, 1 failed"
 	build_all tests
-	names=$(programs tests/selftests "$TEST_DIR" "KERNEL=$KIND" -s list) ||
+	names=$(programs tests/selftests "$TEST_DIR" "KERNEL=$NAME" -s list) ||
 		die "tests/selftests does not list its programs"
 	for name in $names; do
 		tests+=("/out/$TEST_DIR/$name")
@@ -44,7 +50,7 @@ guest_check() {
 	[ ! -x "$TOP/tests/unit/run" ] || host+=(--host /src/tests/unit/run)
 	promise_count ""
 	run enter "${VM[@]}" check "${VM_OPTIONS[@]}" "${TWO_REGIONS[@]}" "${host[@]}" \
-		--demo /out/tools/cdm-demo --plain /out/tools/samples/first "${tests[@]}"
+		--demo "/out/$TOOL_DIR/cdm-demo" --plain "/out/$TOOL_DIR/samples/first" "${tests[@]}"
 }
 
 # guest_run PROGRAM...: statically linked TAP programs, below build/.
@@ -65,7 +71,7 @@ guest_shell() {
 	local p paths=()
 
 	build_all tests
-	for p in "$OUT/$TEST_DIR"/* "$OUT"/tools/*; do
+	for p in "$OUT/$TEST_DIR"/* "$OUT/$TOOL_DIR"/*; do
 		[ -f "$p" ] && [ -x "$p" ] && paths+=("/out/${p#"$OUT"/}")
 	done
 	# In the foreground: it reads the terminal.

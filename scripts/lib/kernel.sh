@@ -6,7 +6,8 @@
 # source with the same compilers and Debian's own configuration; symbol versions
 # and release string are Debian's. No kernel is compiled.
 #
-# In the cache: debs-KEY/ (the packages) and kernel-KEY/ with
+# In the cache: debs-FLAVOUR-KEY/ and source-KEY/ (the packages), and
+# kernel-FLAVOUR-KEY/ with
 #	image/vmlinuz	the unmodified kernel
 #	source/		linux-source, unpacked
 #	build/		the build tree for modules (make -C /kernel/build M=...)
@@ -14,41 +15,72 @@
 
 KERNEL_INPUTS=("${ROOT_INPUTS[@]}" "$TOP/scripts/lib/kernel.sh" "$TOP/scripts/lib/prepare.sh")
 
+# The flavour: one of PIN_KERNEL_FLAVOURS.
+FLAVOUR=${FLAVOUR:-$PIN_KERNEL_FLAVOUR}
+
 kernel_path() {
-	printf '%s/kernel-%s\n' "$CACHE" "$(cache_key "${KERNEL_INPUTS[@]}")"
+	printf '%s/kernel-%s-%s\n' "$CACHE" "$FLAVOUR" "$(cache_key "${KERNEL_INPUTS[@]}")"
+}
+
+debs_path() {
+	printf '%s/debs-%s-%s\n' "$CACHE" "$FLAVOUR" "$(cache_key "$TOP/scripts/pins")"
+}
+
+# Of all flavours, and of the kernels that are compiled here.
+source_path() {
+	printf '%s/source-%s\n' "$CACHE" "$(cache_key "$TOP/scripts/pins")"
 }
 
 # The pinned build of the kernel, or the newest one of its series that the
 # archive has. Sets KERNEL_ABI (7.3.4+deb13) and KERNEL_VERSION (7.3.4-1~bpo13+1).
 kernel_choose() {
-	local binary=linux-binary-$PIN_KERNEL_ABI-$PIN_KERNEL_FLAVOUR
+	local binary=linux-binary-$PIN_KERNEL_ABI-$FLAVOUR
 
 	KERNEL_ABI=$PIN_KERNEL_ABI KERNEL_VERSION=$PIN_KERNEL_VERSION
 	apt-cache "${APT_OPTS[@]}" madison "$binary" 2>/dev/null |
 		awk -F '|' -v v="$KERNEL_VERSION" '{ gsub(/ /, "", $2); if ($2 == v) f = 1 } END { exit !f }' &&
 		return 0
 	binary=$(apt-cache "${APT_OPTS[@]}" pkgnames "linux-binary-$PIN_KERNEL_SERIES." |
-		grep -- "^linux-binary-[0-9.]*+deb[0-9]*-$PIN_KERNEL_FLAVOUR\$" | sort -V | tail -n 1)
+		grep -- "^linux-binary-[0-9.]*+deb[0-9]*-$FLAVOUR\$" | sort -V | tail -n 1)
 	[ -n "$binary" ] || return 1
 	KERNEL_ABI=${binary#linux-binary-}
-	KERNEL_ABI=${KERNEL_ABI%"-$PIN_KERNEL_FLAVOUR"}
+	KERNEL_ABI=${KERNEL_ABI%"-$FLAVOUR"}
 	KERNEL_VERSION=$(apt-cache "${APT_OPTS[@]}" madison "$binary" |
 		awk -F '|' '{ gsub(/ /, "", $2); print $2; exit }')
 	say "    note: kernel $PIN_KERNEL_VERSION has left the archive, using $KERNEL_VERSION"
 }
 
-# kernel_fetch DIR: download the packages; apt checks them against the signed
-# indices.
-kernel_fetch() {
-	local release=$KERNEL_ABI-$PIN_KERNEL_FLAVOUR p packages=()
+# fetch DIR PACKAGE...: download packages of KERNEL_VERSION; apt checks them
+# against the signed indices.
+fetch() {
+	local dir=$1 p packages=()
+	shift
 
-	for p in "linux-binary-$release" "linux-headers-$release" "linux-source-$PIN_KERNEL_SERIES"; do
+	for p; do
 		packages+=("$p=$KERNEL_VERSION")
 	done
-	mkdir -p "$1"
-	printf '%s\n' "$release" >"$1/release"
-	cd "$1" || return
+	mkdir -p "$dir"
+	cd "$dir" || return
+	printf '%s\n' "$KERNEL_ABI-$FLAVOUR" >release
+	printf '%s\n' "$KERNEL_VERSION" >version
 	exec timeout -k 5 1200 apt-get "${APT_OPTS[@]}" download "${packages[@]}"
+}
+
+# fetch_need PATH WHAT PACKAGE...: have the packages in PATH.
+fetch_need() {
+	local path=$1 what=$2 tmp=$SCRATCH/debs
+	shift 2
+
+	[ ! -d "$path" ] || return 0
+	step "download $what" fetch "$tmp" "$@" ||
+		die "the kernel's packages could not be downloaded from $MIRROR (see above): check the network, then start again"
+	mv -T "$tmp" "$path"
+}
+
+# unpack_source DIR: the source's archive, out of its package.
+unpack_source() {
+	dpkg-deb --fsys-tarfile "$(source_path)"/*.deb |
+		tar -xO --wildcards './usr/src/linux-source-*.tar.xz' >"$1/source.tar.xz"
 }
 
 # kernel_unpack DEBS DIR: image, source and Debian's configuration of the build.
@@ -57,32 +89,37 @@ kernel_unpack() {
 	release=$(cat "$debs/release")
 
 	mkdir -p "$dir"/{x,image,headers}
+	unpack_source "$dir"
 	cp "$debs/release" "$dir/"
 	for deb in "$debs"/*.deb; do
 		dpkg-deb -x "$deb" "$dir/x"
 	done
 	mv "$dir/x/usr/lib/modules/$release/vmlinuz" "$dir/image/"
 	mv "$dir/x/usr/src/linux-headers-$release"/{.config,Module.symvers} "$dir/headers/"
-	mv "$dir"/x/usr/src/linux-source-*.tar.xz "$dir/source.tar.xz"
 	rm -rf "$dir/x"
 }
 
-# Have the packages; sets DEBS. Nothing of it needs the root, so that it can
-# run while the root is made.
-kernel_fetch_need() {
-	local tmp
+# packages_need [source]: have the packages of the source and, unless only that is
+# wanted, of the stock kernel. Needs no root.
+packages_need() {
+	local source debs
+	source=$(source_path) debs=$(debs_path)
 
-	DEBS=$CACHE/debs-$(cache_key "$TOP/scripts/pins")
-	[ -d "$DEBS" ] && return 0
+	if [ "${1:-}" = source ]; then
+		debs=$source
+	fi
+	[ ! -d "$source" ] || [ ! -d "$debs" ] || return 0
 	kernel_choose ||
-		die "$MIRROR has no kernel $PIN_KERNEL_SERIES ($PIN_KERNEL_FLAVOUR) in $PIN_SUITES: use another mirror in the apt sources of this machine"
-	tmp=$SCRATCH/debs
-	step "download the stock kernel $KERNEL_ABI-$PIN_KERNEL_FLAVOUR and its source" kernel_fetch "$tmp" ||
-		die "the kernel's packages could not be downloaded from $MIRROR (see above): check the network, then start again"
-	mv -T "$tmp" "$DEBS"
+		die "$MIRROR has no kernel $PIN_KERNEL_SERIES ($FLAVOUR) in $PIN_SUITES: use another mirror in the apt sources of this machine"
+	fetch_need "$source" "the kernel's source, $KERNEL_VERSION" \
+		"linux-source-$PIN_KERNEL_SERIES"
+	fetch_need "$debs" "the stock kernel $KERNEL_ABI-$FLAVOUR" \
+		linux-{binary,headers}-"$KERNEL_ABI-$FLAVOUR"
+	cmp -s "$source/version" "$debs/version" ||
+		die "the archive has moved on: $source is $(cat "$source/version") and $debs is $(cat "$debs/version"); run make distclean, then start again"
 }
 
-# Have the kernel; sets KERNEL. Expects ROOT and DEBS.
+# Have the kernel; sets KERNEL. Expects ROOT and the packages.
 kernel_need() {
 	local tmp
 
@@ -90,8 +127,8 @@ kernel_need() {
 	if [ ! -d "$KERNEL" ]; then
 		need_space
 		tmp=$SCRATCH/kernel
-		step "unpack the stock kernel" kernel_unpack "$DEBS" "$tmp" ||
-			die "the kernel's packages in $DEBS do not unpack: remove that directory, then start again"
+		step "unpack the stock kernel" kernel_unpack "$(debs_path)" "$tmp" ||
+			die "the kernel's packages in $(debs_path) do not unpack: remove that directory, then start again"
 		step "rebuild the kernel's Rust metadata (about 2 min)" \
 			enter -k "$tmp" bash /src/scripts/lib/prepare.sh ||
 			die "the kernel's metadata could not be rebuilt (see above): run make distclean, then start again"

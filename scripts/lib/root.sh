@@ -3,29 +3,35 @@
 #
 # The toolchain root: a Debian tree in the cache that holds every compiler,
 # checker and emulator the lab uses, whatever the host is. Made once, then
-# mounted read-only.
+# mounted read-only. Each architecture of guests has one of its own, as they need
+# different versions of rustc.
 
-ROOT_INPUTS=("$TOP/scripts/pins" "$TOP/scripts/root.packages" "$TOP/scripts/lib/root.sh")
+# Of the root for x86-64; see scripts/powerpc/arch.sh for another.
+ROOT_NAME=root
+ROOT_PACKAGES=$TOP/scripts/root.packages
+ROOT_ARCHS=$PIN_ARCH
+ROOT_OPTIONS=()
+ROOT_INPUTS=("$TOP/scripts/pins" "$ROOT_PACKAGES" "$TOP/scripts/lib/root.sh")
 
 root_path() {
-	printf '%s/root-%s\n' "$CACHE" "$(cache_key "${ROOT_INPUTS[@]}")"
+	printf '%s/%s-%s\n' "$CACHE" "$ROOT_NAME" "$(cache_key "${ROOT_INPUTS[@]}")"
 }
 
 # root_make DIR: make the root in DIR. Runs in a mount namespace of its own.
 root_make() {
 	local packages
 
-	packages=$(sed 's/#.*//' "$TOP/scripts/root.packages" | xargs | tr ' ' ,)
+	packages=$(sed 's/#.*//' "$ROOT_PACKAGES" | xargs | tr ' ' ,)
 	# /proc and the rest that packages' scripts need are mounted by
 	# mmdebstrap inside this namespace, and vanish with it.
 	exec setpriv --pdeathsig KILL \
 		unshare --mount --pid --fork --kill-child --mount-proc \
 		timeout -k 10 1800 mmdebstrap --mode=root --variant=apt \
-		--architectures="$PIN_ARCH" --aptopt="$APT_CONF" \
+		--architectures="$ROOT_ARCHS" --aptopt="$APT_CONF" \
 		--dpkgopt='path-exclude=/usr/share/doc/*' \
 		--dpkgopt='path-exclude=/usr/share/man/*' \
 		--dpkgopt='path-exclude=/usr/share/locale/*' \
-		--include="$packages" "$PIN_SUITE" "$1" - <"$APT_SOURCES"
+		"${ROOT_OPTIONS[@]}" --include="$packages" "$PIN_SUITE" "$1" - <"$APT_SOURCES"
 }
 
 # Say it when the compilers are not the pinned ones.

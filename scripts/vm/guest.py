@@ -68,7 +68,7 @@ class Guest:
             machine.emulator,
             *machine.arguments(self.accel),
             *["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"],
-            *["-kernel", self.kernel.image, "-initrd", initrd, "-append", " ".join(append)],
+            *machine.load(initrd, " ".join(append)),
         ]
 
     def initramfs(self, mode, programs, files):
@@ -85,7 +85,8 @@ class Guest:
         files = {"lab/env": "\n".join(env) + "\n", **files}
         names = sorted(f for f in os.listdir(self.kernel.modules) if f.endswith(".ko"))
         modules = {f: os.path.join(self.kernel.modules, f) for f in names}
-        write(path, os.path.join(HERE, "../guest"), modules, programs, files)
+        guest_dir = os.path.join(HERE, "../guest")
+        write(path, guest_dir, self.machine.busybox, modules, programs, files)
         return path
 
     def choose_accel(self):
@@ -96,7 +97,7 @@ class Guest:
         self.accel = "kvm"
         try:
             done = subprocess.run(
-                [*self.command(initrd), "-serial", "null", "-serial", "stdio"],
+                [*self.command(initrd), *self.machine.channels("null", "stdio")],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=20 * self.patience,
@@ -111,9 +112,14 @@ class Guest:
         """The console's log as the caller of make knows it."""
         return self.console.replace("/out/", "build/", 1)
 
+    @property
+    def proof(self):
+        """What has to be in the log."""
+        return self.machine.proof
+
     def boot(self, initrd):
         """Start it; events() then yields what it says."""
-        channels = ["-serial", f"file:{self.console}", "-serial", "stdio", "-monitor", "none"]
+        channels = [*self.machine.channels(f"file:{self.console}", "stdio"), "-monitor", "none"]
         with open(self.stderr, "w", encoding="utf-8") as errors:
             self.process = subprocess.Popen(
                 [*self.command(initrd), *channels],

@@ -10,6 +10,7 @@ import os
 import stat
 import subprocess
 
+# For its list of programs; the guest's own may be of another architecture.
 BUSYBOX = "/bin/busybox"
 
 # The device's files belong to group render, as the tree's udev rule says; uid
@@ -70,18 +71,18 @@ class Archive:
         self._entry("TRAILER!!!", 0)
 
 
-def write(path, guest_dir, modules, programs, files):
+def write(path, guest_dir, busybox, modules, programs, files):
     """Write the archive to `path`.
 
-    `guest_dir` holds init and what it calls; `modules` and `programs` map names
-    to files, `files` names to contents.
+    `guest_dir` holds init and what it calls; `busybox` is the guest's; `modules`
+    and `programs` map names to files, `files` names to contents.
     """
     applets = subprocess.run([BUSYBOX, "--list"], check=True, capture_output=True, text=True)
     with open(path, "wb") as out:
         archive = Archive(out)
         for name in ("proc", "sys", "dev"):
             archive.directory(name)
-        archive.copy("bin/busybox", BUSYBOX, 0o755)
+        archive.copy("bin/busybox", busybox, 0o755)
         for applet in applets.stdout.split():
             if applet != "busybox":
                 archive.link(f"bin/{applet}", "busybox")

@@ -16,21 +16,21 @@ class Kernel:
     # it powers off.
     checks: bool = False
 
-    image: str = "/kernel/image/vmlinuz"
-
-
-STOCK = Kernel("/out/module")
 
 # The checkers stop at their first report unless told otherwise; lockdep cannot be
 # told, and says nothing any more after that.
-DEBUG = Kernel(
-    "/out/module-debug",
-    (
-        "kasan_multi_shot",
-        "page_poison=1",
-        "kmemleak=on",
-        # Emulation starves a processor for longer than real ones do.
-        "rcupdate.rcu_cpu_stall_timeout=120",
-    ),
-    checks=True,
+DEBUG = (
+    "kasan_multi_shot",
+    "page_poison=1",
+    "kmemleak=on",
+    # Emulation starves a processor for longer than real ones do.
+    "rcupdate.rcu_cpu_stall_timeout=120",
 )
+
+
+def by_name(name):
+    """The kernel that the lab calls so."""
+    if name == "stock":
+        return Kernel("/out/module")
+    modules = f"/out/module-{name}"
+    return Kernel(modules, DEBUG, checks=True) if name == "debug" else Kernel(modules)

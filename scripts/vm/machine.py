@@ -23,47 +23,93 @@ class Region:
         return f"{self.start:#x}+{self.size:#x}@{self.node}"
 
 
-class Amd64:
-    """QEMU's q35: all memory below 4 GiB in one piece, so that the device's
-    regions follow the system's RAM, each as a NUMA node without processors."""
+class Machine:
+    """What every machine has: RAM from address 0 up, device memory after it."""
 
-    emulator = "/usr/bin/qemu-system-x86_64"
-    console = "ttyS0"
-    results = "/dev/ttyS1"
-    kvm_flags = ("vmx", "svm")
+    name = ""
+    emulator = ""
+    console = ""
+    results = ""
+    kernel = "/kernel/image/vmlinuz"
+    busybox = "/bin/busybox"
+    # What has to be in the kernel's log of a boot, as proof that it is this machine.
+    proof = ""
 
     def __init__(self, ram_mib, region_mib, cpus):
         self.ram = ram_mib * MIB
         self.cpus = cpus
-        self.regions = []
+        self.regions = list(self.place(region_mib))
+        self.total = self.ram + sum(self.room(r.size) for r in self.regions)
+
+    def place(self, region_mib):
+        """The regions, for these sizes: each follows the one before it and has a
+        NUMA node without processors."""
         start = self.ram
         for node, size in enumerate(region_mib, 1):
-            self.regions.append(Region(start, size * MIB, node))
-            start += size * MIB
-        if start > 2816 * MIB:
-            raise ValueError("q35 moves memory above 2816 MiB to beyond 4 GiB")
-        self.total = start
+            yield Region(start, size * MIB, node)
+            start += self.room(size * MIB)
 
-    def arguments(self, accel):
-        """The emulator's arguments but for kernel, initrd and channels."""
-        args = ["-machine", "q35", "-accel", accel, "-smp", str(self.cpus)]
-        # TCG has no use for a CPU with more features: each costs time.
-        args += ["-cpu", "host" if accel == "kvm" else "qemu64"]
-        args += ["-m", str(self.total // MIB)]
-        sizes = [self.ram] + [r.size for r in self.regions]
+    def room(self, size):
+        """How much memory the machine has for a region of that size."""
+        return size
+
+    def memory_arguments(self):
+        """Processors, and a NUMA node for RAM and for each region."""
+        args = ["-smp", str(self.cpus), "-m", str(self.total // MIB)]
+        sizes = [self.ram] + [self.room(r.size) for r in self.regions]
         for node, size in enumerate(sizes):
             cpus = f",cpus=0-{self.cpus - 1}" if node == 0 else ""
             args += ["-object", f"memory-backend-ram,id=m{node},size={size}"]
             args += ["-numa", f"node,nodeid={node},memdev=m{node}{cpus}"]
         return args
 
+    def arguments(self, accel):
+        """The emulator's arguments but for kernel, initrd and channels."""
+        raise NotImplementedError
+
     def kernel_arguments(self):
         """What the kernel has to be told about this machine."""
+        raise NotImplementedError
+
+    def load(self, initrd, append):
+        """The emulator's arguments for what it boots."""
+        return ["-kernel", self.kernel, "-initrd", initrd, "-append", append]
+
+    def channels(self, console, results):
+        """Those for the two channels; `console` and `results` say where they end."""
+        return ["-serial", console, "-serial", results]
+
+    def kvm_possible(self):
+        """Whether it is worth trying KVM; a guest has to prove it."""
+        return False
+
+
+class Amd64(Machine):
+    """QEMU's q35: all memory below 4 GiB in one piece, so that the device's
+    regions follow the system's RAM."""
+
+    name = "q35"
+    emulator = "/usr/bin/qemu-system-x86_64"
+    console = "ttyS0"
+    results = "/dev/ttyS1"
+    kvm_flags = ("vmx", "svm")
+
+    def __init__(self, ram_mib, region_mib, cpus):
+        super().__init__(ram_mib, region_mib, cpus)
+        if self.total > 2816 * MIB:
+            raise ValueError("q35 moves memory above 2816 MiB to beyond 4 GiB")
+
+    def arguments(self, accel):
+        args = ["-machine", "q35", "-accel", accel]
+        # TCG has no use for a CPU with more features: each costs time.
+        args += ["-cpu", "host" if accel == "kvm" else "qemu64"]
+        return [*args, *self.memory_arguments()]
+
+    def kernel_arguments(self):
         reserved = [f"{r.size:#x}${r.start:#x}" for r in self.regions]
         return [f"console={self.console},115200"] + [f"memmap={r}" for r in reserved]
 
     def kvm_possible(self):
-        """Whether it is worth trying KVM; a guest has to prove it."""
         try:
             with open("/proc/cpuinfo", encoding="ascii", errors="replace") as info:
                 flags = next((x for x in info if x.startswith("flags")), "").split()

@@ -12,8 +12,9 @@ import subprocess
 import sys
 import time
 
-from kernel import DEBUG, STOCK
+from kernel import by_name
 from machine import Amd64
+from power import Powernv9, Pseries
 from program import BrokenDemo, Demo, Plain, Program, summary
 from session import Session
 
@@ -24,6 +25,7 @@ TEXT = "/usr/share/common-licenses/GPL-2"
 
 RAM_MIB = 2048
 CPUS = 2
+MACHINES = {m.name: m for m in (Amd64, Powernv9, Pseries)}
 
 # Consoles' logs of earlier guests that are left there.
 KEEP = 20
@@ -33,7 +35,9 @@ BEGIN = time.monotonic()
 
 def new_guest(args):
     """A function that makes guests as `args` describe them."""
-    return lambda: Guest(Amd64(RAM_MIB, args.region, CPUS), args.kernel, LOGS, args.patience)
+    more = {"mmu": args.mmu} if args.mmu else {}
+    machine = MACHINES[args.machine](RAM_MIB, args.region, CPUS, **more)
+    return lambda: Guest(machine, by_name(args.kernel), LOGS, args.patience)
 
 
 def run_on_host(program, command, env):
@@ -131,7 +135,7 @@ def shell(args):
     guest.accel = guest.choose_accel()
     programs = {os.path.basename(p): p for p in args.program}
     initrd = guest.initramfs("shell", programs, {})
-    console = ["-serial", "mon:stdio", "-serial", "null"]
+    console = guest.machine.channels("mon:stdio", "null")
     return subprocess.run([*guest.command(initrd), *console], check=False).returncode
 
 
@@ -140,7 +144,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("action", choices=("check", "demo", "shell"))
     parser.add_argument("--region", type=int, action="append", metavar="MIB", default=[])
-    parser.add_argument("--debug", dest="kernel", action="store_const", const=DEBUG, default=STOCK)
+    parser.add_argument("--kernel", default="stock", metavar="NAME")
+    parser.add_argument("--machine", choices=sorted(MACHINES), default=Amd64.name)
+    parser.add_argument("--mmu", choices=("radix", "hash"), help="of a POWER9")
     parser.add_argument("--patience", type=int, default=1, metavar="TIMES")
     parser.add_argument("--host", action="append", metavar="COMMAND")
     parser.add_argument("--demo", metavar="PATH")

@@ -29,6 +29,7 @@ class FakeGuest:
 
     accel = None
     console_name = "nowhere"
+    proof = "the machine"
 
     def __init__(self, lines, console=""):
         self.script = lines
@@ -53,7 +54,7 @@ class FakeGuest:
         yield from self.script
 
     def log(self):
-        return self.console
+        return f"{self.proof}\n{self.console}" if self.console is not None else ""
 
     def death(self):
         return "the guest's kernel panicked: for a test"
@@ -108,6 +109,7 @@ def sessions():
     b_good = [line.replace(" a", " b") for line in GOOD]
     everything = [*LOADED, *GOOD, *b_good, *UNLOADED]
     yield "green: all is well", failed([everything], two()) == []
+    yield "red: another machine", failed([everything], two(), None) == [LOAD]
     lacking = [*LOADED, *GOOD, *UNLOADED]
     yield "red: a program that is missing", failed([lacking], two()) == ["b"]
     late = [*LOADED, "@@lab start a", "1..1", "", "@@lab end a late", *b_good, *UNLOADED]

@@ -74,6 +74,8 @@ class Session:
             for program in left:
                 if not program.ended:
                     program.fail("did not run")
+        if guest.proof not in guest.log():
+            phases[LOAD].fail(f"not the machine that was asked for: no '{guest.proof}' in its log")
         judge_log(guest.log(), by_name, phases[LOAD])
         self.phases += [p for p in phases.values() if p.ended]
 
