@@ -29,10 +29,14 @@ BAD = re.compile(
 )
 GRAVE = re.compile(GRAVE)
 
-# The program that lets allocations fail. The kernel says so (warn_alloc()), with a
-# trace of calls; any other program has no business to run out of memory.
-STARVED = "fail"
-FAILED = re.compile(r": .*, mode:0x[0-9a-f]+\(\S+\), nodemask=")
+# Programs that make the kernel report something, with a trace of calls, that any
+# other program has no business to: the line that the trace follows.
+EXCUSED = {
+    # Lets allocations fail (warn_alloc()).
+    "fail": re.compile(r": .*, mode:0x[0-9a-f]+\(\S+\), nodemask="),
+    # Uses up all memory (dump_header() in mm/oom_kill.c).
+    "offline": re.compile(r" invoked oom-killer: gfp_mask=0x[0-9a-f]+\(\S+\), order="),
+}
 
 BOOT = "boot"
 
@@ -63,7 +67,7 @@ def scan(text):
             pattern = BAD
             rest = 0
             excused = False
-        elif current == STARVED and FAILED.search(line):
+        elif current in EXCUSED and EXCUSED[current].search(line):
             excused = True
         elif excused and "Call Trace" in line:
             excused = False

@@ -153,6 +153,13 @@ def others():
     yield "red: FAIL, but status 0", failed([ran], [BrokenDemo("a")]) == ["a"]
     twice = "hmm-cdm-lab: start fail\nx: y, mode:0x0(z), nodemask=0\nCall Trace:\nCall Trace:\n"
     yield "red: more than a failed allocation", [f.program for f in scan(twice)] == ["fail"]
+    killed = "x invoked oom-killer: gfp_mask=0x1(y), order=0, oom_score_adj=0\nCall Trace:\n"
+    again = f"hmm-cdm-lab: start offline\n{killed}Call Trace:\n"
+    yield "red: more than running out of memory", [f.program for f in scan(again)] == ["offline"]
+    ended = f"hmm-cdm-lab: start offline\nhmm-cdm-lab: end offline\n{killed}"
+    yield "red: out of memory after it", [f.program for f in scan(ended)] == ["after offline"]
+    other = f"hmm-cdm-lab: start fail\n{killed}"
+    yield "red: one program's excuse in another", [f.program for f in scan(other)] == ["fail"]
     phase = Phase(LOAD)
     with contextlib.redirect_stdout(io.StringIO()):
         judge_log("Kernel panic - not syncing: before any program", {}, phase)

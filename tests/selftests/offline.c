@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The memory of a node is the driver's: it is not online, its NUMA node has
+ * no memory of its own, nobody can ask the kernel for it, and the kernel takes
+ * none of it even when it runs out.
+ *
+ * The kernel's report of running out has a call trace. It is no error in this
+ * program alone (scripts/vm/klog.py).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <kselftest_harness.h>
+#include <linux/mempolicy.h>
+#include <sys/syscall.h>
+
+#include "cdm_mem.h"
+#include "cdm_test.h"
+
+/* NUMA nodes in a mask: powerpc has 256. */
+#define NODES			1024
+#define WORD_BITS		(8 * sizeof(unsigned long))
+
+/* How much is touched between two looks at where it came from. */
+#define STEP			(8UL << 20)
+
+/* Page frames that /proc/kpageflags is read for at a time. */
+#define FRAMES			4096
+
+FIXTURE(offline) {
+	struct cdm cdm;
+};
+
+FIXTURE_VARIANT(offline) {
+	unsigned int index;
+};
+
+FIXTURE_VARIANT_ADD(offline, first) { 0 };
+FIXTURE_VARIANT_ADD(offline, second) { 1 };
+
+FIXTURE_SETUP(offline)
+{
+	ASSERT_EQ(0, cdm_open(&self->cdm, variant->index));
+	ASSERT_EQ(self->cdm.info.capacity, self->cdm.info.free);
+}
+
+FIXTURE_TEARDOWN(offline)
+{
+	cdm_close(&self->cdm);
+}
+
+/* Whether a list such as "0-2,255" in sysfs has @node; -1 if there is none. */
+static int listed(const char *path, int node)
+{
+	char list[4096] = "", *word, *save;
+	FILE *f = fopen(path, "r");
+	int first, last;
+
+	if (!f)
+		return -1;
+	if (!fgets(list, sizeof(list), f))
+		list[0] = '\0';
+	fclose(f);
+	for (word = strtok_r(list, ",\n", &save); word;
+	     word = strtok_r(NULL, ",\n", &save)) {
+		int n = sscanf(word, "%d-%d", &first, &last);
+
+		if (n >= 1 && first <= node && node <= (n == 2 ? last : first))
+			return 1;
+	}
+	return 0;
+}
+
+/* The kB of @field in the node's meminfo; zero if the node is not online. */
+static long node_meminfo(int node, const char *field)
+{
+	char path[64], line[128];
+	long kb = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path),
+		 "/sys/devices/system/node/node%d/meminfo", node);
+	f = fopen(path, "r");
+	if (!f)
+		return errno == ENOENT ? 0 : -1;
+	while (fgets(line, sizeof(line), f)) {
+		char *at = strstr(line, field);
+
+		if (at)
+			kb = atol(at + strlen(field));
+	}
+	fclose(f);
+	return kb;
+}
+
+/* How many frames of the node the page allocator knows. */
+static long online_frames(const struct cdm *cdm)
+{
+	int fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
+	__u64 first = cdm->info.start / cdm->page;
+	__u64 nr = cdm->info.capacity / cdm->page;
+	__u64 flags[FRAMES];
+	long online = 0;
+
+	if (fd < 0)
+		return -errno;
+	for (__u64 i = 0; i < nr; i += FRAMES) {
+		/* Short behind the last frame that the kernel knows. */
+		ssize_t n = pread(fd, flags, sizeof(flags),
+				  (first + i) * sizeof(*flags));
+
+		for (__u64 k = 0; n > 0 && k < n / sizeof(*flags); k++)
+			online += i + k < nr && flags[k];
+	}
+	close(fd);
+	return online;
+}
+
+/* How many ranges of System RAM in /proc/iomem have a part of the node. */
+static int ram_inside(const struct cdm *cdm)
+{
+	FILE *f = fopen("/proc/iomem", "r");
+	unsigned long long from, to;
+	char line[256];
+	int count = 0;
+
+	if (!f)
+		return -errno;
+	while (fgets(line, sizeof(line), f))
+		count += sscanf(line, " %llx-%llx", &from, &to) == 2 &&
+			 strstr(line, "System RAM") &&
+			 from < cdm->info.start + cdm->info.capacity &&
+			 to >= cdm->info.start;
+	fclose(f);
+	return count;
+}
+
+static void expect_offline(struct __test_metadata *_metadata,
+			   const struct cdm *cdm)
+{
+	int node = cdm->info.numa_node;
+
+	EXPECT_EQ(0, node_meminfo(node, "MemTotal:"));
+	EXPECT_EQ(0, listed("/sys/devices/system/node/has_memory", node));
+	EXPECT_EQ(1, listed("/sys/devices/system/node/possible", node));
+	EXPECT_EQ(0, ram_inside(cdm));
+	EXPECT_EQ(0, online_frames(cdm));
+}
+
+TEST_F(offline, has_no_memory)
+{
+	/* What is counted here is there to be seen. */
+	ASSERT_LT(0, node_meminfo(0, "MemTotal:"));
+	ASSERT_EQ(1, listed("/sys/devices/system/node/has_memory", 0));
+	expect_offline(_metadata, &self->cdm);
+}
+
+/* The same while a process uses it: not the kernel gave it away. */
+TEST_F(offline, has_none_in_use)
+{
+	size_t length = 4 * self->cdm.window;
+	char *mem = cdm_map(&self->cdm, length);
+
+	ASSERT_NE(NULL, mem);
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, mem, length,
+				 HMM_CDM_TARGET_NODE, NULL));
+	ASSERT_EQ(length / self->cdm.page,
+		  cdm_on_node(&self->cdm, mem, length));
+	expect_offline(_metadata, &self->cdm);
+	munmap(mem, length);
+	EXPECT_EQ(self->cdm.info.capacity / self->cdm.page,
+		  cdm_free_settles(&self->cdm, self->cdm.info.capacity /
+				   self->cdm.page));
+}
+
+/* No policy reaches it: there is nothing on that node to bind to. */
+TEST_F(offline, cannot_be_bound_to)
+{
+	unsigned long mask[NODES / WORD_BITS] = {};
+	int node = self->cdm.info.numa_node;
+	char *mem = cdm_map(&self->cdm, self->cdm.page);
+	long ret;
+
+	ASSERT_NE(NULL, mem);
+	ASSERT_LE(0, node);
+	mask[0] = 1;
+	ASSERT_EQ(0, syscall(SYS_mbind, mem, self->cdm.page, MPOL_BIND, mask,
+			     (unsigned long)NODES, 0));
+	mask[0] = 0;
+	mask[node / WORD_BITS] |= 1UL << node % WORD_BITS;
+	ret = syscall(SYS_mbind, mem, self->cdm.page, MPOL_BIND, mask,
+		      (unsigned long)NODES, 0);
+	EXPECT_EQ(-1, ret);
+	EXPECT_EQ(EINVAL, errno);
+	ret = syscall(SYS_set_mempolicy, MPOL_BIND, mask, (unsigned long)NODES);
+	EXPECT_EQ(-1, ret);
+	EXPECT_EQ(EINVAL, errno);
+	munmap(mem, self->cdm.page);
+}
+
+static long vm_event(const char *field)
+{
+	FILE *f = fopen("/proc/vmstat", "r");
+	char name[64];
+	long value, found = -1;
+
+	if (!f)
+		return -1;
+	while (found < 0 && fscanf(f, "%63s %ld", name, &value) == 2)
+		if (!strcmp(name, field))
+			found = value;
+	fclose(f);
+	return found;
+}
+
+/* What the child that takes all memory has seen of it. */
+struct hog {
+	size_t touched;		/* bytes */
+	size_t on_node;		/* pages of them */
+};
+
+/* Be the first whom the kernel kills, and take memory until it does. */
+static void take_all(const struct cdm *nodes, struct hog *hog)
+{
+	size_t length = 4096UL * cdm_meminfo("MemTotal:") / STEP * STEP;
+	size_t page = nodes[0].page;
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+	char *mem;
+
+	if (fd < 0 || write(fd, "1000", 4) != 4)
+		_exit(1);
+	mem = mmap(NULL, length, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (mem == MAP_FAILED)
+		_exit(2);
+	madvise(mem, length, MADV_NOHUGEPAGE);
+	for (size_t at = 0; at < length; at += STEP) {
+		for (size_t i = 0; i < STEP; i += page)
+			mem[at + i] = 1;
+		for (int i = 0; i < CDM_NODES; i++)
+			hog->on_node += cdm_on_node(&nodes[i], mem + at, STEP);
+		hog->touched = at + STEP;
+	}
+	_exit(3);
+}
+
+FIXTURE(machine) {
+	struct cdm nodes[CDM_NODES];
+	struct hog *hog;
+};
+
+FIXTURE_SETUP(machine)
+{
+	for (int i = 0; i < CDM_NODES; i++)
+		ASSERT_EQ(0, cdm_open(&self->nodes[i], i));
+	self->hog = mmap(NULL, sizeof(*self->hog), PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, self->hog);
+}
+
+FIXTURE_TEARDOWN(machine)
+{
+	for (int i = 0; i < CDM_NODES; i++)
+		cdm_close(&self->nodes[i]);
+}
+
+/* It is out of memory, and the nodes are as free as they were. */
+TEST_F_TIMEOUT(machine, runs_out_of_memory, 100)
+{
+	long killed = vm_event("oom_kill"), total = cdm_meminfo("MemTotal:");
+	long available = cdm_meminfo("MemAvailable:"), touched;
+	int status = 0;
+	pid_t pid;
+
+	ASSERT_LE(0, killed);
+	ASSERT_LT(0, available);
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid)
+		take_all(self->nodes, self->hog);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	touched = self->hog->touched >> 10;
+	TH_LOG("killed after %ld MiB of %ld that were available",
+	       touched >> 10, available >> 10);
+	EXPECT_TRUE(WIFSIGNALED(status));
+	EXPECT_EQ(SIGKILL, WTERMSIG(status));
+	EXPECT_EQ(killed + 1, vm_event("oom_kill"));
+
+	/* It was the whole of the system's memory, and nothing but that. */
+	EXPECT_LT(available / 10 * 9, touched);
+	EXPECT_GT(total, touched);
+	EXPECT_EQ(0, self->hog->on_node);
+	for (int i = 0; i < CDM_NODES; i++) {
+		const struct cdm *cdm = &self->nodes[i];
+		struct hmm_cdm_info info;
+
+		ASSERT_EQ(0, cdm_info(cdm->fd, &info));
+		EXPECT_EQ(info.capacity, info.free);
+		expect_offline(_metadata, cdm);
+	}
+}
+
+TEST_HARNESS_MAIN
