@@ -10,6 +10,8 @@
 #include <linux/types.h>
 
 struct dev_pagemap;
+struct device;
+struct device_node;
 struct eventfd_ctx;
 struct folio;
 struct mmu_interval_notifier;
@@ -55,6 +57,27 @@ bool hmm_cdm_nid_possible(int nid);
 u64 hmm_cdm_max_phys(void);
 struct resource *hmm_cdm_request_region(u64 start, u64 size, const char *name);
 void hmm_cdm_release_region(u64 start, u64 size);
+
+/* The device tree. Those that find a node return it with a reference. */
+struct device_node *hmm_cdm_of_get(struct device_node *np);
+void hmm_cdm_of_put(struct device_node *np);
+struct device_node *hmm_cdm_of_next_compatible(struct device_node *from,
+					       const char *name);
+struct device_node *hmm_cdm_of_next_of_type(struct device_node *from,
+					    const char *name);
+struct device_node *hmm_cdm_of_next_with_property(struct device_node *from,
+						  const char *name);
+struct device_node *hmm_cdm_of_of_device(struct device *dev);
+struct device_node *hmm_cdm_of_phandle(struct device_node *np,
+				       const char *name);
+struct device_node *hmm_cdm_of_parent(struct device_node *np);
+const void *hmm_cdm_of_property(struct device_node *np, const char *name,
+				int *len);
+int hmm_cdm_of_addr_cells(struct device_node *np);
+int hmm_cdm_of_size_cells(struct device_node *np);
+int hmm_cdm_of_nid(struct device_node *np);
+bool hmm_cdm_of_available(struct device_node *np);
+size_t hmm_cdm_of_path(struct device_node *np, char *path, size_t size);
 
 /* Huge pages */
 unsigned int hmm_cdm_pmd_order(void);

@@ -10,20 +10,21 @@
 
 mod buddy;
 pub mod region;
+pub mod tree;
 
 use crate::mm::{
     folio::{NewPage, Pfn},
     pagemap::{Frames, Pagemap},
     pmd_order,
 };
-use crate::os::resource::ClaimedRange;
+use crate::os::{of::DeviceNode, resource::ClaimedRange};
 use buddy::Buddy;
 use core::ops::Range;
 use kernel::{
     fmt, new_spinlock_irq,
     page::PAGE_SHIFT,
     prelude::*,
-    sync::{Arc, SpinLockIrq},
+    sync::{aref::ARef, Arc, SpinLockIrq},
 };
 use region::Region;
 
@@ -65,6 +66,7 @@ pub struct Node {
     pagemap: Pagemap<Store>,
     _claim: ClaimedRange,
     nid: i32,
+    origin: Option<ARef<DeviceNode>>,
     window_order: u32,
 }
 
@@ -88,6 +90,7 @@ impl Node {
                 })),
                 _claim: claim,
                 nid,
+                origin: region.origin.clone(),
                 window_order,
             }),
             GFP_KERNEL,
@@ -112,6 +115,11 @@ impl Node {
     /// The NUMA node that the pages are on.
     pub fn nid(&self) -> i32 {
         self.nid
+    }
+
+    /// The node of the device tree that described the memory, if that is where it is from.
+    pub fn origin(&self) -> Option<&DeviceNode> {
+        self.origin.as_deref()
     }
 
     /// Pages.

@@ -6,6 +6,7 @@
 pub mod eventfd;
 pub mod kthread;
 pub mod module;
+pub mod of;
 pub mod resource;
 
 use crate::bindings;

@@ -21,11 +21,7 @@ pub(crate) fn parse(text: &[u8]) -> Result<Region> {
         None => (rest, None),
     };
 
-    Ok(Region {
-        start: bytes(start)?,
-        size: bytes(size)?,
-        nid,
-    })
+    Ok(Region::new(bytes(start)?, bytes(size)?, nid))
 }
 
 fn cut(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {

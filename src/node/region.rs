@@ -5,11 +5,15 @@
 //! `memremap_pages()` answers most mistakes with a WARNING and some with the wrong errno, so
 //! everything is checked before, with a message that tells what to do.
 
-use crate::os::resource::{self, ClaimedRange};
-use kernel::{fmt, prelude::*, str::CString};
+use super::tree;
+use crate::os::{
+    of::DeviceNode,
+    resource::{self, ClaimedRange},
+};
+use kernel::{fmt, prelude::*, str::CString, sync::aref::ARef};
 
 /// A range of physical memory.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Region {
     /// Physical address of the first byte.
     pub start: u64,
@@ -17,13 +21,18 @@ pub struct Region {
     pub size: u64,
     /// The NUMA node to register it on; `None` to ask the firmware, or else take node 0.
     pub nid: Option<i32>,
+    /// The node of the device tree that described it, if that is where it is from.
+    pub origin: Option<ARef<DeviceNode>>,
 }
 
 impl fmt::Display for Region {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:#x}+{:#x}", self.start, self.size)?;
-        match self.nid {
-            Some(nid) => write!(f, "@{nid}"),
+        if let Some(nid) = self.nid {
+            write!(f, "@{nid}")?;
+        }
+        match &self.origin {
+            Some(node) => f.write_fmt(fmt!(" of {}", &**node)),
             None => Ok(()),
         }
     }
@@ -40,7 +49,15 @@ pub(crate) enum Fault {
     InUse,
     #[cfg(CONFIG_X86)]
     NotReserved,
+    NotInTree,
 }
+
+/// The kernel's parameter that keeps it off a part of its RAM.
+const KEEP_OFF: &str = if cfg!(CONFIG_X86) {
+    "memmap=size$start"
+} else {
+    "mem=size, for what lies above"
+};
 
 impl Fault {
     fn errno(self) -> Error {
@@ -51,6 +68,7 @@ impl Fault {
             Fault::InUse => EBUSY,
             #[cfg(CONFIG_X86)]
             Fault::NotReserved => ENODEV,
+            Fault::NotInTree => ENODEV,
         }
     }
 }
@@ -65,20 +83,31 @@ impl fmt::Display for Fault {
                 write!(f, "it ends beyond the last usable address, {last:#x}")
             }
             Fault::NoNode(nid) => write!(f, "there is no NUMA node {nid}"),
-            Fault::InUse => write!(
-                f,
-                "it is RAM in use; keep the kernel off it (memmap=size$start)"
-            ),
+            Fault::InUse => write!(f, "it is RAM in use; keep the kernel off it ({KEEP_OFF})"),
             #[cfg(CONFIG_X86)]
             Fault::NotReserved => write!(
                 f,
                 "the firmware's map has no reserved memory there; see /proc/iomem"
+            ),
+            Fault::NotInTree => write!(
+                f,
+                "the device tree has no memory there (device_type \"memory\")"
             ),
         }
     }
 }
 
 impl Region {
+    /// A region that someone has named.
+    pub fn new(start: u64, size: u64, nid: Option<i32>) -> Self {
+        Self {
+            start,
+            size,
+            nid,
+            origin: None,
+        }
+    }
+
     /// Checks everything that can be known before the range is claimed, and returns the NUMA node
     /// to use. What is wrong is in the kernel's log.
     ///
@@ -86,7 +115,7 @@ impl Region {
     /// * ERANGE: it does not fit into the address space, or into that of the linear mapping
     /// * ENXIO: no such NUMA node
     /// * EBUSY: it is RAM that the kernel uses
-    /// * ENODEV: there is nothing at that address (where the firmware tells)
+    /// * ENODEV: there is no memory at that address, as far as the firmware tells
     pub fn check(&self) -> Result<i32> {
         self.find_fault().map_err(|fault| {
             pr_err!("region {self}: {fault}\n");
@@ -113,7 +142,9 @@ impl Region {
         }
         let nid = match self.nid {
             Some(nid) => nid,
-            None => resource::nid_of(self.start).unwrap_or(0),
+            None => resource::nid_of(self.start)
+                .or_else(|| tree::nid_of(self.start))
+                .unwrap_or(0),
         };
         if !resource::is_possible_nid(nid) {
             return Err(Fault::NoNode(nid));
@@ -125,6 +156,11 @@ impl Region {
         #[cfg(CONFIG_X86)]
         if !resource::is_reserved(self.start, self.size) {
             return Err(Fault::NotReserved);
+        }
+        // Elsewhere it may be the device tree. RAM that mem= keeps from the kernel is still in it.
+        // On powerpc touching what is not there is a machine check.
+        if !tree::has_memory(self.start, self.size) {
+            return Err(Fault::NotInTree);
         }
         Ok(nid)
     }

@@ -92,10 +92,17 @@ pub fn is_possible_nid(nid: i32) -> bool {
     unsafe { bindings::hmm_cdm_nid_possible(nid) }
 }
 
-/// The NUMA node that the firmware describes for the address, if it does.
+/// The NUMA node that the kernel has kept for the address from the firmware's description.
+#[cfg(CONFIG_NUMA_KEEP_MEMINFO)]
 pub fn nid_of(start: u64) -> Option<i32> {
     // SAFETY: Any address may be asked about.
     let nid = unsafe { bindings::phys_to_target_node(start) };
 
     is_possible_nid(nid).then_some(nid)
+}
+
+/// Nothing was kept: `phys_to_target_node()` would guess node 0 (mm/numa.c).
+#[cfg(not(CONFIG_NUMA_KEEP_MEMINFO))]
+pub fn nid_of(_start: u64) -> Option<i32> {
+    None
 }

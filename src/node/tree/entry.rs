@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a node of the device tree says about memory, and what is wrong with it: no access to the
+//! tree, only to the bytes of properties.
+
+use super::COMPATIBLE;
+use core::iter::from_fn;
+use kernel::{fmt, prelude::*};
+
+/// Bytes in a cell.
+const CELL: usize = 4;
+
+/// What the node of a device's memory says.
+#[derive(Copy, Clone)]
+pub(super) struct Entry<'a> {
+    /// The first of its compatible strings.
+    pub(super) compatible: Option<&'a [u8]>,
+    /// Its status allows to use it.
+    pub(super) available: bool,
+    pub(super) reg: Option<&'a [u8]>,
+    /// What of it the kernel is to use as RAM: `linux,usable-memory`.
+    pub(super) usable: Option<&'a [u8]>,
+    /// How many cells addresses and sizes have.
+    pub(super) cells: (usize, usize),
+    pub(super) nid: Option<i32>,
+}
+
+/// A range of physical memory.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) struct Extent {
+    pub(super) start: u64,
+    pub(super) size: u64,
+}
+
+impl Extent {
+    /// The end of the range, if `at` is in it.
+    pub(super) fn end_after(&self, at: u64) -> Option<u64> {
+        let offset = at.checked_sub(self.start)?;
+
+        (offset < self.size).then(|| self.start.saturating_add(self.size))
+    }
+}
+
+/// Why a node is not used.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    Compatible,
+    Disabled,
+    Cells(usize, usize),
+    NoReg,
+    RegLength(usize),
+    RegEmpty,
+    RegSeveral(usize),
+    NoUsable,
+    UsableLength(usize),
+    Usable(u64),
+    NoNid,
+}
+
+impl Fault {
+    pub(super) fn errno(self) -> Error {
+        match self {
+            Fault::Compatible | Fault::Disabled => ENODEV,
+            Fault::Cells(..)
+            | Fault::NoReg
+            | Fault::RegLength(_)
+            | Fault::RegEmpty
+            | Fault::RegSeveral(_)
+            | Fault::UsableLength(_) => EINVAL,
+            Fault::NoUsable | Fault::Usable(_) => EBUSY,
+            Fault::NoNid => ENXIO,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Compatible => f.write_fmt(fmt!(
+                "the first string of compatible has to be {COMPATIBLE}"
+            )),
+            Fault::Disabled => write!(f, "its status is not okay"),
+            Fault::Cells(address, size) => write!(
+                f,
+                "addresses of {address} cells and sizes of {size} are not supported"
+            ),
+            Fault::NoReg => write!(f, "it has no reg"),
+            Fault::RegLength(len) => {
+                write!(f, "reg has {len} bytes, which are no address and size")
+            }
+            Fault::RegEmpty => write!(f, "the size in reg is zero"),
+            Fault::RegSeveral(nr) => write!(f, "reg has {nr} ranges instead of one"),
+            Fault::NoUsable => write!(
+                f,
+                "it has no linux,usable-memory, so the kernel uses it as RAM"
+            ),
+            Fault::UsableLength(len) => write!(
+                f,
+                "linux,usable-memory has {len} bytes, which are no address and size"
+            ),
+            Fault::Usable(size) => write!(
+                f,
+                "linux,usable-memory gives {size:#x} bytes of it to the kernel as RAM"
+            ),
+            Fault::NoNid => write!(f, "it is on no NUMA node"),
+        }
+    }
+}
+
+/// The ranges that a property such as `reg` holds. `None` if it is empty, does not end with a
+/// range, or has numbers that do not fit into 64 bits.
+pub(super) fn extents(
+    value: &[u8],
+    cells: (usize, usize),
+) -> Option<impl Iterator<Item = Extent> + '_> {
+    if !are_supported(cells) {
+        return None;
+    }
+    let step = (cells.0 + cells.1) * CELL;
+    let mut rest = value;
+
+    (!value.is_empty() && value.len().checked_rem(step) == Some(0)).then_some(from_fn(move || {
+        let (extent, after) = rest.split_at_checked(step)?;
+        let (start, size) = extent.split_at_checked(cells.0 * CELL)?;
+
+        rest = after;
+        Some(Extent {
+            start: number(start),
+            size: number(size),
+        })
+    }))
+}
+
+fn are_supported(cells: (usize, usize)) -> bool {
+    (1..=2).contains(&cells.0) && (1..=2).contains(&cells.1)
+}
+
+/// The device tree is big endian whatever the machine is.
+fn number(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+impl Entry<'_> {
+    /// Where the memory is, and its NUMA node, if the driver may have it.
+    pub(super) fn check(&self) -> Result<(Extent, i32), Fault> {
+        if self.compatible != Some(COMPATIBLE.to_bytes()) {
+            return Err(Fault::Compatible);
+        }
+        if !self.available {
+            return Err(Fault::Disabled);
+        }
+        if !are_supported(self.cells) {
+            return Err(Fault::Cells(self.cells.0, self.cells.1));
+        }
+        let extent = self.extent()?;
+
+        // The kernel takes the size from here if the property is there, else from reg, for RAM that
+        // is its own (early_init_dt_scan_memory() in drivers/of/fdt.c).
+        let usable = self.usable.ok_or(Fault::NoUsable)?;
+        let ram = extents(usable, self.cells)
+            .ok_or(Fault::UsableLength(usable.len()))?
+            .fold(0u64, |sum, ram| sum.saturating_add(ram.size));
+        if ram != 0 {
+            return Err(Fault::Usable(ram));
+        }
+        Ok((extent, self.nid.ok_or(Fault::NoNid)?))
+    }
+
+    fn extent(&self) -> Result<Extent, Fault> {
+        let reg = self.reg.ok_or(Fault::NoReg)?;
+        let wrong = Fault::RegLength(reg.len());
+        let mut all = extents(reg, self.cells).ok_or(wrong)?;
+        let extent = all.next().ok_or(wrong)?;
+
+        match all.count() {
+            0 if extent.size == 0 => Err(Fault::RegEmpty),
+            0 => Ok(extent),
+            more => Err(Fault::RegSeveral(more + 1)),
+        }
+    }
+}
+
+/// Whether everything from `start` on is covered, where `end_after` tells how far the ranges go that
+/// an address is in. Firmware may have split what is one piece of memory.
+pub(super) fn is_covered(start: u64, size: u64, end_after: impl Fn(u64) -> Option<u64>) -> bool {
+    let Some(end) = start.checked_add(size) else {
+        return false;
+    };
+    let mut at = start;
+
+    while at < end {
+        match end_after(at) {
+            Some(next) if next > at => at = next,
+            _ => return false,
+        }
+    }
+    true
+}
+
+#[kunit_tests(hmm_cdm_tree)]
+mod tests {
+    use super::*;
+
+    const REG: [u8; 16] = [0, 0, 0, 2, 0x80, 0, 0, 0, 0, 0, 0, 0, 0x20, 0, 0, 0];
+    const NONE: [u8; 16] = [0, 0, 0, 2, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+    fn good() -> Entry<'static> {
+        Entry {
+            compatible: Some(b"ibm,coherent-device-memory"),
+            available: true,
+            reg: Some(&REG),
+            usable: Some(&NONE),
+            cells: (2, 2),
+            nid: Some(255),
+        }
+    }
+
+    #[test]
+    fn good_node() {
+        let extent = Extent {
+            start: 0x2_8000_0000,
+            size: 0x2000_0000,
+        };
+
+        assert_eq!(good().check(), Ok((extent, 255)));
+    }
+
+    #[test]
+    fn cells_are_respected() {
+        let entry = |cells, reg, usable| Entry {
+            cells,
+            reg: Some(reg),
+            usable: Some(usable),
+            ..good()
+        };
+        let one = [0x80, 0, 0, 0, 0x20, 0, 0, 0];
+        let two_one = [0, 0, 0, 1, 0, 0, 0, 0, 0x20, 0, 0, 0];
+        let extent = |start| Extent {
+            start,
+            size: 0x2000_0000,
+        };
+        let checked = entry((1, 1), &one, &[0; 8]).check();
+        assert_eq!(checked, Ok((extent(0x8000_0000), 255)));
+        let checked = entry((2, 1), &two_one, &[0; 12]).check();
+        assert_eq!(checked, Ok((extent(0x1_0000_0000), 255)));
+        // What is one range of two cells each, is two of one.
+        let checked = entry((1, 1), &REG, &[0; 8]).check();
+        assert_eq!(checked, Err(Fault::RegSeveral(2)));
+        for cells in [(0, 2), (2, 0), (3, 2), (2, 3), (usize::MAX, usize::MAX)] {
+            let checked = entry(cells, &REG, &NONE).check();
+            assert_eq!(checked, Err(Fault::Cells(cells.0, cells.1)));
+        }
+    }
+
+    #[test]
+    fn compatible_is_wrong() {
+        let names: [Option<&[u8]>; 5] = [
+            None,
+            Some(b""),
+            Some(b"vendor,memory"),
+            Some(b"ibm,coherent-device-memor"),
+            Some(b"ibm,coherent-device-memory2"),
+        ];
+
+        for compatible in names {
+            let entry = Entry {
+                compatible,
+                ..good()
+            };
+            assert_eq!(entry.check(), Err(Fault::Compatible));
+        }
+    }
+
+    #[test]
+    fn reg_is_wrong() {
+        let reg = |reg| Entry { reg, ..good() }.check();
+        let twice = [REG, REG].concat_all();
+
+        assert_eq!(reg(None), Err(Fault::NoReg));
+        assert_eq!(reg(Some(&[])), Err(Fault::RegLength(0)));
+        assert_eq!(reg(REG.get(..12)), Err(Fault::RegLength(12)));
+        assert_eq!(reg(twice.get(..24)), Err(Fault::RegLength(24)));
+        assert_eq!(reg(twice.get(..17)), Err(Fault::RegLength(17)));
+        assert_eq!(reg(Some(&NONE)), Err(Fault::RegEmpty));
+        assert_eq!(reg(Some(&twice)), Err(Fault::RegSeveral(2)));
+    }
+
+    #[test]
+    fn usable_is_wrong() {
+        let usable = |usable| Entry { usable, ..good() }.check();
+        let nothing_then_ram = [NONE, REG].concat_all();
+
+        assert_eq!(usable(None), Err(Fault::NoUsable));
+        assert_eq!(usable(Some(&[])), Err(Fault::UsableLength(0)));
+        assert_eq!(usable(NONE.get(..4)), Err(Fault::UsableLength(4)));
+        assert_eq!(usable(Some(&REG)), Err(Fault::Usable(0x2000_0000)));
+        let checked = usable(Some(&nothing_then_ram));
+        assert_eq!(checked, Err(Fault::Usable(0x2000_0000)));
+    }
+
+    #[test]
+    fn status_and_numa_node() {
+        let off = Entry {
+            available: false,
+            ..good()
+        };
+        let nowhere = Entry {
+            nid: None,
+            ..good()
+        };
+
+        assert_eq!(off.check(), Err(Fault::Disabled));
+        assert_eq!(nowhere.check(), Err(Fault::NoNid));
+    }
+
+    #[test]
+    fn memory_is_covered() {
+        let parts = [(0x3000, 0x1000), (0x1000, 0x1000), (0x2000, 0x1000)];
+        let parts = parts.map(|(start, size)| Extent { start, size });
+        let covered = |start, size| {
+            is_covered(start, size, |at| {
+                parts.iter().filter_map(|part| part.end_after(at)).max()
+            })
+        };
+
+        assert!(covered(0x1000, 0x3000));
+        assert!(covered(0x1800, 0x2000));
+        assert!(covered(0x3fff, 1));
+        assert!(!covered(0xfff, 1));
+        assert!(!covered(0xfff, 0x1000));
+        assert!(!covered(0x3000, 0x1001));
+        assert!(!covered(0x4000, 1));
+        assert!(!covered(0x3000, u64::MAX));
+    }
+
+    /// Two values of a property, one after the other.
+    trait ConcatAll {
+        fn concat_all(&self) -> [u8; 32];
+    }
+
+    impl ConcatAll for [[u8; 16]; 2] {
+        fn concat_all(&self) -> [u8; 32] {
+            let mut all = [0; 32];
+
+            for (to, from) in all.iter_mut().zip(self.iter().flatten()) {
+                *to = *from;
+            }
+            all
+        }
+    }
+}
