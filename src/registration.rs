@@ -75,13 +75,15 @@ impl Registration {
         })?;
         let node = device.node();
 
-        pr_info!(
-            "hmm_cdm{}: {} MiB at {:#x}, NUMA node {}\n",
-            device.index(),
-            node.size() >> 20,
-            node.start(),
-            node.nid()
-        );
+        let (index, mib) = (device.index(), node.size() >> 20);
+        let (start, nid) = (node.start(), node.nid());
+
+        match node.origin() {
+            Some(origin) => {
+                pr_info!("hmm_cdm{index}: {mib} MiB at {start:#x}, NUMA node {nid}, {origin}\n");
+            }
+            None => pr_info!("hmm_cdm{index}: {mib} MiB at {start:#x}, NUMA node {nid}\n"),
+        }
         Ok(Self {
             chardev: Some(chardev),
             device,

@@ -3,9 +3,10 @@
 //! An emulated accelerator with coherent memory: a driver on top of the library, standing where a
 //! vendor's GPU driver would stand.
 //!
-//! It uses nothing of the library but what is public to any driver. The device's memory is a
-//! reserved range of RAM (parameter `region`), its engine is threads that work only on what the
-//! device's page table maps, and fault where it maps nothing.
+//! It uses nothing of the library but what is public to any driver. The device's memory is
+//! whatever the device tree has as coherent device memory, or what the parameter `region` names; its
+//! engine is threads that work only on what the device's page table maps, and fault where it maps
+//! nothing.
 
 mod engine;
 mod ops;
@@ -15,7 +16,10 @@ mod units;
 mod walk;
 
 use engine::Engine;
-use hmm_cdm::registration::Registration;
+use hmm_cdm::{
+    node::{region::Region, tree},
+    registration::Registration,
+};
 use kernel::{prelude::*, str::CStr, sync::Arc};
 
 module! {
@@ -39,7 +43,7 @@ extern "C" {
 }
 
 struct CdmEmu {
-    _devices: KVec<Registration>,
+    _devices: Devices,
 }
 
 impl kernel::Module for CdmEmu {
@@ -61,39 +65,114 @@ impl kernel::Module for CdmEmu {
                 Some(CStr::from_char_ptr(ptr))
             }
         };
-        let Some(param) = param else {
-            pr_err!("no device: say where its memory is with region=<start>+<size>[@<node>]\n");
-            return Err(ENODEV);
+        // Who names regions wants these and no others.
+        let devices = match param {
+            Some(param) => add_named(param.to_bytes(), engines, module)?,
+            None => add_described(engines, module)?,
         };
 
-        // Nothing may fail once a device is registered: it may be open already.
-        let count = region::split(param.to_bytes()).count();
-        let mut devices = KVec::with_capacity(count, GFP_KERNEL)?;
-        let mut first_error = None;
-        for text in region::split(param.to_bytes()) {
-            let added = add(text, engines, module)
-                .and_then(|device| Ok(devices.push_within_capacity(device)?));
+        Ok(Self { _devices: devices })
+    }
+}
 
-            if let Err(e) = added {
-                first_error = first_error.or(Some(e));
-            }
+/// The devices, as far as there are any. One that cannot be made does not keep the others from
+/// being used.
+struct Devices {
+    devices: KVec<Registration>,
+    first_error: Option<Error>,
+}
+
+impl Devices {
+    /// Has room for `count`: nothing may fail once a device is registered, as it may be open
+    /// already.
+    fn new(count: usize) -> Result<Self> {
+        Ok(Self {
+            devices: KVec::with_capacity(count, GFP_KERNEL)?,
+            first_error: None,
+        })
+    }
+
+    fn add(&mut self, region: Result<Region>, engines: u32, module: &'static ThisModule) -> Result {
+        let added = region
+            .and_then(|region| {
+                let driver = Arc::new(Engine::new(engines)?, GFP_KERNEL)?;
+
+                Registration::new(&region, driver, module)
+            })
+            .and_then(|device| Ok(self.devices.push_within_capacity(device)?));
+
+        if let Err(e) = added {
+            self.first_error = self.first_error.or(Some(e));
         }
-        // One bad region does not keep a good one from being used.
-        match first_error {
-            Some(e) if devices.is_empty() => Err(e),
-            _ => Ok(Self { _devices: devices }),
+        added
+    }
+
+    /// ENODEV, or the first error, if there is no device.
+    fn unless_none(self) -> Result<Self> {
+        if self.devices.is_empty() {
+            Err(self.first_error.unwrap_or(ENODEV))
+        } else {
+            Ok(self)
         }
     }
 }
 
-fn add(text: &[u8], engines: u32, module: &'static ThisModule) -> Result<Registration> {
-    let shown = kernel::str::BStr::from_bytes(text);
-    let region = region::parse(text).inspect_err(|_| {
-        pr_err!("region {shown}: is not of the form <start>+<size>[@<node>]\n");
-    })?;
-    let driver = Engine::new(engines)?;
+/// A device for each region of the parameter.
+fn add_named(param: &[u8], engines: u32, module: &'static ThisModule) -> Result<Devices> {
+    let mut devices = Devices::new(region::split(param).count())?;
 
-    Registration::new(&region, Arc::new(driver, GFP_KERNEL)?, module).inspect_err(|e| {
-        pr_err!("region {shown}: not used (error {})\n", e.to_errno());
-    })
+    for text in region::split(param) {
+        let shown = kernel::str::BStr::from_bytes(text);
+        let region = region::parse(text).inspect_err(|_| {
+            pr_err!("region {shown}: is not of the form <start>+<size>[@<node>]\n");
+        });
+
+        let _ = devices.add(region, engines, module).inspect_err(|e| {
+            pr_err!("region {shown}: not used (error {})\n", e.to_errno());
+        });
+    }
+    devices.unless_none()
+}
+
+/// A device for each node of the device tree that is coherent device memory.
+fn add_described(engines: u32, module: &'static ThisModule) -> Result<Devices> {
+    let count = tree::memories().count();
+    let mut devices = Devices::new(count)?;
+
+    if count == 0 {
+        pr_err!(
+            "no device: the device tree has no coherent device memory; name the memory with \
+             region=<start>+<size>[@<node>]\n"
+        );
+    }
+    show_owners();
+    // Nodes that have come since they were counted find no room, and are refused.
+    for node in tree::memories() {
+        let region = Region::of_node(&node);
+
+        let _ = devices.add(region, engines, module).inspect_err(|e| {
+            pr_err!("{}: not used (error {})\n", &*node, e.to_errno());
+        });
+    }
+    devices.unless_none()
+}
+
+/// Says which PCI device each memory belongs to. The emulated device needs none of them; a driver
+/// of the real one begins with it (see [`Region::of_device`]).
+fn show_owners() {
+    for device in tree::pci_devices() {
+        let Ok(pointer) = tree::Pointer::of_node(&device) else {
+            continue;
+        };
+        let memory = pointer.memory();
+
+        match pointer.target() {
+            Some(target) => pr_info!(
+                "{}: memory of {}, there at {target:#x}\n",
+                &**memory,
+                &*device
+            ),
+            None => pr_info!("{}: memory of {}\n", &**memory, &*device),
+        }
+    }
 }

@@ -12,7 +12,7 @@ const char *cdm_emu_region(void);
 static char *region;
 module_param(region, charp, 0444);
 MODULE_PARM_DESC(region,
-		 "Physical memory to use, as <start>+<size>[@<NUMA node>], several separated by commas; K, M, G and T are understood");
+		 "Physical memory to use instead of the device tree's, as <start>+<size>[@<NUMA node>], several separated by commas; K, M, G and T are understood");
 
 /* The parameter's value, or NULL if it was not given. */
 const char *cdm_emu_region(void)
