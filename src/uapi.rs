@@ -4,7 +4,7 @@
 //! `include/uapi/linux/hmm_cdm.h`, and how structures that may grow are copied.
 
 use crate::{bindings, os::is_user_range};
-use core::mem::size_of;
+use core::mem::{offset_of, size_of};
 use kernel::{
     ioctl::_IO,
     page::PAGE_SIZE,
@@ -100,28 +100,59 @@ pub(crate) unsafe trait Wire: Sized + Default {
     const FIRST_SIZE: usize = size_of::<Self>();
 }
 
-// SAFETY (all): bindgen made them from the header, where each field has its natural alignment and
-// the sizes below leave no room for padding.
+// SAFETY (all): bindgen made them from the header, where each field has its natural alignment. That
+// the fields follow each other without padding can be read off the numbers below, which are the
+// same on every architecture.
 macro_rules! wire {
-    ($($type:ty = $size:literal),* $(,)?) => {
+    ($($type:ty = $size:literal $(, first $first:literal)? {
+        $($field:ident: $offset:literal),* $(,)?
+    }),* $(,)?) => {
         $(
             const _: () = assert!(size_of::<$type>() == $size);
+            $(const _: () = assert!(offset_of!($type, $field) == $offset);)*
             // SAFETY: See above.
-            unsafe impl Wire for $type {}
+            unsafe impl Wire for $type {
+                $(const FIRST_SIZE: usize = $first;)?
+            }
         )*
     };
 }
 
+// Sizes, and the offset of every field; `first` is the size in the first version.
 wire! {
-    Info = 88,
-    Migrate = 128,
-    PageInfo = 8,
-    Query = 96,
-    Submit = 88,
-    Wait = 96,
-    StatsOut = 184,
-    EmuWalk = 72,
-    EmuTop = 16,
+    Info = 216, first 88 {
+        size: 0, flags: 4, version: 8, index: 12, numa_node: 16, page_size: 20, window_size: 24,
+        reserved: 28, capacity: 32, free: 40, start: 48, driver: 56, origin: 88,
+    },
+    Migrate = 128 {
+        size: 0, flags: 4, addr: 8, length: 16, target: 24, reserved: 28, migrated: 32,
+        populated: 40, present: 48, huge: 56, skipped: 64,
+    },
+    PageInfo = 8 {
+        where_: 0, order: 1, cpu: 2, device: 3, accesses: 4, reserved: 6,
+    },
+    Query = 96 {
+        size: 0, flags: 4, addr: 8, length: 16, pages: 24, where_: 32,
+    },
+    Submit = 88 {
+        size: 0, flags: 4, op: 8, eventfd: 12, args: 16, job: 80,
+    },
+    Wait = 96 {
+        size: 0, flags: 4, job: 8, timeout_ns: 16, status: 24, fault_access: 28, fault_addr: 32,
+        result: 40, faults: 72, bytes_local: 80, bytes_remote: 88,
+    },
+    StatsOut = 184 {
+        size: 0, flags: 4, faults: 8, fault_pages: 16, fault_retries: 24, invalidations: 32,
+        invalidated_pages: 40, migrated_in: 48, migrated_out: 56, bytes_copied: 64, populated: 72,
+        huge: 80, skipped: 88, jobs: 152, node_pages: 160, node_free: 168, node_contiguous: 176,
+    },
+    EmuWalk = 72 {
+        heads: 0, nr_heads: 8, next: 16, child: 24, child_next: 32, count: 40, top: 48, nr_top: 56,
+        max_steps: 64,
+    },
+    EmuTop = 16 {
+        count: 0, element: 8,
+    },
 }
 
 fn bytes_mut<T: Wire>(value: &mut T) -> &mut [u8] {

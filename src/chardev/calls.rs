@@ -62,6 +62,11 @@ impl CdmFile {
         for (to, from) in arg.driver.iter_mut().take(room).zip(name) {
             *to = *from;
         }
+        arg.origin.fill(0);
+        // A path has the address in it.
+        if let Some(origin) = node.origin().filter(|_| capable_sys_admin()) {
+            origin.path(&mut arg.origin);
+        }
         arg.write()
     }
 

@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <kselftest_harness.h>
+#include <stddef.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/time.h>
@@ -15,16 +16,114 @@
 #include "cdm_mem.h"
 #include "cdm_test.h"
 
-/* What a program was compiled with does not change any more. */
-static_assert(sizeof(struct hmm_cdm_info) == 88, "info");
-static_assert(sizeof(struct hmm_cdm_migrate) == 128, "migrate");
-static_assert(sizeof(struct hmm_cdm_page) == 8, "page");
-static_assert(sizeof(struct hmm_cdm_query) == 96, "query");
-static_assert(sizeof(struct hmm_cdm_submit) == 88, "submit");
-static_assert(sizeof(struct hmm_cdm_wait) == 96, "wait");
-static_assert(sizeof(struct hmm_cdm_stats) == 184, "stats");
-static_assert(sizeof(struct cdm_emu_walk) == 72, "walk");
-static_assert(sizeof(struct cdm_emu_top) == 16, "top");
+/*
+ * What a program was compiled with does not change any more, and is the same
+ * on all architectures: the size of each structure and where each field is.
+ */
+#define AT(type, field, offset) \
+	static_assert(offsetof(struct type, field) == (offset), #type)
+#define SIZE(type, size) \
+	static_assert(sizeof(struct type) == (size), #type)
+
+AT(hmm_cdm_info, size, 0);
+AT(hmm_cdm_info, flags, 4);
+AT(hmm_cdm_info, version, 8);
+AT(hmm_cdm_info, index, 12);
+AT(hmm_cdm_info, numa_node, 16);
+AT(hmm_cdm_info, page_size, 20);
+AT(hmm_cdm_info, window_size, 24);
+AT(hmm_cdm_info, reserved, 28);
+AT(hmm_cdm_info, capacity, 32);
+AT(hmm_cdm_info, free, 40);
+AT(hmm_cdm_info, start, 48);
+AT(hmm_cdm_info, driver, 56);
+AT(hmm_cdm_info, origin, 88);
+SIZE(hmm_cdm_info, 216);
+
+AT(hmm_cdm_migrate, size, 0);
+AT(hmm_cdm_migrate, flags, 4);
+AT(hmm_cdm_migrate, addr, 8);
+AT(hmm_cdm_migrate, length, 16);
+AT(hmm_cdm_migrate, target, 24);
+AT(hmm_cdm_migrate, reserved, 28);
+AT(hmm_cdm_migrate, migrated, 32);
+AT(hmm_cdm_migrate, populated, 40);
+AT(hmm_cdm_migrate, present, 48);
+AT(hmm_cdm_migrate, huge, 56);
+AT(hmm_cdm_migrate, skipped, 64);
+SIZE(hmm_cdm_migrate, 128);
+
+AT(hmm_cdm_page, where, 0);
+AT(hmm_cdm_page, order, 1);
+AT(hmm_cdm_page, cpu, 2);
+AT(hmm_cdm_page, device, 3);
+AT(hmm_cdm_page, accesses, 4);
+AT(hmm_cdm_page, reserved, 6);
+SIZE(hmm_cdm_page, 8);
+
+AT(hmm_cdm_query, size, 0);
+AT(hmm_cdm_query, flags, 4);
+AT(hmm_cdm_query, addr, 8);
+AT(hmm_cdm_query, length, 16);
+AT(hmm_cdm_query, pages, 24);
+AT(hmm_cdm_query, where, 32);
+SIZE(hmm_cdm_query, 96);
+
+AT(hmm_cdm_submit, size, 0);
+AT(hmm_cdm_submit, flags, 4);
+AT(hmm_cdm_submit, op, 8);
+AT(hmm_cdm_submit, eventfd, 12);
+AT(hmm_cdm_submit, args, 16);
+AT(hmm_cdm_submit, job, 80);
+SIZE(hmm_cdm_submit, 88);
+
+AT(hmm_cdm_wait, size, 0);
+AT(hmm_cdm_wait, flags, 4);
+AT(hmm_cdm_wait, job, 8);
+AT(hmm_cdm_wait, timeout_ns, 16);
+AT(hmm_cdm_wait, status, 24);
+AT(hmm_cdm_wait, fault_access, 28);
+AT(hmm_cdm_wait, fault_addr, 32);
+AT(hmm_cdm_wait, result, 40);
+AT(hmm_cdm_wait, faults, 72);
+AT(hmm_cdm_wait, bytes_local, 80);
+AT(hmm_cdm_wait, bytes_remote, 88);
+SIZE(hmm_cdm_wait, 96);
+
+AT(hmm_cdm_stats, size, 0);
+AT(hmm_cdm_stats, flags, 4);
+AT(hmm_cdm_stats, faults, 8);
+AT(hmm_cdm_stats, fault_pages, 16);
+AT(hmm_cdm_stats, fault_retries, 24);
+AT(hmm_cdm_stats, invalidations, 32);
+AT(hmm_cdm_stats, invalidated_pages, 40);
+AT(hmm_cdm_stats, migrated_in, 48);
+AT(hmm_cdm_stats, migrated_out, 56);
+AT(hmm_cdm_stats, bytes_copied, 64);
+AT(hmm_cdm_stats, populated, 72);
+AT(hmm_cdm_stats, huge, 80);
+AT(hmm_cdm_stats, skipped, 88);
+AT(hmm_cdm_stats, jobs, 152);
+AT(hmm_cdm_stats, node_pages, 160);
+AT(hmm_cdm_stats, node_free, 168);
+AT(hmm_cdm_stats, node_contiguous, 176);
+SIZE(hmm_cdm_stats, 184);
+
+AT(cdm_emu_walk, heads, 0);
+AT(cdm_emu_walk, nr_heads, 8);
+AT(cdm_emu_walk, next, 16);
+AT(cdm_emu_walk, child, 24);
+AT(cdm_emu_walk, child_next, 32);
+AT(cdm_emu_walk, count, 40);
+AT(cdm_emu_walk, top, 48);
+AT(cdm_emu_walk, nr_top, 56);
+AT(cdm_emu_walk, max_steps, 64);
+SIZE(cdm_emu_walk, 72);
+
+AT(cdm_emu_top, count, 0);
+AT(cdm_emu_top, element, 8);
+SIZE(cdm_emu_top, 16);
+
 /* _IO() is not the same number on all architectures. */
 static_assert(_IOC(_IOC_NONE, 0xcd, 0, 0) == HMM_CDM_IOC_INFO, "INFO");
 static_assert(_IOC(_IOC_NONE, 0xcd, 5, 0) == HMM_CDM_IOC_STATS, "STATS");
@@ -54,6 +153,7 @@ FIXTURE(call) {
 	char *end;	/* of two pages for arguments; behind it is none */
 	size_t page;
 	size_t size;
+	size_t first;	/* what the oldest program passes */
 	union argument good;
 };
 
@@ -61,31 +161,34 @@ FIXTURE_VARIANT(call) {
 	unsigned int command;
 	size_t size;
 	int err;	/* of a call with nothing wrong in it */
+	size_t first;	/* size in the first version; 0 if it is the same */
 };
 
+#define FIRST_INFO		offsetof(struct hmm_cdm_info, origin)
+
 FIXTURE_VARIANT_ADD(call, info) {
-	HMM_CDM_IOC_INFO, sizeof(struct hmm_cdm_info), 0
+	HMM_CDM_IOC_INFO, sizeof(struct hmm_cdm_info), 0, FIRST_INFO
 };
 
 FIXTURE_VARIANT_ADD(call, migrate) {
-	HMM_CDM_IOC_MIGRATE, sizeof(struct hmm_cdm_migrate), 0
+	HMM_CDM_IOC_MIGRATE, sizeof(struct hmm_cdm_migrate), 0, 0
 };
 
 FIXTURE_VARIANT_ADD(call, query) {
-	HMM_CDM_IOC_QUERY, sizeof(struct hmm_cdm_query), 0
+	HMM_CDM_IOC_QUERY, sizeof(struct hmm_cdm_query), 0, 0
 };
 
 FIXTURE_VARIANT_ADD(call, submit) {
-	HMM_CDM_IOC_SUBMIT, sizeof(struct hmm_cdm_submit), 0
+	HMM_CDM_IOC_SUBMIT, sizeof(struct hmm_cdm_submit), 0, 0
 };
 
 /* There is no such job, as it would be gone after the first call. */
 FIXTURE_VARIANT_ADD(call, wait) {
-	HMM_CDM_IOC_WAIT, sizeof(struct hmm_cdm_wait), -ENOENT
+	HMM_CDM_IOC_WAIT, sizeof(struct hmm_cdm_wait), -ENOENT, 0
 };
 
 FIXTURE_VARIANT_ADD(call, stats) {
-	HMM_CDM_IOC_STATS, sizeof(struct hmm_cdm_stats), 0
+	HMM_CDM_IOC_STATS, sizeof(struct hmm_cdm_stats), 0, 0
 };
 
 FIXTURE_SETUP(call)
@@ -100,6 +203,7 @@ FIXTURE_SETUP(call)
 	ASSERT_EQ(0, munmap(self->end, self->page));
 
 	self->size = variant->size;
+	self->first = variant->first ? variant->first : variant->size;
 	self->good.head.size = variant->size;
 	switch (variant->command) {
 	case HMM_CDM_IOC_MIGRATE:
@@ -157,11 +261,32 @@ TEST_F(call, exact_size)
 		ASSERT_EQ(CANARY, guard[i]);
 }
 
+/*
+ * The oldest program, or one between that and the newest: served as far as it
+ * knows the structure, with nothing written behind that.
+ */
+TEST_F(call, older)
+{
+	for (size_t size = self->first; size <= self->size; size += 8) {
+		union argument *arg = at_the_end(self->end, &self->good, size,
+						 size);
+
+		EXPECT_EQ(variant->err, cdm_ioctl(self->cdm.fd,
+						  variant->command, arg));
+		EXPECT_EQ(size, arg->head.size);
+		if (variant->command == HMM_CDM_IOC_INFO)
+			EXPECT_EQ(0, memcmp(&arg->info.version,
+					    &self->cdm.info.version,
+					    size - offsetof(struct hmm_cdm_info,
+							    version)));
+	}
+}
+
 /* A program that is older than any: there is no such version. */
 TEST_F(call, too_small)
 {
-	const size_t sizes[] = { 0, 1, 4, 8, self->size / 2 / 8 * 8,
-				 self->size - 8, self->size - 1 };
+	const size_t sizes[] = { 0, 1, 4, 8, self->first / 2 / 8 * 8,
+				 self->first - 8, self->first - 1 };
 
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		self->good.head.size = sizes[i];

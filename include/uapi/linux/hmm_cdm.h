@@ -69,6 +69,11 @@
  * @start: out: physical address of the memory; zero for a caller without
  *	CAP_SYS_ADMIN, as with page frame numbers in /proc/self/pagemap
  * @driver: out: name of the driver that brought the memory, NUL-terminated
+ * @origin: out: path of the node in the device tree that describes the memory,
+ *	NUL-terminated, cut if it is longer; empty if someone has named the
+ *	memory to the driver, and, as with @start, for a caller without
+ *	CAP_SYS_ADMIN. Not in the first version of the structure, which ends
+ *	before it
  */
 struct hmm_cdm_info {
 	__u32 size;
@@ -83,6 +88,7 @@ struct hmm_cdm_info {
 	__u64 free;
 	__u64 start;
 	__u8 driver[32];
+	__u8 origin[128];
 };
 
 /**
