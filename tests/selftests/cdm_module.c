@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "cdm_test.h"
+#include "cdm_tree.h"
 
 static void node_path(char *path, size_t size, unsigned int index)
 {
@@ -205,9 +206,10 @@ bool cdm_iomem_ram(__u64 size, __u64 *start)
 	return found;
 }
 
+#ifdef __x86_64__
+/* Behind everything that is in use or reserved, and below what is I/O. */
 bool cdm_iomem_hole(__u64 size, __u64 *start)
 {
-#ifdef __x86_64__
 	FILE *f = fopen("/proc/iomem", "r");
 	unsigned long long from, to;
 	char line[256];
@@ -224,9 +226,27 @@ bool cdm_iomem_hole(__u64 size, __u64 *start)
 			*start = (to + size) / size * size;
 	fclose(f);
 	return true;
-#else
-	(void)size;
-	(void)start;
-	return false;
-#endif
 }
+
+#else
+/* Behind the last memory of the device tree. */
+bool cdm_iomem_hole(__u64 size, __u64 *start)
+{
+	struct cdm_memory memories[CDM_TREE_MAX];
+	int nr = cdm_memories(memories);
+	bool found = false;
+
+	*start = 0;
+	for (int i = 0; i < nr; i++) {
+		__u64 end = memories[i].start + memories[i].size;
+
+		if (!memories[i].online)
+			continue;
+		found = true;
+		if (end > *start)
+			*start = end;
+	}
+	*start = (*start + size - 1) / size * size;
+	return found;
+}
+#endif

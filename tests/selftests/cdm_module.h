@@ -62,8 +62,8 @@ bool cdm_iomem_has(__u64 start, __u64 size, const char *name);
 bool cdm_iomem_ram(__u64 size, __u64 *start);
 
 /*
- * A range of which the firmware says that there is no memory, above 4 GiB.
- * Only x86 has a firmware that says so.
+ * A range of which the firmware says that there is no memory: on x86 above
+ * 4 GiB, elsewhere behind the memory of the device tree, if that has any.
  */
 bool cdm_iomem_hole(__u64 size, __u64 *start);
 

@@ -11,6 +11,7 @@
 #include "cdm_mem.h"
 #include "cdm_module.h"
 #include "cdm_test.h"
+#include "cdm_tree.h"
 
 /* Aligned enough for memremap_pages() on every architecture. */
 #define ALIGNED			(16ULL << 20)
@@ -254,6 +255,22 @@ TEST_F_TIMEOUT(region, taken_twice, 60)
 		cdm_close(&cdm);
 		ASSERT_EQ(0, cdm_unload(CDM_EMU));
 	}
+}
+
+/* Nothing named: what the device tree has, or a hint and no device. */
+TEST_F(region, none_named)
+{
+	struct cdm_memory memories[CDM_TREE_MAX];
+	int nr = cdm_memories(memories), devices = 0;
+	int log = cdm_log_open();
+	char line[512];
+
+	ASSERT_LE(0, log);
+	for (int i = 0; i < nr; i++)
+		devices += memories[i].device;
+	EXPECT_EQ(devices ? 0 : -ENODEV, cdm_load(CDM_EMU, NULL));
+	EXPECT_EQ(devices > 0, cdm_node_exists(0));
+	EXPECT_EQ(!devices, cdm_log_find(log, "region=", line, sizeof(line)));
 }
 
 /* Only bad regions: the load fails, although for different reasons. */
