@@ -8,6 +8,7 @@
 #include <linux/memory_hotplug.h>
 #include <linux/memremap.h>
 #include <linux/migrate.h>
+#include <linux/mman.h>
 #include <linux/numa.h>
 
 #include <linux/hmm_cdm.h>

@@ -18,6 +18,8 @@
 //! is left to do, and what is true only in a critical section can be used only there.
 
 pub mod folio;
+#[cfg(CONFIG_KUNIT = "y")]
+pub(crate) mod kunit;
 pub mod migrate;
 pub mod notifier;
 pub mod pagemap;
@@ -25,7 +27,10 @@ pub mod range;
 pub mod vma;
 
 use crate::bindings;
-use kernel::page::{PAGE_SHIFT, PAGE_SIZE};
+use kernel::{
+    page::{PAGE_SHIFT, PAGE_SIZE},
+    prelude::*,
+};
 
 /// Returns the order of the pages that one page middle directory entry maps: the largest huge page
 /// that moves between system and device memory as one.
@@ -82,5 +87,62 @@ impl Span {
     /// What this span and `other` have in common.
     pub fn intersect(&self, other: Span) -> Option<Self> {
         Self::new(self.start.max(other.start), self.end.min(other.end))
+    }
+}
+
+#[kunit_tests(hmm_cdm_span)]
+mod tests {
+    use super::*;
+
+    /// The last page of the address space; no span reaches its end.
+    const LAST: usize = usize::MAX & !(PAGE_SIZE - 1);
+
+    #[test]
+    fn only_whole_pages_are_taken() {
+        assert!(Span::new(0, PAGE_SIZE).is_some());
+        assert!(Span::new(1, PAGE_SIZE).is_none());
+        assert!(Span::new(0, PAGE_SIZE - 1).is_none());
+        assert!(Span::new(PAGE_SIZE, PAGE_SIZE).is_none());
+        assert!(Span::new(2 * PAGE_SIZE, PAGE_SIZE).is_none());
+        assert!(Span::new(0, LAST).is_some());
+    }
+
+    #[test]
+    fn bytes_are_widened_to_pages() {
+        let page = Span::new(PAGE_SIZE, 2 * PAGE_SIZE);
+        let two = Span::new(PAGE_SIZE, 3 * PAGE_SIZE);
+
+        assert_eq!(Span::covering(PAGE_SIZE, 1), page);
+        assert_eq!(Span::covering(2 * PAGE_SIZE - 1, 1), page);
+        assert_eq!(Span::covering(PAGE_SIZE, PAGE_SIZE), page);
+        assert_eq!(Span::covering(2 * PAGE_SIZE - 1, 2), two);
+        assert_eq!(two.map(|span| span.pages()), Some(2));
+        assert_eq!(Span::covering(PAGE_SIZE, 0), None);
+    }
+
+    #[test]
+    fn the_end_of_the_address_space_is_not_passed() {
+        assert!(Span::covering(LAST - 1, 1).is_some());
+        assert_eq!(Span::covering(LAST, 1), None);
+        assert_eq!(Span::covering(usize::MAX, 1), None);
+        assert_eq!(Span::covering(LAST - 1, 2), None);
+        assert_eq!(Span::covering(PAGE_SIZE, usize::MAX), None);
+    }
+
+    #[test]
+    fn intersections() -> Result {
+        let at = |from: usize, to: usize| Span::new(from * PAGE_SIZE, to * PAGE_SIZE);
+        let span = at(2, 6).ok_or(EINVAL)?;
+        let with = |from, to| span.intersect(at(from, to)?);
+
+        assert_eq!(with(2, 6), at(2, 6));
+        assert_eq!(with(0, 9), at(2, 6));
+        assert_eq!(with(3, 5), at(3, 5));
+        assert_eq!(with(0, 3), at(2, 3));
+        assert_eq!(with(5, 9), at(5, 6));
+        // Side by side is nothing in common.
+        assert_eq!(with(0, 2), None);
+        assert_eq!(with(6, 9), None);
+        Ok(())
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::bindings;
 use core::ptr::NonNull;
-use kernel::page::PAGE_SIZE;
+use kernel::{page::PAGE_SIZE, prelude::*};
 
 /// The number of a page frame that has a `struct page`.
 ///
@@ -130,6 +130,27 @@ impl NewPage {
         unsafe { bindings::zone_device_page_init(page.as_ptr(), pgmap, 0) };
         // INVARIANT: `zone_device_page_init()` sets the count to one and locks the page.
         Self { page }
+    }
+
+    /// Its frame. The page must outlive what is made of it.
+    #[cfg(CONFIG_KUNIT = "y")]
+    pub(crate) fn pfn(&self) -> Pfn {
+        // SAFETY: A single page is its own folio.
+        let pfn = unsafe { bindings::hmm_cdm_folio_pfn(self.page.as_ptr().cast()) };
+
+        // INVARIANT: It came from a `struct page`.
+        Pfn(pfn)
+    }
+
+    /// Leaves something in the page, as its last user may have.
+    #[cfg(CONFIG_KUNIT = "y")]
+    pub(crate) fn fill(&mut self, value: u8) {
+        // SAFETY: The value owns the page, which is in the direct map.
+        unsafe {
+            bindings::hmm_cdm_pfn_to_virt(self.pfn().raw())
+                .cast::<u8>()
+                .write_bytes(value, PAGE_SIZE)
+        };
     }
 
     /// Fills the page with zeros, so that what its last user left in it is gone.
@@ -280,5 +301,123 @@ impl MappedPage<'_> {
 
         // SAFETY: As in `write_u64()`.
         Some(unsafe { bindings::hmm_cdm_fetch_add_u64(p, value) })
+    }
+}
+
+#[kunit_tests(hmm_cdm_folio)]
+mod tests {
+    use super::*;
+
+    fn mapped(page: &NewPage, writable: bool) -> MappedPage<'_> {
+        // SAFETY: Nothing maps the page, and nobody but the test uses it while it is borrowed.
+        unsafe { MappedPage::new(page.pfn(), writable) }
+    }
+
+    #[test]
+    fn new_pages_are_locked_system_memory() -> Result {
+        let page = NewPage::system().ok_or(ENOMEM)?;
+
+        assert!(page.pfn().is_system());
+        assert_eq!(page.pfn().counts(), (1, 0));
+        // SAFETY: The page is ours.
+        assert!(!unsafe { page.pfn().has_extra_references() });
+        Ok(())
+    }
+
+    #[test]
+    fn a_destination_is_the_same_page_when_it_comes_back() -> Result {
+        let page = NewPage::system().ok_or(ENOMEM)?;
+        let pfn = page.pfn();
+
+        let mpfn = page.into_mpfn();
+        assert!(mpfn & bindings::MIGRATE_PFN_VALID as usize != 0);
+        // SAFETY: It was made right above, and is not used again.
+        let back = unsafe { NewPage::from_mpfn(mpfn) };
+        assert_eq!(back.pfn(), pfn);
+        // Neither the reference nor the lock was lost or doubled: dropping it gives up both.
+        assert_eq!(back.pfn().counts(), (1, 0));
+        Ok(())
+    }
+
+    #[test]
+    fn zeroing_reaches_the_whole_page() -> Result {
+        let mut page = NewPage::system().ok_or(ENOMEM)?;
+
+        for offset in (0..PAGE_SIZE).step_by(8) {
+            assert_eq!(mapped(&page, true).write_u64(offset, !0), Some(()));
+        }
+        page.zero();
+        let page = mapped(&page, false);
+        assert!((0..PAGE_SIZE)
+            .step_by(8)
+            .all(|offset| page.read_u64(offset) == Some(0)));
+        Ok(())
+    }
+
+    #[test]
+    fn accesses_end_at_the_page() -> Result {
+        let mut page = NewPage::system().ok_or(ENOMEM)?;
+        page.zero();
+        let page = mapped(&page, true);
+        let mut two = [0; 2];
+
+        assert_eq!(page.write(PAGE_SIZE - 2, &[1, 2]), Some(()));
+        assert_eq!(page.read(PAGE_SIZE - 2, &mut two), Some(()));
+        assert_eq!(two, [1, 2]);
+        assert_eq!(page.write(PAGE_SIZE - 1, &[3, 4]), None);
+        assert_eq!(page.read(PAGE_SIZE - 1, &mut two), None);
+        assert_eq!(page.read(usize::MAX, &mut two), None);
+        assert_eq!(page.read_u64(PAGE_SIZE), None);
+        assert_eq!(page.write_u64(PAGE_SIZE, 5), None);
+        // What was refused has written nothing.
+        assert_eq!(page.read(PAGE_SIZE - 2, &mut two), Some(()));
+        assert_eq!(two, [1, 2]);
+        Ok(())
+    }
+
+    #[test]
+    fn words_are_aligned() -> Result {
+        let mut page = NewPage::system().ok_or(ENOMEM)?;
+        page.zero();
+        let page = mapped(&page, true);
+
+        for offset in 1..8 {
+            assert_eq!(page.read_u64(offset), None);
+            assert_eq!(page.write_u64(offset, 1), None);
+            assert_eq!(page.cmpxchg_u64(offset, 0, 1), None);
+            assert_eq!(page.fetch_add_u64(offset, 1), None);
+        }
+        assert_eq!(page.read_u64(0), Some(0));
+        assert_eq!(page.read_u64(8), Some(0));
+        Ok(())
+    }
+
+    #[test]
+    fn atomics_return_what_was_there() -> Result {
+        let mut page = NewPage::system().ok_or(ENOMEM)?;
+        page.zero();
+        let page = mapped(&page, true);
+
+        assert_eq!(page.fetch_add_u64(8, 5), Some(0));
+        assert_eq!(page.fetch_add_u64(8, u64::MAX), Some(5));
+        assert_eq!(page.cmpxchg_u64(8, 5, 9), Some(4));
+        assert_eq!(page.read_u64(8), Some(4));
+        assert_eq!(page.cmpxchg_u64(8, 4, 9), Some(4));
+        assert_eq!(page.read_u64(8), Some(9));
+        Ok(())
+    }
+
+    #[test]
+    fn read_only_pages_are_not_written() -> Result {
+        let mut page = NewPage::system().ok_or(ENOMEM)?;
+        page.zero();
+        let page = mapped(&page, false);
+
+        assert_eq!(page.write(0, &[1]), None);
+        assert_eq!(page.write_u64(0, 1), None);
+        assert_eq!(page.cmpxchg_u64(0, 0, 1), None);
+        assert_eq!(page.fetch_add_u64(0, 1), None);
+        assert_eq!(page.read_u64(0), Some(0));
+        Ok(())
     }
 }

@@ -368,3 +368,196 @@ impl Installed<'_> {
         self.0.copy()
     }
 }
+
+#[kunit_tests(hmm_cdm_migrate)]
+mod tests {
+    use super::*;
+    use crate::mm::{kunit::UserMemory, vma::Mappings};
+    use kernel::current;
+
+    /// Collects the pages of `span`, all in one mapping, and hands them to `with`.
+    fn collect<R>(span: Span, with: impl FnOnce(Collected<'_>) -> R) -> Result<R> {
+        let current = current!();
+        let mappings = Mappings::lock(current.mm().ok_or(ESRCH)?);
+        let mapping = mappings.next(span.start()).ok_or(EFAULT)?;
+        let mut bufs = Buffers::new(span.pages())?;
+        let nobody = core::ptr::null_mut();
+
+        let pages = Collected::vma(&mapping, span, &mut bufs, From::System, nobody)?;
+        Ok(with(pages))
+    }
+
+    #[test]
+    fn buffers_that_are_too_small_are_refused() -> Result {
+        let memory = UserMemory::map(4)?;
+        let current = current!();
+        let mappings = Mappings::lock(current.mm().ok_or(ESRCH)?);
+        let mapping = mappings.next(memory.span().start()).ok_or(EFAULT)?;
+        let page = NewPage::system().ok_or(ENOMEM)?;
+        let mut bufs = Buffers::new(3)?;
+        let owner = core::ptr::null_mut();
+
+        let pages = Collected::vma(&mapping, memory.span(), &mut bufs, From::System, owner);
+        assert_eq!(pages.err(), Some(EINVAL));
+        let frames = Collected::frames(page.pfn(), 4, &mut bufs);
+        assert_eq!(frames.err(), Some(EINVAL));
+        let fits = Collected::vma(
+            &mapping,
+            memory.pages(0, 3)?,
+            &mut bufs,
+            From::System,
+            owner,
+        );
+        assert_eq!(fits.map(|pages| pages.len()), Ok(3));
+        Ok(())
+    }
+
+    #[test]
+    fn spans_outside_of_the_mapping_are_refused() -> Result {
+        let memory = UserMemory::map(4)?;
+
+        memory.unmap(memory.pages(2, 4)?)?;
+        assert_eq!(collect(memory.pages(0, 2)?, |_| ()), Ok(()));
+        assert_eq!(collect(memory.pages(1, 3)?, |_| ()), Err(EINVAL));
+        Ok(())
+    }
+
+    #[test]
+    fn no_frames_are_no_migration() -> Result {
+        let page = NewPage::system().ok_or(ENOMEM)?;
+        let mut bufs = Buffers::new(1)?;
+        let pages = Collected::frames(page.pfn(), 0, &mut bufs)?;
+
+        assert!(pages.is_empty());
+        assert_eq!(pages.source(0), Source::None);
+        let mut done = pages.install();
+        assert_eq!(done.outcome(0), Outcome::Untouched);
+        assert_eq!(done.copy(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn holes_and_pages_are_told_apart() -> Result {
+        let memory = UserMemory::map(3)?;
+
+        memory.write(1, 7)?;
+        let seen = collect(memory.span(), |pages| {
+            assert_eq!(pages.len(), 3);
+            // Behind the end nothing was collected.
+            assert_eq!(pages.source(3), Source::None);
+            [0, 1, 2].map(|i| pages.source(i))
+        })?;
+        let [hole, page, other] = seen;
+        assert_eq!((hole, other), (Source::Hole, Source::Hole));
+        assert!(matches!(page, Source::Page { anon: true, .. }));
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_dropped_stays() -> Result {
+        let memory = UserMemory::map(2)?;
+
+        memory.write(0, 7)?;
+        let destination = NewPage::system().ok_or(ENOMEM)?;
+        let pfn = destination.pfn();
+        collect(memory.span(), |mut pages| {
+            pages.set_destination(0, destination);
+        })?;
+        assert_eq!(memory.read(0)?, 7);
+        // The destination was given back: it is not where the page is.
+        let now = collect(memory.span(), |pages| [0, 1].map(|i| pages.source(i)))?;
+        let [page, hole] = now;
+        assert!(matches!(page, Source::Page { pfn: at, .. } if at != pfn));
+        assert_eq!(hole, Source::Hole);
+        Ok(())
+    }
+
+    #[test]
+    fn pages_move_with_their_content() -> Result {
+        let memory = UserMemory::map(3)?;
+
+        for page in 0..3 {
+            memory.write(page, 7 + page as u64)?;
+        }
+        let first = NewPage::system().ok_or(ENOMEM)?;
+        let last = NewPage::system().ok_or(ENOMEM)?;
+        let (to_first, to_last) = (first.pfn(), last.pfn());
+        collect(memory.span(), |mut pages| {
+            pages.set_destination(0, first);
+            pages.set_destination(2, last);
+            let mut done = pages.install();
+            assert_eq!(done.outcome(0), Outcome::Moved);
+            assert_eq!(done.outcome(1), Outcome::Untouched);
+            assert_eq!(done.outcome(2), Outcome::Moved);
+            assert_eq!(done.outcome(3), Outcome::Untouched);
+            assert_eq!(done.copy(), 2);
+        })?;
+        for page in 0..3 {
+            assert_eq!(memory.read(page)?, 7 + page as u64);
+        }
+        let [a, b, c] = collect(memory.span(), |pages| [0, 1, 2].map(|i| pages.source(i)))?;
+        assert!(matches!(a, Source::Page { pfn, .. } if pfn == to_first));
+        assert!(matches!(b, Source::Page { pfn, .. } if pfn != to_first && pfn != to_last));
+        assert!(matches!(c, Source::Page { pfn, .. } if pfn == to_last));
+        Ok(())
+    }
+
+    #[test]
+    fn installed_pages_are_copied_without_being_told() -> Result {
+        let memory = UserMemory::map(1)?;
+
+        memory.write(0, 7)?;
+        let destination = NewPage::system().ok_or(ENOMEM)?;
+        let pfn = destination.pfn();
+        collect(memory.span(), |mut pages| {
+            pages.set_destination(0, destination);
+            drop(pages.install());
+        })?;
+        assert_eq!(memory.read(0)?, 7);
+        let [page] = collect(memory.span(), |pages| [pages.source(0)])?;
+        assert!(matches!(page, Source::Page { pfn: at, .. } if at == pfn));
+        Ok(())
+    }
+
+    #[test]
+    fn holes_are_filled_with_zeros() -> Result {
+        let memory = UserMemory::map(2)?;
+
+        let mut destination = NewPage::system().ok_or(ENOMEM)?;
+        destination.fill(0xff);
+        collect(memory.span(), |mut pages| {
+            pages.set_destination(1, destination);
+            let mut done = pages.install();
+            assert_eq!(done.outcome(0), Outcome::Untouched);
+            assert_eq!(done.outcome(1), Outcome::Filled);
+            assert_eq!(done.copy(), 0);
+        })?;
+        let now = collect(memory.span(), |pages| [0, 1].map(|i| pages.source(i)))?;
+        assert!(matches!(now, [Source::Hole, Source::Page { .. }]));
+        assert_eq!(memory.read(1)?, 0);
+        Ok(())
+    }
+
+    #[test]
+    fn a_page_has_one_destination() -> Result {
+        let memory = UserMemory::map(1)?;
+
+        memory.write(0, 7)?;
+        let (first, second) = (
+            NewPage::system().ok_or(ENOMEM)?,
+            NewPage::system().ok_or(ENOMEM)?,
+        );
+        let beyond = NewPage::system().ok_or(ENOMEM)?;
+        let pfn = first.pfn();
+        collect(memory.span(), |mut pages| {
+            pages.set_destination(0, first);
+            pages.set_destination(0, second);
+            // There is no such page.
+            pages.set_destination(1, beyond);
+            assert_eq!(pages.install().copy(), 1);
+        })?;
+        let [page] = collect(memory.span(), |pages| [pages.source(0)])?;
+        assert!(matches!(page, Source::Page { pfn: at, .. } if at == pfn));
+        Ok(())
+    }
+}

@@ -168,3 +168,100 @@ impl<T: Invalidate> PinnedDrop for IntervalNotifier<T> {
         unsafe { bindings::mmu_interval_notifier_remove(self.inner.get()) };
     }
 }
+
+#[kunit_tests(hmm_cdm_notifier)]
+mod tests {
+    use super::*;
+    use crate::mm::kunit::UserMemory;
+    use kernel::current;
+
+    #[derive(Default)]
+    struct Seen {
+        last: Option<Span>,
+        count: u32,
+    }
+
+    impl Invalidate for Seen {
+        fn invalidate(&mut self, span: Span) {
+            self.last = Some(span);
+            self.count += 1;
+        }
+    }
+
+    fn watch(mm: &MmWithUser, span: Span) -> Result<Pin<KBox<IntervalNotifier<Seen>>>> {
+        KBox::pin_init(IntervalNotifier::new(mm, span, Seen::default()), GFP_KERNEL)
+    }
+
+    fn begin(notifier: &IntervalNotifier<Seen>) -> Sequence {
+        // SAFETY: Inserted by the type invariants, and no lock is held.
+        Sequence(unsafe { bindings::mmu_interval_read_begin(notifier.as_raw()) })
+    }
+
+    #[test]
+    fn what_is_told_lies_inside_of_the_span() -> Result {
+        let memory = UserMemory::map(8)?;
+        let current = current!();
+        let mm = current.mm().ok_or(ESRCH)?;
+        let notifier = watch(mm, memory.pages(2, 6)?)?;
+
+        memory.unmap(memory.pages(3, 4)?)?;
+        assert_eq!(notifier.lock().last, Some(memory.pages(3, 4)?));
+        memory.unmap(memory.pages(0, 3)?)?;
+        assert_eq!(notifier.lock().last, Some(memory.pages(2, 3)?));
+        memory.unmap(memory.pages(5, 8)?)?;
+        assert_eq!(notifier.lock().last, Some(memory.pages(5, 6)?));
+        assert_eq!(notifier.lock().count, 3);
+        Ok(())
+    }
+
+    #[test]
+    fn changes_beside_the_span_are_not_told() -> Result {
+        let memory = UserMemory::map(8)?;
+        let current = current!();
+        let mm = current.mm().ok_or(ESRCH)?;
+        let notifier = watch(mm, memory.pages(2, 6)?)?;
+        let seq = begin(&notifier);
+
+        memory.unmap(memory.pages(0, 2)?)?;
+        memory.unmap(memory.pages(6, 8)?)?;
+        assert_eq!(notifier.lock().count, 0);
+        assert_eq!(notifier.commit(seq, |seen| seen.count), Ok(0));
+        Ok(())
+    }
+
+    #[test]
+    fn what_was_read_before_a_change_is_stale() -> Result {
+        let memory = UserMemory::map(4)?;
+        let current = current!();
+        let mm = current.mm().ok_or(ESRCH)?;
+        let notifier = watch(mm, memory.span())?;
+
+        let before = begin(&notifier);
+        assert_eq!(notifier.commit(before, |seen| seen.count), Ok(0));
+        memory.unmap(memory.pages(1, 2)?)?;
+        let mut entered = false;
+        assert_eq!(notifier.commit(before, |_| entered = true), Err(Stale));
+        assert!(!entered);
+
+        let after = begin(&notifier);
+        assert_eq!(notifier.commit(after, |seen| seen.count), Ok(1));
+        Ok(())
+    }
+
+    #[test]
+    fn each_notifier_has_a_sequence_of_its_own() -> Result {
+        let memory = UserMemory::map(4)?;
+        let current = current!();
+        let mm = current.mm().ok_or(ESRCH)?;
+        let (low, high) = (
+            watch(mm, memory.pages(0, 2)?)?,
+            watch(mm, memory.pages(2, 4)?)?,
+        );
+        let (at_low, at_high) = (begin(&low), begin(&high));
+
+        memory.unmap(memory.pages(3, 4)?)?;
+        assert_eq!(low.commit(at_low, |seen| seen.count), Ok(0));
+        assert_eq!(high.commit(at_high, |seen| seen.count), Err(Stale));
+        Ok(())
+    }
+}

@@ -228,3 +228,60 @@ impl<T: Frames> PinnedDrop for Pagemap<T> {
         unsafe { bindings::memunmap_pages(self.pgmap.get()) };
     }
 }
+
+#[kunit_tests(hmm_cdm_pagemap)]
+mod tests {
+    use super::*;
+    use crate::{
+        mm::{folio::NewPage, kunit::expect_warnings},
+        os::resource,
+    };
+    use kernel::sync::Arc;
+
+    struct Owner {
+        _kept: Arc<()>,
+    }
+
+    impl Frames for Owner {
+        fn freed(&self, _: usize) {}
+        fn failed(&self, _: Range<usize>) {}
+    }
+
+    /// Why the `size` bytes from `start` were not registered, and how many warnings the kernel had.
+    fn refused(start: u64, size: u64) -> Result<(Option<Error>, i32)> {
+        let kept = Arc::new((), GFP_KERNEL)?;
+        let owner = Owner {
+            _kept: kept.clone(),
+        };
+
+        let (registered, warnings) = expect_warnings(|| {
+            KBox::pin_init(Pagemap::register(start, size, 0, owner), GFP_KERNEL)
+        })?;
+        let error = registered.err();
+        // What the owner keeps has gone with it.
+        match Arc::into_unique_or_drop(kept) {
+            Some(_) => Ok((error, warnings)),
+            None => Err(EBUSY),
+        }
+    }
+
+    #[test]
+    fn memory_in_use_is_not_registered() -> Result {
+        let page = NewPage::system().ok_or(ENOMEM)?;
+        let align = resource::alignment();
+        let start = ((page.pfn().raw() as u64) << PAGE_SHIFT) & !(align - 1);
+
+        assert_eq!(refused(start, align)?, (Some(ENXIO), 1));
+        Ok(())
+    }
+
+    #[test]
+    fn addresses_that_do_not_exist_are_not_registered() -> Result {
+        let beyond = resource::max_address() + 1;
+
+        assert_eq!(refused(beyond, resource::alignment())?, (Some(EINVAL), 1));
+        // Nothing is left of it that would be in the way of a second attempt.
+        assert_eq!(refused(beyond, resource::alignment())?, (Some(EINVAL), 1));
+        Ok(())
+    }
+}

@@ -146,6 +146,24 @@ pub struct View<'a> {
     pfns: &'a [usize],
 }
 
+#[cfg(CONFIG_KUNIT = "y")]
+impl<'a> View<'a> {
+    /// What a walk of `span` would have given: entries made by [`Self::raw`], or zero for no page.
+    pub(crate) fn of(span: Span, pfns: &'a [usize]) -> Self {
+        Self { span, pfns }
+    }
+
+    /// The entry of a page in the form of `hmm_range_fault()`.
+    pub(crate) fn raw(pfn: Pfn, access: Access) -> usize {
+        let write = match access {
+            Access::Read => 0,
+            Access::Write => bindings::hmm_pfn_flags_HMM_PFN_WRITE,
+        };
+
+        pfn.raw() | write | bindings::hmm_pfn_flags_HMM_PFN_VALID
+    }
+}
+
 impl View<'_> {
     /// The span that was walked.
     pub fn span(&self) -> Span {
@@ -188,5 +206,175 @@ impl View<'_> {
                 order: ((raw >> ORDER_SHIFT) & 0x1f) as u8,
             }
         }
+    }
+}
+
+#[kunit_tests(hmm_cdm_range)]
+mod tests {
+    use super::*;
+    use crate::mm::{folio::NewPage, kunit::UserMemory};
+    use kernel::{current, page::PAGE_SIZE};
+
+    struct Nothing;
+
+    impl Invalidate for Nothing {
+        fn invalidate(&mut self, _: Span) {}
+    }
+
+    fn watch(mm: &MmWithUser, span: Span) -> Result<Pin<KBox<IntervalNotifier<Nothing>>>> {
+        KBox::pin_init(IntervalNotifier::new(mm, span, Nothing), GFP_KERNEL)
+    }
+
+    /// What a page of a view is, as far as it does not depend on the frame.
+    fn kind(view: &View<'_>, page: usize) -> Option<Option<Access>> {
+        match view.at(view.span().start() + page * PAGE_SIZE) {
+            Entry::Error => None,
+            Entry::None => Some(None),
+            Entry::Page { access, .. } => Some(Some(access)),
+        }
+    }
+
+    #[test]
+    fn entries_are_decoded() -> Result {
+        const ERROR: usize = bindings::hmm_pfn_flags_HMM_PFN_ERROR;
+        const ORDER: usize = 9 << bindings::hmm_pfn_flags_HMM_PFN_ORDER_SHIFT;
+        let page = NewPage::system().ok_or(ENOMEM)?;
+        let raw = [
+            0,
+            View::raw(page.pfn(), Access::Read),
+            View::raw(page.pfn(), Access::Write) | ORDER,
+            // What is an error has no page, whatever else is set.
+            View::raw(page.pfn(), Access::Write) | ERROR,
+        ];
+        let span = Span::new(0x10 * PAGE_SIZE, 0x14 * PAGE_SIZE).ok_or(EINVAL)?;
+        let view = View::of(span, &raw);
+
+        assert_eq!(kind(&view, 0), Some(None));
+        assert_eq!(kind(&view, 1), Some(Some(Access::Read)));
+        assert_eq!(kind(&view, 2), Some(Some(Access::Write)));
+        assert_eq!(kind(&view, 3), None);
+        let Entry::Page { pfn, order, .. } = view.at(0x12 * PAGE_SIZE) else {
+            return Err(EINVAL);
+        };
+        assert_eq!(pfn, page.pfn());
+        assert_eq!(order, 9);
+        assert_eq!(view.entries().count(), 4);
+        Ok(())
+    }
+
+    #[test]
+    fn outside_of_a_view_is_nothing() -> Result {
+        let page = NewPage::system().ok_or(ENOMEM)?;
+        let raw = [View::raw(page.pfn(), Access::Read)];
+        let span = Span::new(0x10 * PAGE_SIZE, 0x11 * PAGE_SIZE).ok_or(EINVAL)?;
+        let view = View::of(span, &raw);
+
+        assert!(matches!(view.at(0x10 * PAGE_SIZE), Entry::Page { .. }));
+        assert!(matches!(view.at(0x11 * PAGE_SIZE - 1), Entry::Page { .. }));
+        assert!(matches!(view.at(0x10 * PAGE_SIZE - 1), Entry::Error));
+        assert!(matches!(view.at(0x11 * PAGE_SIZE), Entry::Error));
+        assert!(matches!(view.at(0), Entry::Error));
+        assert!(matches!(view.at(usize::MAX), Entry::Error));
+        Ok(())
+    }
+
+    #[test]
+    fn spans_without_notifier_or_room_are_refused() -> Result {
+        let memory = UserMemory::map(8)?;
+        let current = current!();
+        let mm = current.mm().ok_or(ESRCH)?;
+        let notifier = watch(mm, memory.pages(2, 6)?)?;
+        let mut walker = Walker::new(2)?;
+        let mut walk = |first, end| -> Result {
+            walker.walk(mm, &notifier, memory.pages(first, end)?, None)?;
+            Ok(())
+        };
+
+        assert_eq!(walk(2, 4), Ok(()));
+        assert_eq!(walk(4, 6), Ok(()));
+        assert_eq!(walk(1, 3), Err(EINVAL));
+        assert_eq!(walk(5, 7), Err(EINVAL));
+        assert_eq!(walk(6, 8), Err(EINVAL));
+        assert_eq!(walk(2, 5), Err(EINVAL));
+        Ok(())
+    }
+
+    #[test]
+    fn looking_finds_what_is_there_and_makes_nothing() -> Result {
+        let memory = UserMemory::map(4)?;
+        let current = current!();
+        let mm = current.mm().ok_or(ESRCH)?;
+        let notifier = watch(mm, memory.span())?;
+        let mut walker = Walker::new(4)?;
+
+        // Page 0 is untouched, 1 the zero page, 2 written to, 3 unmapped.
+        assert_eq!(memory.read(1)?, 0);
+        memory.write(2, 7)?;
+        memory.unmap(memory.pages(3, 4)?)?;
+        for _ in 0..2 {
+            let seen = walker.walk(mm, &notifier, memory.span(), None)?;
+            let seen = seen.commit(|_, view| [0, 1, 2, 3].map(|page| kind(view, page)));
+
+            assert_eq!(
+                seen,
+                Ok([
+                    Some(None),
+                    Some(Some(Access::Read)),
+                    Some(Some(Access::Write)),
+                    None
+                ])
+            );
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn faulting_gives_pages_with_the_rights_asked_for() -> Result {
+        let memory = UserMemory::map(2)?;
+        let current = current!();
+        let mm = current.mm().ok_or(ESRCH)?;
+        let notifier = watch(mm, memory.span())?;
+        let mut walker = Walker::new(2)?;
+
+        for access in [Access::Read, Access::Write] {
+            let seen = walker.walk(mm, &notifier, memory.span(), Some(access))?;
+            let seen = seen.commit(|_, view| [kind(view, 0), kind(view, 1)]);
+
+            assert_eq!(seen, Ok([Some(Some(access)); 2]));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn faulting_where_nothing_is_mapped_fails() -> Result {
+        let memory = UserMemory::map(4)?;
+        let current = current!();
+        let mm = current.mm().ok_or(ESRCH)?;
+        let notifier = watch(mm, memory.span())?;
+        let mut walker = Walker::new(4)?;
+
+        memory.unmap(memory.pages(2, 3)?)?;
+        let hole = walker.walk(mm, &notifier, memory.span(), Some(Access::Read));
+        assert_eq!(hole.err(), Some(EFAULT));
+        let beside = walker.walk(mm, &notifier, memory.pages(0, 2)?, Some(Access::Read));
+        assert!(beside.is_ok());
+        Ok(())
+    }
+
+    #[test]
+    fn a_snapshot_is_stale_after_a_change() -> Result {
+        let memory = UserMemory::map(2)?;
+        let current = current!();
+        let mm = current.mm().ok_or(ESRCH)?;
+        let notifier = watch(mm, memory.span())?;
+        let mut walker = Walker::new(2)?;
+
+        memory.write(0, 7)?;
+        let seen = walker.walk(mm, &notifier, memory.span(), None)?;
+        memory.unmap(memory.pages(0, 1)?)?;
+        assert_eq!(seen.commit(|_, view| kind(view, 0)), Err(Stale));
+        let again = walker.walk(mm, &notifier, memory.span(), None)?;
+        assert_eq!(again.commit(|_, view| kind(view, 0)), Ok(None));
+        Ok(())
     }
 }

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the tests of the wrappers get from KUnit: an address space with memory in it, and warnings
+//! of the kernel that are expected.
+//!
+//! C files: `lib/kunit/user_alloc.c`, `lib/kunit/bug.c`.
+
+use super::Span;
+use crate::bindings;
+use core::ptr::{null_mut, NonNull};
+use kernel::{
+    error::to_result,
+    page::{PAGE_SHIFT, PAGE_SIZE},
+    prelude::*,
+    uaccess::{UserPtr, UserSlice},
+};
+
+/// The test that the current task runs. ENOENT if that is none.
+fn current_test() -> Result<NonNull<bindings::kunit>> {
+    // SAFETY: May be called in any task.
+    NonNull::new(unsafe { bindings::kunit_get_current_test() }).ok_or(ENOENT)
+}
+
+/// Anonymous memory in an address space of the test's own. From the first one on, `current!().mm()`
+/// is that address space; it goes with the thread, and every test has one of its own.
+pub(crate) struct UserMemory(Span);
+
+impl UserMemory {
+    /// Maps `pages` pages that nobody has touched yet.
+    pub(crate) fn map(pages: usize) -> Result<Self> {
+        let test = current_test()?;
+        let access = bindings::PROT_READ | bindings::PROT_WRITE;
+        let kind = bindings::MAP_PRIVATE | bindings::MAP_ANONYMOUS;
+        let len = pages << PAGE_SHIFT;
+
+        // SAFETY: The test is the current one, and its thread has no other use for an address
+        // space.
+        let addr = unsafe {
+            bindings::kunit_attach_mm();
+            bindings::kunit_vm_mmap(
+                test.as_ptr(),
+                null_mut(),
+                0,
+                len,
+                access as usize,
+                kind as usize,
+                0,
+            )
+        };
+        // An error is no multiple of the page size.
+        let end = addr.checked_add(len).ok_or(ENOMEM)?;
+        Span::new(addr, end).map(Self).ok_or(ENOMEM)
+    }
+
+    /// Where it is.
+    pub(crate) fn span(&self) -> Span {
+        self.0
+    }
+
+    /// The pages `first..end` of it.
+    pub(crate) fn pages(&self, first: usize, end: usize) -> Result<Span> {
+        let at = |page| self.0.start() + (page << PAGE_SHIFT);
+
+        Span::new(at(first), at(end)).ok_or(EINVAL)
+    }
+
+    /// Unmaps a part of it.
+    pub(crate) fn unmap(&self, part: Span) -> Result {
+        // SAFETY: Nothing but the test uses the address space.
+        to_result(unsafe { bindings::vm_munmap(part.start(), part.end() - part.start()) })
+    }
+
+    fn word(&self, page: usize) -> UserSlice {
+        let addr = self.0.start() + page * PAGE_SIZE;
+
+        UserSlice::new(UserPtr::from_addr(addr), size_of::<u64>())
+    }
+
+    /// Writes to a page, as the process would.
+    pub(crate) fn write(&self, page: usize, value: u64) -> Result {
+        self.word(page).writer().write(&value)
+    }
+
+    /// Reads from a page, as the process would.
+    pub(crate) fn read(&self, page: usize) -> Result<u64> {
+        self.word(page).reader().read()
+    }
+}
+
+/// Runs `with` and returns what it does, and how many warnings the kernel had for it; none of them
+/// is in the log.
+pub(crate) fn expect_warnings<R>(with: impl FnOnce() -> R) -> Result<(R, i32)> {
+    let test = current_test()?.as_ptr();
+    // SAFETY: The test is the current one.
+    let handle = unsafe { bindings::kunit_start_suppress_warning(test) };
+    if handle.is_null() {
+        return Err(ENOMEM);
+    }
+
+    let result = with();
+
+    // SAFETY: The handle is valid until it is ended.
+    let count = unsafe { bindings::kunit_suppressed_warning_count(handle) };
+    // SAFETY: The handle came from the same test, and is used no more.
+    unsafe { bindings::kunit_end_suppress_warning(test, handle) };
+    Ok((result, count))
+}
