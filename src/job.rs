@@ -170,3 +170,97 @@ impl Drop for Job {
         }
     }
 }
+
+#[kunit_tests(hmm_cdm_job)]
+mod tests {
+    use super::*;
+
+    const NOW: Timeout = Timeout::Jiffies(0);
+
+    fn job(ticket: &Arc<Ticket>) -> Job {
+        Job::new(7, [1; JOB_ARGS], ticket.clone())
+    }
+
+    #[test]
+    fn negative_timeouts_are_for_ever() {
+        assert_eq!(Timeout::from_ns(-1), Timeout::Forever);
+        assert_eq!(Timeout::from_ns(i64::MIN), Timeout::Forever);
+    }
+
+    #[test]
+    fn timeouts_are_rounded_up() {
+        assert_eq!(Timeout::from_ns(0), NOW);
+        // Whatever a jiffy is, the shortest wait is not none.
+        for ns in [1, 999_999, 1_000_000] {
+            assert_eq!(Timeout::from_ns(ns), Timeout::Jiffies(msecs_to_jiffies(1)));
+            assert!(Timeout::from_ns(ns) != NOW);
+        }
+        assert_eq!(
+            Timeout::from_ns(1_000_001),
+            Timeout::Jiffies(msecs_to_jiffies(2))
+        );
+        assert_eq!(
+            Timeout::from_ns(5_000_000_000),
+            Timeout::Jiffies(msecs_to_jiffies(5000))
+        );
+    }
+
+    #[test]
+    fn long_timeouts_are_cut_and_not_wrapped() {
+        const MOST_NS: i64 = u32::MAX as i64 * 1_000_000;
+        let most = Timeout::Jiffies(msecs_to_jiffies(u32::MAX));
+
+        assert_eq!(Timeout::from_ns(MOST_NS), most);
+        assert_eq!(Timeout::from_ns(MOST_NS + 1), most);
+        assert_eq!(Timeout::from_ns(i64::MAX), most);
+    }
+
+    #[test]
+    fn a_job_that_has_not_ended_is_not_waited_for_at_once() -> Result {
+        let ticket = Ticket::new(None)?;
+        let job = job(&ticket);
+
+        assert_eq!(ticket.wait(NOW).err(), Some(ETIMEDOUT));
+        assert_eq!(ticket.wait(Timeout::Jiffies(1)).err(), Some(ETIMEDOUT));
+        assert_eq!((job.op(), *job.args()), (7, [1; JOB_ARGS]));
+        Ok(())
+    }
+
+    #[test]
+    fn completion_is_what_the_driver_says() -> Result {
+        let ticket = Ticket::new(None)?;
+        let job = job(&ticket);
+
+        job.complete(Completion {
+            status: 0,
+            fault: Some((0x1000, Access::Write)),
+            result: [3; JOB_RESULTS],
+            faults: 4,
+            bytes_local: 5,
+            bytes_remote: 6,
+        });
+        // As often as it is asked.
+        for timeout in [NOW, Timeout::Forever] {
+            let done = ticket.wait(timeout)?;
+
+            assert_eq!((done.status, done.result), (0, [3; JOB_RESULTS]));
+            assert_eq!(done.fault, Some((0x1000, Access::Write)));
+            assert_eq!(
+                (done.faults, done.bytes_local, done.bytes_remote),
+                (4, 5, 6)
+            );
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_job_that_is_dropped_is_cancelled() -> Result {
+        let ticket = Ticket::new(None)?;
+
+        drop(job(&ticket));
+        let done = ticket.wait(NOW)?;
+        assert_eq!(done.status, ECANCELED.to_errno());
+        assert_eq!((done.fault, done.result), (None, [0; JOB_RESULTS]));
+        Ok(())
+    }
+}

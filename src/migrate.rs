@@ -401,3 +401,101 @@ fn was_huge(pages: &Collected<'_>) -> bool {
 pub(crate) fn bytes(pages: u64) -> u64 {
     pages << PAGE_SHIFT
 }
+
+#[kunit_tests(hmm_cdm_tally)]
+mod tests {
+    use super::*;
+
+    const PAGES: usize = 4;
+
+    fn tally() -> Result<Tally> {
+        Ok(Tally {
+            fates: KVVec::from_elem(Fate::Unexplained, PAGES, GFP_KERNEL)?,
+            report: Report::default(),
+        })
+    }
+
+    /// How often each reason was counted, and how many pages in all.
+    fn skipped(tally: &Tally, why: Skip) -> (u64, u64) {
+        let skipped = &tally.report.skipped;
+
+        (
+            skipped.get(why as usize).copied().unwrap_or(0),
+            skipped.iter().sum(),
+        )
+    }
+
+    #[test]
+    fn a_page_is_counted_once() -> Result {
+        let mut tally = tally()?;
+
+        tally.explained(0, Some(Skip::NotAnon));
+        tally.explained(0, Some(Skip::Absent));
+        tally.explained(0, None);
+        assert_eq!(skipped(&tally, Skip::NotAnon), (1, 1));
+        assert_eq!(tally.report.present, 0);
+        tally.explained(1, None);
+        tally.explained(1, Some(Skip::NotAnon));
+        assert_eq!(tally.report.present, 1);
+        assert_eq!(skipped(&tally, Skip::NotAnon), (1, 1));
+        // There is no such page.
+        tally.explained(PAGES, Some(Skip::NotAnon));
+        assert_eq!(skipped(&tally, Skip::NotAnon), (1, 1));
+        Ok(())
+    }
+
+    #[test]
+    fn pages_that_are_held_are_tried_again() -> Result {
+        let mut tally = tally()?;
+
+        tally.explained(0, Some(Skip::Pinned));
+        tally.explained(1, Some(Skip::Raced));
+        tally.explained(2, Some(Skip::Elsewhere));
+        assert_eq!(skipped(&tally, Skip::Elsewhere), (1, 1));
+        assert!(tally.reopen());
+        assert!(tally.is(0, Fate::Open) && tally.is(1, Fate::Open));
+        assert!(tally.is(2, Fate::Counted) && tally.is(3, Fate::Unexplained));
+        // Nothing is held any more.
+        assert!(!tally.reopen());
+        Ok(())
+    }
+
+    #[test]
+    fn every_page_of_a_window_is_accounted_for() -> Result {
+        let mut tally = tally()?;
+
+        tally.open(3);
+        assert!(tally.is(2, Fate::Open) && tally.is(3, Fate::Counted));
+        assert!(!tally.is(PAGES, Fate::Open));
+        for fate in tally.fates.iter_mut().take(2) {
+            *fate = Fate::Unexplained;
+        }
+        tally.explained(0, Some(Skip::Pinned));
+        // One held, one never explained, one left open.
+        tally.close();
+        assert_eq!(skipped(&tally, Skip::Pinned), (1, 3));
+        assert_eq!(skipped(&tally, Skip::Raced), (2, 3));
+        // Closed is closed.
+        tally.close();
+        assert_eq!(skipped(&tally, Skip::Raced), (2, 3));
+        Ok(())
+    }
+
+    #[test]
+    fn a_window_may_be_counted_at_once() -> Result {
+        let mut tally = tally()?;
+
+        tally.skip_all(Skip::NotAnon, 1000);
+        assert_eq!(skipped(&tally, Skip::NotAnon), (1000, 1000));
+        assert!((0..PAGES).all(|i| tally.is(i, Fate::Counted)));
+        tally.close();
+        assert_eq!(skipped(&tally, Skip::NotAnon), (1000, 1000));
+        Ok(())
+    }
+
+    #[test]
+    fn copied_bytes_are_those_of_pages() {
+        assert_eq!(bytes(0), 0);
+        assert_eq!(bytes(3), 3 * kernel::page::PAGE_SIZE as u64);
+    }
+}

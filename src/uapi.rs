@@ -253,3 +253,56 @@ impl<T: Wire> core::ops::DerefMut for Arg<T> {
         &mut self.value
     }
 }
+
+#[kunit_tests(hmm_cdm_uapi)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_made_of_exactly_their_bytes() -> Result {
+        let walk = EmuWalk {
+            heads: 1,
+            max_steps: u64::MAX,
+            ..EmuWalk::default()
+        };
+        let raw = bytes(core::slice::from_ref(&walk));
+        let again = from_bytes::<EmuWalk>(raw).ok_or(EINVAL)?;
+
+        assert_eq!((again.heads, again.max_steps), (1, u64::MAX));
+        assert_eq!((again.nr_heads, again.nr_top), (0, 0));
+        assert!(from_bytes::<EmuWalk>(raw.get(1..).ok_or(EINVAL)?).is_none());
+        assert!(from_bytes::<EmuWalk>(&[]).is_none());
+        assert!(from_bytes::<EmuWalk>(&[0; size_of::<EmuWalk>() + 1]).is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn bytes_are_those_of_all_values() {
+        let mut pages = core::array::from_fn::<_, 3, _>(|_| PageInfo::default());
+
+        assert!(bytes(&pages).iter().all(|byte| *byte == 0));
+        let [_, _, last] = &mut pages;
+        last.where_ = 4;
+        last.accesses = u16::MAX;
+        let raw = bytes(&pages);
+        assert_eq!(raw.len(), 3 * size_of::<PageInfo>());
+        assert_eq!(raw.iter().position(|byte| *byte != 0), Some(16));
+        assert_eq!(raw.iter().filter(|byte| **byte != 0).count(), 3);
+        assert!(bytes::<PageInfo>(&[]).is_empty());
+    }
+
+    #[test]
+    fn reasons_and_places_fit_into_their_arrays() {
+        for skip in [
+            Skip::Pinned,
+            Skip::NotAnon,
+            Skip::NoMemory,
+            Skip::Absent,
+            Skip::Raced,
+            Skip::Elsewhere,
+        ] {
+            assert!((skip as usize) < SKIP_MAX);
+        }
+        assert!((Where::Device as usize) < Query::default().where_.len());
+    }
+}

@@ -76,3 +76,64 @@ impl Jobs {
         Ok(())
     }
 }
+
+#[kunit_tests(hmm_cdm_jobs)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_not_used_again() -> Result {
+        let jobs = Jobs::new()?;
+        let ticket = Ticket::new(None)?;
+
+        assert_eq!(jobs.add(ticket.clone()), Ok(1));
+        assert_eq!(jobs.add(ticket.clone()), Ok(2));
+        jobs.remove(2)?;
+        jobs.remove(1)?;
+        assert_eq!(jobs.add(ticket), Ok(3));
+        Ok(())
+    }
+
+    #[test]
+    fn a_number_is_that_of_its_job() -> Result {
+        let jobs = Jobs::new()?;
+        let (first, second) = (Ticket::new(None)?, Ticket::new(None)?);
+
+        let a = jobs.add(first.clone())?;
+        let b = jobs.add(second.clone())?;
+        assert!(Arc::ptr_eq(&jobs.get(a)?, &first));
+        assert!(Arc::ptr_eq(&jobs.get(b)?, &second));
+        Ok(())
+    }
+
+    #[test]
+    fn unknown_jobs_are_refused() -> Result {
+        let jobs = Jobs::new()?;
+        let number = jobs.add(Ticket::new(None)?)?;
+
+        for unknown in [0, number + 1, u64::MAX] {
+            assert_eq!(jobs.get(unknown).err(), Some(ENOENT));
+            assert_eq!(jobs.remove(unknown), Err(ENOENT));
+        }
+        assert_eq!(jobs.remove(number), Ok(()));
+        assert_eq!(jobs.get(number).err(), Some(ENOENT));
+        assert_eq!(jobs.remove(number), Err(ENOENT));
+        Ok(())
+    }
+
+    #[test]
+    fn there_is_a_most() -> Result {
+        let jobs = Jobs::new()?;
+        let ticket = Ticket::new(None)?;
+
+        for number in 1..=MAX_JOBS as u64 {
+            assert_eq!(jobs.add(ticket.clone()), Ok(number));
+        }
+        assert_eq!(jobs.add(ticket.clone()), Err(EAGAIN));
+        // One that is forgotten makes room for one.
+        jobs.remove(17)?;
+        assert_eq!(jobs.add(ticket.clone()), Ok(MAX_JOBS as u64 + 1));
+        assert_eq!(jobs.add(ticket), Err(EAGAIN));
+        Ok(())
+    }
+}

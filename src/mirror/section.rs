@@ -222,3 +222,251 @@ impl Invalidate for Entries {
         self.stats.invalidated_pages.add(cleared);
     }
 }
+
+#[kunit_tests(hmm_cdm_section)]
+mod tests {
+    use super::*;
+    use crate::mm::folio::NewPage;
+    use kernel::page::PAGE_SIZE;
+
+    /// Pages in a window, fewer than those of a node's.
+    const PAGES: usize = 4;
+    const SHIFT: u32 = PAGE_SHIFT as u32 + 2;
+    const WINDOW: usize = PAGES << PAGE_SHIFT;
+    const START: usize = 1 << 30;
+    const END: usize = START + WINDOWS_PER_SECTION * WINDOW;
+
+    fn section(stats: &Arc<Stats>) -> Result<Entries> {
+        let span = Span::new(START, END).ok_or(EINVAL)?;
+
+        Ok(Entries::new(span, SHIFT, stats.clone()))
+    }
+
+    fn new_stats() -> Result<Arc<Stats>> {
+        Ok(Arc::new(Stats::new(), GFP_KERNEL)?)
+    }
+
+    /// Loads the `raw` entries from `addr` on, with a window if there is none.
+    fn load(entries: &mut Entries, addr: usize, raw: &[usize]) -> Result<Option<usize>> {
+        let span = Span::new(addr, addr + raw.len() * PAGE_SIZE).ok_or(EINVAL)?;
+        let mut spare = Some(Entries::new_window(PAGES)?);
+
+        Ok(entries.load(&View::of(span, raw), &mut spare, |_| false))
+    }
+
+    fn span(from: usize, to: usize) -> Result<Span> {
+        Span::new(from, to).ok_or(EINVAL)
+    }
+
+    #[test]
+    fn an_entry_keeps_its_page_and_rights() -> Result {
+        let page = NewPage::system().ok_or(ENOMEM)?;
+        let read = DeviceEntry::new(page.pfn(), Access::Read, false);
+        let write = DeviceEntry::new(page.pfn(), Access::Write, true);
+
+        assert_eq!(read.pfn(), Some(page.pfn()));
+        assert!(read.allows(Access::Read) && !read.allows(Access::Write));
+        assert!(!read.is_local());
+        assert_eq!(write.pfn(), Some(page.pfn()));
+        assert!(write.allows(Access::Read) && write.allows(Access::Write));
+        assert!(write.is_local());
+        assert_eq!((read.accesses(), write.accesses()), (0, 0));
+        Ok(())
+    }
+
+    #[test]
+    fn no_entry_allows_nothing() {
+        assert!(!DeviceEntry::NONE.is_valid());
+        assert!(!DeviceEntry::NONE.allows(Access::Read));
+        assert!(!DeviceEntry::NONE.allows(Access::Write));
+        assert_eq!(DeviceEntry::NONE.pfn(), None);
+        // A right to write is worth nothing without a page.
+        assert!(!DeviceEntry(DeviceEntry::WRITE).allows(Access::Write));
+    }
+
+    #[test]
+    fn accesses_are_counted_up_to_their_maximum() -> Result {
+        let page = NewPage::system().ok_or(ENOMEM)?;
+        let mut entry = DeviceEntry::new(page.pfn(), Access::Write, true);
+        let fresh = entry;
+
+        for count in 1..=u16::MAX {
+            entry.touch(Access::Read);
+            assert_eq!(entry.accesses(), count);
+        }
+        entry.touch(Access::Read);
+        assert_eq!(entry.accesses(), u16::MAX);
+        // The count has not run into the page's frame.
+        assert_eq!(entry.pfn(), Some(page.pfn()));
+        assert!(entry.same(fresh));
+        Ok(())
+    }
+
+    #[test]
+    fn the_first_write_is_told_once() -> Result {
+        let page = NewPage::system().ok_or(ENOMEM)?;
+        let mut entry = DeviceEntry::new(page.pfn(), Access::Write, false);
+
+        assert!(!entry.touch(Access::Read));
+        assert!(entry.touch(Access::Write));
+        assert!(!entry.touch(Access::Write));
+        assert!(!entry.touch(Access::Read));
+        assert_eq!(entry.accesses(), 4);
+        Ok(())
+    }
+
+    #[test]
+    fn entries_differ_by_page_rights_and_place() -> Result {
+        let (page, other) = (
+            NewPage::system().ok_or(ENOMEM)?,
+            NewPage::system().ok_or(ENOMEM)?,
+        );
+        let entry = DeviceEntry::new(page.pfn(), Access::Read, false);
+
+        assert!(entry.same(entry));
+        assert!(!entry.same(DeviceEntry::new(other.pfn(), Access::Read, false)));
+        assert!(!entry.same(DeviceEntry::new(page.pfn(), Access::Write, false)));
+        assert!(!entry.same(DeviceEntry::new(page.pfn(), Access::Read, true)));
+        assert!(!entry.same(DeviceEntry::NONE));
+        Ok(())
+    }
+
+    #[test]
+    fn addresses_outside_of_a_section_have_no_entry() -> Result {
+        let mut entries = section(&new_stats()?)?;
+
+        for addr in [0, START - 1, END, END + WINDOW, usize::MAX] {
+            assert!(!entries.has_window(addr));
+            assert!(entries.get(addr) == DeviceEntry::NONE);
+            assert!(entries.get_mut(addr).is_none());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_window_comes_with_its_first_entries() -> Result {
+        let page = NewPage::system().ok_or(ENOMEM)?;
+        let mut entries = section(&new_stats()?)?;
+        let raw = [View::raw(page.pfn(), Access::Read); 2];
+        let last = END - WINDOW;
+
+        assert!(!entries.has_window(last));
+        assert_eq!(load(&mut entries, last + PAGE_SIZE, &raw)?, Some(2));
+        assert!(entries.has_window(last) && entries.has_window(END - 1));
+        assert!(!entries.has_window(last - 1) && !entries.has_window(END));
+        // Only what was loaded is there, every byte of it.
+        assert!(!entries.get(last + PAGE_SIZE - 1).is_valid());
+        assert!(entries.get(last + PAGE_SIZE).is_valid());
+        assert!(entries.get(last + 3 * PAGE_SIZE - 1).is_valid());
+        assert!(!entries.get(last + 3 * PAGE_SIZE).is_valid());
+        Ok(())
+    }
+
+    #[test]
+    fn without_a_window_nothing_is_loaded() -> Result {
+        let page = NewPage::system().ok_or(ENOMEM)?;
+        let mut entries = section(&new_stats()?)?;
+        let raw = [View::raw(page.pfn(), Access::Read)];
+        let view = View::of(span(START, START + PAGE_SIZE)?, &raw);
+
+        assert_eq!(entries.load(&view, &mut None, |_| false), None);
+        assert!(!entries.has_window(START));
+        // A window that is there is not replaced.
+        assert_eq!(load(&mut entries, START, &raw)?, Some(1));
+        let mut spare = Some(Entries::new_window(PAGES)?);
+        assert_eq!(entries.load(&view, &mut spare, |_| false), Some(0));
+        assert!(spare.is_some());
+        Ok(())
+    }
+
+    #[test]
+    fn what_has_not_changed_keeps_its_count() -> Result {
+        let page = NewPage::system().ok_or(ENOMEM)?;
+        let mut entries = section(&new_stats()?)?;
+        let read = [View::raw(page.pfn(), Access::Read); PAGES];
+        let mut mixed = read;
+
+        assert_eq!(load(&mut entries, START, &read)?, Some(PAGES));
+        for addr in (START..START + WINDOW).step_by(PAGE_SIZE) {
+            entries.get_mut(addr).ok_or(EFAULT)?.touch(Access::Read);
+        }
+        // The first page may be written now, the second is gone.
+        let [first, second, ..] = &mut mixed;
+        *first = View::raw(page.pfn(), Access::Write);
+        *second = 0;
+        assert_eq!(load(&mut entries, START, &mixed)?, Some(1));
+        assert!(entries.get(START).allows(Access::Write));
+        assert_eq!(entries.get(START).accesses(), 0);
+        assert!(!entries.get(START + PAGE_SIZE).is_valid());
+        assert_eq!(entries.get(START + 2 * PAGE_SIZE).accesses(), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn the_place_of_a_page_is_what_the_node_says() -> Result {
+        let (here, there) = (
+            NewPage::system().ok_or(ENOMEM)?,
+            NewPage::system().ok_or(ENOMEM)?,
+        );
+        let mut entries = section(&new_stats()?)?;
+        let raw = [
+            View::raw(here.pfn(), Access::Read),
+            View::raw(there.pfn(), Access::Read),
+        ];
+        let view = View::of(span(START, START + 2 * PAGE_SIZE)?, &raw);
+        let mut spare = Some(Entries::new_window(PAGES)?);
+
+        let added = entries.load(&view, &mut spare, |pfn| pfn == here.pfn());
+        assert_eq!(added, Some(2));
+        assert!(entries.get(START).is_local());
+        assert!(!entries.get(START + PAGE_SIZE).is_local());
+        Ok(())
+    }
+
+    #[test]
+    fn an_invalidation_takes_its_pages_and_no_others() -> Result {
+        let page = NewPage::system().ok_or(ENOMEM)?;
+        let stats = new_stats()?;
+        let mut entries = section(&stats)?;
+        let raw = [View::raw(page.pfn(), Access::Write); PAGES];
+
+        for window in 0..3 {
+            load(&mut entries, START + window * WINDOW, &raw)?;
+        }
+        // From the last page of the first window to the first of the third.
+        let (from, to) = (START + WINDOW - PAGE_SIZE, START + 2 * WINDOW + PAGE_SIZE);
+        entries.invalidate(span(from, to)?);
+
+        for addr in (START..START + 3 * WINDOW).step_by(PAGE_SIZE) {
+            let valid = entries.get(addr).is_valid();
+            assert_eq!(valid, addr < from || addr >= to);
+        }
+        // A window that is covered goes, one that is not stays.
+        assert!(entries.has_window(START));
+        assert!(!entries.has_window(START + WINDOW));
+        assert!(entries.has_window(START + 2 * WINDOW));
+        assert_eq!(stats.invalidations.get(), 1);
+        assert_eq!(stats.invalidated_pages.get(), PAGES as u64 + 2);
+        Ok(())
+    }
+
+    #[test]
+    fn an_invalidation_of_everything_leaves_no_window() -> Result {
+        let page = NewPage::system().ok_or(ENOMEM)?;
+        let stats = new_stats()?;
+        let mut entries = section(&stats)?;
+        let raw = [View::raw(page.pfn(), Access::Read)];
+
+        load(&mut entries, START, &raw)?;
+        load(&mut entries, END - PAGE_SIZE, &raw)?;
+        entries.invalidate(span(0, END + WINDOW)?);
+        assert!(entries.windows.iter().all(Option::is_none));
+        assert_eq!(stats.invalidated_pages.get(), 2);
+
+        // And once more, with nothing to take.
+        entries.invalidate(span(START, END)?);
+        assert_eq!(stats.invalidations.get(), 2);
+        assert_eq!(stats.invalidated_pages.get(), 2);
+        Ok(())
+    }
+}

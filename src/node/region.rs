@@ -172,3 +172,136 @@ impl Region {
         })
     }
 }
+
+#[kunit_tests(hmm_cdm_region)]
+mod tests {
+    use super::*;
+    use crate::mm::folio::NewPage;
+    use kernel::page::PAGE_SHIFT;
+
+    fn fault(start: u64, size: u64, nid: Option<i32>) -> Option<(Fault, Error)> {
+        let fault = Region { start, size, nid }.find_fault().err()?;
+
+        Some((fault, fault.errno()))
+    }
+
+    /// An aligned range with RAM in it that the kernel uses.
+    fn ram() -> Result<u64> {
+        let page = NewPage::system().ok_or(ENOMEM)?;
+
+        Ok(((page.pfn().raw() as u64) << PAGE_SHIFT) & !(resource::alignment() - 1))
+    }
+
+    fn text(of: &dyn fmt::Display) -> Result<CString> {
+        CString::try_from_fmt(fmt!("{of}"))
+    }
+
+    #[test]
+    fn empty_regions() {
+        let align = resource::alignment();
+
+        assert_eq!(fault(0, 0, None), Some((Fault::Empty, EINVAL)));
+        // Said before anything else that is wrong.
+        assert_eq!(fault(1, 0, Some(-1)), Some((Fault::Empty, EINVAL)));
+        assert_eq!(fault(u64::MAX, 0, None), Some((Fault::Empty, EINVAL)));
+        assert!(fault(align, align, None) != Some((Fault::Empty, EINVAL)));
+    }
+
+    #[test]
+    fn misaligned_regions() {
+        let align = resource::alignment();
+        let start = Some((Fault::Start(align), EINVAL));
+        let size = Some((Fault::Size(align), EINVAL));
+
+        assert_eq!(fault(1, align, None), start);
+        assert_eq!(fault(align - 1, align, None), start);
+        assert_eq!(fault(align / 2, align / 2, None), start);
+        assert_eq!(fault(align, 1, None), size);
+        assert_eq!(fault(align, align - 1, None), size);
+        assert_eq!(fault(align, align + align / 2, None), size);
+        assert_eq!(fault(align, u64::MAX, None), size);
+    }
+
+    #[test]
+    fn regions_beyond_the_last_address() {
+        let align = resource::alignment();
+        let last = resource::max_address();
+        let beyond = Some((Fault::Beyond(last), ERANGE));
+        let top = u64::MAX - (align - 1);
+
+        assert_eq!(fault(last + 1, align, None), beyond);
+        assert_eq!(fault(last + 1 - align, 2 * align, None), beyond);
+        assert_eq!(fault(0, last + 1 + align, None), beyond);
+        // The sum overflows, or the end is the last number there is.
+        assert_eq!(fault(top, 2 * align, None), beyond);
+        assert_eq!(fault(align, top, None), beyond);
+        assert_eq!(fault(top, align, None), beyond);
+        // The last one that fits has other faults.
+        assert!(fault(last + 1 - align, align, None) != beyond);
+    }
+
+    #[test]
+    fn numa_nodes() -> Result {
+        let align = resource::alignment();
+        let ram = ram()?;
+
+        for nid in [-1, i32::MIN, i32::MAX] {
+            assert_eq!(
+                fault(ram, align, Some(nid)),
+                Some((Fault::NoNode(nid), ENXIO))
+            );
+        }
+        // One that there is, and none at all, are no faults; what is left is that it is RAM.
+        assert_eq!(fault(ram, align, Some(0)), Some((Fault::InUse, EBUSY)));
+        assert_eq!(fault(ram, align, None), Some((Fault::InUse, EBUSY)));
+        Ok(())
+    }
+
+    #[test]
+    fn memory_in_use() -> Result {
+        let align = resource::alignment();
+        let ram = ram()?;
+
+        // Also if only a part of it is.
+        assert_eq!(fault(ram, 2 * align, None), Some((Fault::InUse, EBUSY)));
+        assert_eq!(
+            fault(ram.saturating_sub(align), 2 * align, None),
+            Some((Fault::InUse, EBUSY))
+        );
+        Ok(())
+    }
+
+    #[test]
+    #[cfg(CONFIG_X86)]
+    fn addresses_with_nothing_behind_them() {
+        let align = resource::alignment();
+        let end = resource::max_address() + 1 - align;
+
+        assert_eq!(fault(end, align, None), Some((Fault::NotReserved, ENODEV)));
+    }
+
+    #[test]
+    fn messages_name_what_is_wrong() -> Result {
+        let region = Region {
+            start: 0x4000_0000,
+            size: 0x20_0000,
+            nid: Some(1),
+        };
+        let elsewhere = Region {
+            nid: None,
+            ..region
+        };
+
+        assert_eq!(text(&region)?.to_bytes(), b"0x40000000+0x200000@1");
+        assert_eq!(text(&elsewhere)?.to_bytes(), b"0x40000000+0x200000");
+        assert_eq!(
+            text(&Fault::Start(0x1000))?.to_bytes(),
+            b"the start has to be a multiple of 0x1000"
+        );
+        assert_eq!(
+            text(&Fault::NoNode(-1))?.to_bytes(),
+            b"there is no NUMA node -1"
+        );
+        Ok(())
+    }
+}

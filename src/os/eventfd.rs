@@ -52,3 +52,15 @@ impl Drop for EventFd {
         unsafe { bindings::hmm_cdm_eventfd_put(self.ctx.as_ptr()) };
     }
 }
+
+#[kunit_tests(hmm_cdm_eventfd)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_open_is_refused() {
+        assert_eq!(EventFd::get(-1).err(), Some(EBADF));
+        assert_eq!(EventFd::get(i32::MIN).err(), Some(EBADF));
+        assert_eq!(EventFd::get(i32::MAX).err(), Some(EBADF));
+    }
+}

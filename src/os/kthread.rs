@@ -82,3 +82,91 @@ impl<T: Run> Drop for Thread<T> {
         unsafe { bindings::kthread_stop_put(self.task.as_ptr()) };
     }
 }
+
+#[kunit_tests(hmm_cdm_kthread)]
+mod tests {
+    use super::*;
+    use kernel::{
+        new_condvar, new_mutex,
+        sync::{CondVar, Mutex},
+    };
+
+    #[derive(Copy, Clone, Default)]
+    struct State {
+        started: bool,
+        stop: bool,
+        ended: bool,
+    }
+
+    #[pin_data]
+    struct Body {
+        // Returns at once, without waiting to be told.
+        short: bool,
+        #[pin]
+        state: Mutex<State>,
+        #[pin]
+        changed: CondVar,
+    }
+
+    impl Body {
+        fn new(short: bool) -> Result<Arc<Self>> {
+            Arc::pin_init(
+                pin_init!(Self {
+                    short,
+                    state <- new_mutex!(State::default()),
+                    changed <- new_condvar!(),
+                }),
+                GFP_KERNEL,
+            )
+        }
+
+        fn wait_for(&self, is: impl Fn(&State) -> bool) {
+            let mut state = self.state.lock();
+
+            while !is(&state) {
+                self.changed.wait(&mut state);
+            }
+        }
+    }
+
+    impl Run for Body {
+        fn run(&self) {
+            self.state.lock().started = true;
+            self.changed.notify_all();
+            if !self.short {
+                self.wait_for(|state| state.stop);
+            }
+            self.state.lock().ended = true;
+            self.changed.notify_all();
+        }
+
+        fn stop(&self) {
+            self.state.lock().stop = true;
+            self.changed.notify_all();
+        }
+    }
+
+    #[test]
+    fn dropping_a_thread_waits_for_its_end() -> Result {
+        let body = Body::new(false)?;
+        let thread = Thread::spawn(c"hmm_cdm test", 1, body.clone())?;
+
+        body.wait_for(|state| state.started);
+        assert!(!body.state.lock().ended);
+        drop(thread);
+        assert!(body.state.lock().ended);
+        Ok(())
+    }
+
+    #[test]
+    fn a_thread_may_end_before_it_is_dropped() -> Result {
+        let body = Body::new(true)?;
+        let thread = Thread::spawn(c"hmm_cdm test", 2, body.clone())?;
+
+        body.wait_for(|state| state.ended);
+        drop(thread);
+        // It was told all the same.
+        assert!(body.state.lock().stop);
+        Ok(())
+    }
+}

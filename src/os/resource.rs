@@ -106,3 +106,57 @@ pub fn nid_of(start: u64) -> Option<i32> {
 pub fn nid_of(_start: u64) -> Option<i32> {
     None
 }
+
+#[kunit_tests(hmm_cdm_resource)]
+mod tests {
+    use super::*;
+
+    /// A range at the end of what can be mapped, where no machine has anything.
+    fn range() -> (u64, u64) {
+        let size = alignment();
+
+        (max_address() + 1 - size, size)
+    }
+
+    #[test]
+    fn the_alignment_is_a_power_of_two() {
+        assert!(alignment().is_power_of_two());
+        assert!(alignment() >= kernel::page::PAGE_SIZE as u64);
+        assert_eq!((max_address() + 1) % alignment(), 0);
+    }
+
+    #[test]
+    fn a_range_is_claimed_once_and_given_back() -> Result {
+        let (start, size) = range();
+        let claim = |start, size| ClaimedRange::request(start, size, c"hmm_cdm test".try_into()?);
+
+        let first = claim(start, size)?;
+        assert_eq!(claim(start, size).err(), Some(EBUSY));
+        assert_eq!(claim(start + size - 1, 1).err(), Some(EBUSY));
+        // Right before it is not in it.
+        assert!(claim(start - size, size).is_ok());
+        drop(first);
+        assert!(claim(start, size).is_ok());
+        Ok(())
+    }
+
+    #[test]
+    fn nothing_is_neither_ram_nor_reserved() {
+        let (start, size) = range();
+
+        assert!(!is_system_ram(start, size));
+        #[cfg(CONFIG_X86)]
+        assert!(!is_reserved(start, size));
+    }
+
+    #[test]
+    fn any_number_may_be_asked_about() {
+        assert!(is_possible_nid(0));
+        assert!(!is_possible_nid(-1));
+        assert!(!is_possible_nid(i32::MIN));
+        assert!(!is_possible_nid(i32::MAX));
+        assert!(!is_possible_nid(bindings::MAX_NUMNODES as i32));
+        assert!(nid_of(0).is_none_or(is_possible_nid));
+        assert!(nid_of(u64::MAX).is_none_or(is_possible_nid));
+    }
+}
