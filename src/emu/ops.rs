@@ -250,3 +250,92 @@ impl Operation {
         }
     }
 }
+
+#[kunit_tests(cdm_emu_ops)]
+mod tests {
+    use super::*;
+
+    const TOP: u64 = u64::MAX;
+
+    /// What comes of an operation with these arguments: its length in bytes, or EINVAL.
+    fn new(op: u32, first: &[u64]) -> Result<usize> {
+        let mut args = [0; JOB_ARGS];
+
+        for (arg, value) in args.iter_mut().zip(first) {
+            *arg = *value;
+        }
+        Ok(Operation::new(op, &args)?.bulk.len)
+    }
+
+    #[test]
+    fn unknown_operations_are_refused() {
+        for op in [0, uapi::EMU_WALK + 1, u32::MAX] {
+            assert_eq!(new(op, &[]), Err(EINVAL));
+        }
+    }
+
+    #[test]
+    fn lengths_are_in_bytes() {
+        assert_eq!(new(uapi::EMU_FILL, &[1, 3]), Ok(3));
+        assert_eq!(new(uapi::EMU_COPY, &[0x1000, 0x2000, 5]), Ok(5));
+        assert_eq!(new(uapi::EMU_ADD, &[8, 16, 24, 7]), Ok(56));
+        assert_eq!(new(uapi::EMU_REDUCE, &[8, 7]), Ok(56));
+        assert_eq!(new(uapi::EMU_HISTOGRAM, &[1, 3, 8]), Ok(3));
+        assert_eq!(new(uapi::EMU_CAS, &[8]), Ok(0));
+        assert_eq!(new(uapi::EMU_FETCH_ADD, &[8, 1, TOP]), Ok(0));
+        assert_eq!(new(uapi::EMU_WALK, &[8]), Ok(0));
+        // Nothing to do is no error.
+        assert_eq!(new(uapi::EMU_FILL, &[0, 0]), Ok(0));
+    }
+
+    #[test]
+    fn misaligned_elements_are_refused() {
+        for off in 1..8 {
+            assert_eq!(new(uapi::EMU_ADD, &[off, 16, 24, 1]), Err(EINVAL));
+            assert_eq!(new(uapi::EMU_ADD, &[8, off, 24, 1]), Err(EINVAL));
+            assert_eq!(new(uapi::EMU_ADD, &[8, 16, off, 1]), Err(EINVAL));
+            assert_eq!(new(uapi::EMU_REDUCE, &[off, 1]), Err(EINVAL));
+            assert_eq!(new(uapi::EMU_HISTOGRAM, &[8, 1, off]), Err(EINVAL));
+            assert_eq!(new(uapi::EMU_CAS, &[off]), Err(EINVAL));
+            assert_eq!(new(uapi::EMU_FETCH_ADD, &[off]), Err(EINVAL));
+            assert_eq!(new(uapi::EMU_WALK, &[off]), Err(EINVAL));
+        }
+    }
+
+    #[test]
+    fn ranges_end_with_the_address_space() {
+        // The last byte of it belongs to nobody, so the end is a number.
+        assert_eq!(new(uapi::EMU_FILL, &[TOP - 5, 5]), Ok(5));
+        assert_eq!(new(uapi::EMU_FILL, &[TOP - 5, 6]), Err(EINVAL));
+        assert_eq!(new(uapi::EMU_COPY, &[TOP - 5, 0, 6]), Err(EINVAL));
+        assert_eq!(new(uapi::EMU_COPY, &[0, TOP - 5, 6]), Err(EINVAL));
+        assert_eq!(new(uapi::EMU_REDUCE, &[8, TOP / 8 + 1]), Err(EINVAL));
+        assert_eq!(new(uapi::EMU_ADD, &[8, 8, 8, TOP / 8]), Err(EINVAL));
+        assert_eq!(new(uapi::EMU_HISTOGRAM, &[0, 0, TOP - 7]), Err(EINVAL));
+        assert_eq!(new(uapi::EMU_CAS, &[TOP - 7]), Err(EINVAL));
+        assert_eq!(new(uapi::EMU_WALK, &[TOP - 7]), Err(EINVAL));
+        assert_eq!(new(uapi::EMU_CAS, &[TOP - 15]), Ok(0));
+    }
+
+    #[test]
+    fn copies_do_not_overlap() {
+        for (to, from) in [(0, 0), (0, 9), (9, 0), (100, 109)] {
+            assert_eq!(new(uapi::EMU_COPY, &[to, from, 10]), Err(EINVAL));
+        }
+        // Side by side is well, and so is a copy of nothing.
+        assert_eq!(new(uapi::EMU_COPY, &[0, 10, 10]), Ok(10));
+        assert_eq!(new(uapi::EMU_COPY, &[10, 0, 10]), Ok(10));
+        assert_eq!(new(uapi::EMU_COPY, &[8, 8, 0]), Ok(0));
+        assert_eq!(new(uapi::EMU_COPY, &[TOP - 10, TOP - 10, 10]), Err(EINVAL));
+    }
+
+    #[test]
+    fn words_are_eight_bytes() {
+        assert_eq!(
+            word_at(&[1, 0, 0, 0, 0, 0, 0, 2]),
+            u64::from_ne_bytes([1, 0, 0, 0, 0, 0, 0, 2])
+        );
+        assert_eq!(word_at(&[1; 7]), 0);
+        assert_eq!(word_at(&[1; 9]), 0);
+    }
+}

@@ -180,3 +180,62 @@ impl Port<'_> {
         })
     }
 }
+
+#[kunit_tests(cdm_emu_port)]
+mod tests {
+    use super::*;
+
+    fn is(addr: usize, len: usize, expected: &[(usize, usize)]) -> bool {
+        Port::pieces(addr, len).eq(expected.iter().copied())
+    }
+
+    #[test]
+    fn accesses_are_split_at_pages() {
+        const P: usize = PAGE_SIZE;
+
+        assert!(is(P, 0, &[]));
+        assert!(is(P, 1, &[(0, 1)]));
+        assert!(is(P, P, &[(0, P)]));
+        assert!(is(P + 8, P - 8, &[(0, P - 8)]));
+        assert!(is(P - 1, 2, &[(0, 1), (1, 1)]));
+        assert!(is(P + 8, P, &[(0, P - 8), (P - 8, 8)]));
+        assert!(is(P - 3, 2 * P, &[(0, 3), (3, P), (3 + P, P - 3)]));
+    }
+
+    #[test]
+    fn the_end_of_the_address_space_ends_them() {
+        assert!(is(usize::MAX, 1, &[(0, 1)]));
+        // What would wrap around to address 0 is not accessed.
+        assert!(is(usize::MAX, 2, &[(0, 1)]));
+    }
+
+    #[test]
+    fn completions_tell_how_it_ended() {
+        let account = Account {
+            faults: 1,
+            local: 2,
+            remote: 3,
+        };
+        let fault = Some((0x1000, Access::Write));
+        let ends = [
+            (Ok(()), 0, None),
+            (
+                Err(Stop::Fault(0x1000, Access::Write)),
+                EFAULT.to_errno(),
+                fault,
+            ),
+            (Err(Stop::Cancelled), ECANCELED.to_errno(), None),
+            (Err(Stop::Error(ELOOP)), ELOOP.to_errno(), None),
+        ];
+
+        for (end, status, fault) in ends {
+            let done = account.completion(end);
+
+            assert_eq!((done.status, done.fault), (status, fault));
+            assert_eq!(
+                (done.faults, done.bytes_local, done.bytes_remote),
+                (1, 2, 3)
+            );
+        }
+    }
+}

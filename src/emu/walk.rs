@@ -207,3 +207,96 @@ impl Walk {
         let _ = self.top.insert_within_capacity(pos, new);
     }
 }
+
+#[kunit_tests(cdm_emu_walk)]
+mod tests {
+    use super::*;
+
+    /// A walk that ranks `room` elements.
+    fn walk(room: u64) -> Result<Walk> {
+        let mut walk = Walk::new(0);
+
+        walk.desc.top = 8;
+        walk.desc.nr_top = room;
+        walk.top = KVec::with_capacity(room as usize, GFP_KERNEL)?;
+        Ok(walk)
+    }
+
+    fn rank(walk: &mut Walk, elements: &[(u64, u64)]) {
+        for &(count, element) in elements {
+            walk.rank(Ranked { count, element });
+        }
+    }
+
+    fn ranked(walk: &Walk, expected: &[(u64, u64)]) -> bool {
+        walk.top
+            .iter()
+            .map(|ranked| (ranked.count, ranked.element))
+            .eq(expected.iter().copied())
+    }
+
+    #[test]
+    fn the_highest_counts_come_first() -> Result {
+        let mut walk = walk(4)?;
+
+        rank(&mut walk, &[(3, 1), (9, 2), (1, 3)]);
+        assert!(ranked(&walk, &[(9, 2), (3, 1), (1, 3)]));
+        rank(&mut walk, &[(5, 4)]);
+        assert!(ranked(&walk, &[(9, 2), (5, 4), (3, 1), (1, 3)]));
+        Ok(())
+    }
+
+    #[test]
+    fn the_lowest_makes_room() -> Result {
+        let mut walk = walk(2)?;
+
+        rank(&mut walk, &[(3, 1), (9, 2), (5, 3)]);
+        assert!(ranked(&walk, &[(9, 2), (5, 3)]));
+        rank(&mut walk, &[(4, 4), (0, 5)]);
+        assert!(ranked(&walk, &[(9, 2), (5, 3)]));
+        rank(&mut walk, &[(u64::MAX, 6)]);
+        assert!(ranked(&walk, &[(u64::MAX, 6), (9, 2)]));
+        Ok(())
+    }
+
+    #[test]
+    fn of_equals_the_first_found_stays() -> Result {
+        let mut walk = walk(3)?;
+
+        rank(&mut walk, &[(5, 1), (5, 2), (7, 3), (5, 4)]);
+        assert!(ranked(&walk, &[(7, 3), (5, 1), (5, 2)]));
+        Ok(())
+    }
+
+    #[test]
+    fn nothing_is_ranked_without_room() -> Result {
+        let mut none = walk(0)?;
+        let mut nowhere = walk(2)?;
+
+        nowhere.desc.top = 0;
+        rank(&mut none, &[(1, 1)]);
+        rank(&mut nowhere, &[(1, 1)]);
+        assert!(none.top.is_empty() && nowhere.top.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn steps_are_bounded() {
+        let mut walk = Walk::new(0);
+
+        walk.desc.max_steps = 2;
+        assert_eq!(walk.tick(), Ok(()));
+        assert_eq!(walk.tick(), Ok(()));
+        assert_eq!(walk.tick(), Err(Stop::Error(ELOOP)));
+        assert_eq!(walk.tick(), Err(Stop::Error(ELOOP)));
+        // Zero is no bound.
+        walk.desc.max_steps = 0;
+        assert_eq!(walk.tick(), Ok(()));
+    }
+
+    #[test]
+    fn fields_wrap_around() {
+        assert_eq!(field(0x1000, 24), 0x1018);
+        assert_eq!(field(8, u64::MAX - 7), 0);
+    }
+}
