@@ -209,14 +209,14 @@ impl Buddy {
             .is_some_and(|pos| self.used.test(pos))
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, CONFIG_KUNIT = "y"))]
     /// Whether a frame can be handed out.
     pub(crate) fn is_free(&self, index: usize) -> bool {
         self.position(index, 1)
             .is_some_and(|pos| !self.used.test(pos) && !self.retired.test(pos))
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, CONFIG_KUNIT = "y"))]
     /// The number of frames, of whatever state.
     pub(crate) fn total_frames(&self) -> usize {
         self.total
@@ -232,7 +232,7 @@ impl Buddy {
         self.nr_used
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, CONFIG_KUNIT = "y"))]
     /// The number of frames that are retired, with those among them that are still in use.
     pub(crate) fn retired_frames(&self) -> usize {
         self.nr_retired
@@ -245,7 +245,7 @@ impl Buddy {
             .map_or(0, |blocks| blocks.count)
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, CONFIG_KUNIT = "y"))]
     /// The order of the largest free block, `None` if the node is full.
     pub(crate) fn largest_free_order(&self) -> Option<u32> {
         self.orders.checked_ilog2()
@@ -517,4 +517,178 @@ fn masks(start: usize, end: usize) -> impl Iterator<Item = (usize, u64)> {
         let after = ((at + 1) * WORD).saturating_sub(end);
         (at, (u64::MAX << from) & (u64::MAX >> after))
     })
+}
+
+// On the host, too: tests/unit/buddy.rs, which has what takes long and what needs a host.
+#[kunit_tests(hmm_cdm_buddy)]
+mod tests {
+    use super::*;
+
+    /// 2 MiB of 4 KiB pages.
+    const PMD: u32 = 9;
+
+    /// Whether there are exactly so many free blocks of each order.
+    fn has_blocks(buddy: &Buddy, expected: &[usize]) -> bool {
+        (0..)
+            .zip(expected)
+            .all(|(n, count)| buddy.free_blocks(n) == *count)
+    }
+
+    #[test]
+    fn new_node_is_whole_windows() -> Result {
+        let buddy = Buddy::new(0x10000, 4 * 512, PMD)?;
+
+        assert!(has_blocks(&buddy, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 4]));
+        assert_eq!(buddy.largest_free_order(), Some(PMD));
+        assert_eq!(buddy.free_frames(), 2048);
+        assert_eq!(buddy.total_frames(), 2048);
+        assert_eq!(buddy.used_frames(), 0);
+        assert_eq!(buddy.retired_frames(), 0);
+        assert!((0..2048).all(|index| buddy.is_free(index)));
+        assert!(!buddy.is_free(2048));
+        assert!(!buddy.is_free(usize::MAX));
+        Ok(())
+    }
+
+    #[test]
+    fn invalid_geometry_is_refused() {
+        let error = |pfn, nr, order| Buddy::new(pfn, nr, order).err();
+
+        assert_eq!(error(0, 0, PMD), Some(EINVAL));
+        assert_eq!(error(0, u32::MAX as usize + 1, PMD), Some(EINVAL));
+        assert_eq!(error(usize::MAX - 10, 11, PMD), Some(EINVAL));
+        assert_eq!(error(0, 1, 19), Some(EINVAL));
+        assert_eq!(error(0, 1, u32::MAX), Some(EINVAL));
+        assert_eq!(error(usize::MAX - 10, 10, PMD), None);
+        assert_eq!(error(0, 1, 18), None);
+    }
+
+    #[test]
+    fn node_smaller_than_a_window() -> Result {
+        let mut buddy = Buddy::new(5, 2, PMD)?;
+
+        assert_eq!(buddy.largest_free_order(), Some(0));
+        assert_eq!(buddy.alloc(1), None);
+        assert_eq!(buddy.alloc(0), Some(0));
+        assert_eq!(buddy.alloc(0), Some(1));
+        assert_eq!(buddy.alloc(0), None);
+        assert_eq!(buddy.largest_free_order(), None);
+
+        let mut buddy = Buddy::new(usize::MAX - 1, 1, 18)?;
+        assert_eq!(buddy.alloc(0), Some(0));
+        assert_eq!(buddy.free(0, 0), Ok(()));
+        Ok(())
+    }
+
+    #[test]
+    fn alloc_splits_and_free_coalesces() -> Result {
+        let mut buddy = Buddy::new(0, 512, PMD)?;
+
+        assert_eq!(buddy.alloc(0), Some(0));
+        assert!(has_blocks(&buddy, &[1, 1, 1, 1, 1, 1, 1, 1, 1, 0]));
+        assert_eq!(buddy.largest_free_order(), Some(8));
+        assert_eq!(buddy.alloc(0), Some(1));
+        assert_eq!(buddy.free_blocks(0), 0);
+        assert_eq!(buddy.free(0, 0), Ok(()));
+        assert!(has_blocks(&buddy, &[1, 1, 1, 1, 1, 1, 1, 1, 1, 0]));
+        assert_eq!(buddy.free(1, 0), Ok(()));
+        assert!(has_blocks(&buddy, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 1]));
+        Ok(())
+    }
+
+    #[test]
+    fn orders_over_a_window_are_never_had() -> Result {
+        let mut buddy = Buddy::new(0, 1024, PMD)?;
+
+        for order in [10, 18, 31, 32, 63, 64, u32::MAX] {
+            assert_eq!(buddy.alloc(order), None);
+            assert_eq!(buddy.free(0, order), Err(FreeError::OutOfRange));
+            assert_eq!(buddy.free_blocks(order), 0);
+        }
+        assert_eq!(buddy.free_frames(), 1024);
+        Ok(())
+    }
+
+    #[test]
+    fn double_free_is_refused_and_changes_nothing() -> Result {
+        let mut buddy = Buddy::new(0, 1024, PMD)?;
+
+        assert_eq!(buddy.alloc(3), Some(0));
+        assert_eq!(buddy.alloc(3), Some(8));
+        assert_eq!(buddy.free(0, 3), Ok(()));
+        assert_eq!(buddy.free(0, 3), Err(FreeError::NotUsed));
+        assert_eq!(buddy.free(0, 0), Err(FreeError::NotUsed));
+        // Half of it is in use.
+        assert_eq!(buddy.free(0, 4), Err(FreeError::NotUsed));
+        // Never handed out.
+        assert_eq!(buddy.free(512, PMD), Err(FreeError::NotUsed));
+        assert!(has_blocks(&buddy, &[0, 0, 0, 1, 1, 1, 1, 1, 1, 1]));
+        assert_eq!(buddy.used_frames(), 8);
+        assert_eq!(buddy.free_frames(), 1016);
+        assert_eq!(buddy.free(8, 3), Ok(()));
+        Ok(())
+    }
+
+    #[test]
+    fn bad_ranges_are_refused() -> Result {
+        let mut buddy = Buddy::new(0x201, 1023, PMD)?;
+        while buddy.alloc(0).is_some() {}
+
+        let out = Err(FreeError::OutOfRange);
+        assert_eq!(buddy.free(1023, 0), out);
+        assert_eq!(buddy.free(1023 - 512, PMD), Ok(()));
+        assert_eq!(buddy.free(1022, 1), out);
+        assert_eq!(buddy.free(usize::MAX, 0), out);
+        assert_eq!(buddy.free(usize::MAX - 1, 1), out);
+        assert_eq!(buddy.free(usize::MAX, u32::MAX), out);
+        // Index 0 has an odd page frame number, index 1 an even one.
+        assert_eq!(buddy.free(0, 1), Err(FreeError::Misaligned));
+        assert_eq!(buddy.free(1, 1), Ok(()));
+        Ok(())
+    }
+
+    #[test]
+    fn free_frame_is_retired_at_once() -> Result {
+        let mut buddy = Buddy::new(0, 512, PMD)?;
+
+        assert!(buddy.retire(77));
+        assert!(!buddy.is_free(77) && !buddy.is_used(77));
+        assert!(buddy.is_free(76) && buddy.is_free(78));
+        assert!(has_blocks(&buddy, &[1, 1, 1, 1, 1, 1, 1, 1, 1, 0]));
+        // Again, and beyond the end: nothing.
+        assert!(!buddy.retire(77));
+        assert!(!buddy.retire(512));
+        assert!(!buddy.retire(usize::MAX));
+        assert_eq!((buddy.free_frames(), buddy.retired_frames()), (511, 1));
+
+        let mut handed_out = false;
+        let got = buddy.alloc_singles(512, |index| handed_out |= index == 77);
+        assert_eq!((got, handed_out), (511, false));
+        assert_eq!(buddy.free(77, 0), Err(FreeError::NotUsed));
+        Ok(())
+    }
+
+    #[test]
+    fn used_frame_is_retired_when_freed() -> Result {
+        let mut buddy = Buddy::new(0, 512, PMD)?;
+
+        assert_eq!(buddy.alloc(PMD), Some(0));
+        assert!(buddy.retire(0) && buddy.retire(300) && buddy.retire(511));
+        assert!(!buddy.retire(300));
+        assert_eq!((buddy.used_frames(), buddy.retired_frames()), (512, 3));
+        assert_eq!(buddy.free(0, PMD), Ok(()));
+        assert_eq!((buddy.used_frames(), buddy.free_frames()), (0, 509));
+        assert_eq!(buddy.largest_free_order(), Some(7));
+        assert!([0, 300, 511].iter().all(|&index| !buddy.is_free(index)));
+        assert_eq!(buddy.free(0, PMD), Err(FreeError::NotUsed));
+        assert_eq!(buddy.free(300, 0), Err(FreeError::NotUsed));
+
+        assert_eq!(buddy.alloc_singles(512, |_| ()), 509);
+        assert!(buddy.retire(1));
+        assert_eq!(buddy.free(1, 0), Ok(()));
+        assert!(!buddy.is_free(1));
+        assert!(!buddy.is_used(usize::MAX));
+        assert_eq!(buddy.alloc(0), None);
+        Ok(())
+    }
 }

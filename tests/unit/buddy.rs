@@ -29,34 +29,6 @@ fn contiguous(indices: &[usize]) -> bool {
 }
 
 #[test]
-fn new_node_is_whole_windows() {
-    let buddy = Buddy::new(0x10000, 4 * 512, PMD).unwrap();
-
-    assert_eq!(blocks(&buddy, PMD), [0, 0, 0, 0, 0, 0, 0, 0, 0, 4]);
-    assert_eq!(buddy.largest_free_order(), Some(PMD));
-    assert_eq!(buddy.free_frames(), 2048);
-    assert_eq!(buddy.total_frames(), 2048);
-    assert_eq!(buddy.used_frames(), 0);
-    assert_eq!(buddy.retired_frames(), 0);
-    assert!((0..2048).all(|index| buddy.is_free(index)));
-    assert!(!buddy.is_free(2048));
-    assert!(!buddy.is_free(usize::MAX));
-}
-
-#[test]
-fn invalid_geometry_is_refused() {
-    let error = |pfn, nr, order| Buddy::new(pfn, nr, order).err();
-
-    assert_eq!(error(0, 0, PMD), Some(EINVAL));
-    assert_eq!(error(0, u32::MAX as usize + 1, PMD), Some(EINVAL));
-    assert_eq!(error(usize::MAX - 10, 11, PMD), Some(EINVAL));
-    assert_eq!(error(0, 1, 19), Some(EINVAL));
-    assert_eq!(error(0, 1, u32::MAX), Some(EINVAL));
-    assert_eq!(error(usize::MAX - 10, 10, PMD), None);
-    assert_eq!(error(0, 1, 18), None);
-}
-
-#[test]
 fn no_memory_is_reported_wherever_it_runs_out() {
     let before = kernel::alloc_count();
     Buddy::new(0, 1000, PMD).unwrap();
@@ -98,37 +70,6 @@ fn every_order_is_aligned_by_page_frame_number() {
 }
 
 #[test]
-fn unaligned_edges_are_cut_into_smaller_blocks() {
-    // 3 frames below a window, the window, and 6 above it.
-    let mut buddy = Buddy::new(16 - 3, 3 + 16 + 6, 4).unwrap();
-
-    assert_eq!(blocks(&buddy, 4), [1, 2, 1, 0, 1]);
-    assert_eq!(buddy.alloc(4), Some(3));
-    assert_eq!(buddy.alloc(3), None);
-    assert_eq!(buddy.alloc(2), Some(19));
-    assert_eq!(buddy.alloc(1), Some(1));
-    assert_eq!(buddy.alloc(0), Some(0));
-    assert_eq!(buddy.alloc(1), Some(23));
-    assert_eq!(buddy.alloc(0), None);
-}
-
-#[test]
-fn node_smaller_than_a_window() {
-    let mut buddy = Buddy::new(5, 2, PMD).unwrap();
-
-    assert_eq!(buddy.largest_free_order(), Some(0));
-    assert_eq!(buddy.alloc(1), None);
-    assert_eq!(buddy.alloc(0), Some(0));
-    assert_eq!(buddy.alloc(0), Some(1));
-    assert_eq!(buddy.alloc(0), None);
-    assert_eq!(buddy.largest_free_order(), None);
-
-    let mut buddy = Buddy::new(usize::MAX - 1, 1, 18).unwrap();
-    assert_eq!(buddy.alloc(0), Some(0));
-    assert_eq!(buddy.free(0, 0), Ok(()));
-}
-
-#[test]
 fn windows_of_one_frame() {
     let mut buddy = Buddy::new(7, 70, 0).unwrap();
 
@@ -136,31 +77,6 @@ fn windows_of_one_frame() {
     assert_eq!(singles(&mut buddy, 100), (0..70).collect::<Vec<_>>());
     assert_eq!(buddy.free(69, 0), Ok(()));
     assert_eq!(buddy.alloc(0), Some(69));
-}
-
-#[test]
-fn alloc_splits_and_free_coalesces() {
-    let mut buddy = Buddy::new(0, 512, PMD).unwrap();
-
-    assert_eq!(buddy.alloc(0), Some(0));
-    assert_eq!(blocks(&buddy, PMD), [1, 1, 1, 1, 1, 1, 1, 1, 1, 0]);
-    assert_eq!(buddy.largest_free_order(), Some(8));
-    assert_eq!(buddy.alloc(0), Some(1));
-    assert_eq!(buddy.free_blocks(0), 0);
-    assert_eq!(buddy.free(0, 0), Ok(()));
-    assert_eq!(blocks(&buddy, PMD), [1, 1, 1, 1, 1, 1, 1, 1, 1, 0]);
-    assert_eq!(buddy.free(1, 0), Ok(()));
-    assert_eq!(blocks(&buddy, PMD), [0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
-}
-
-#[test]
-fn windows_do_not_coalesce_further() {
-    let mut buddy = Buddy::new(0, 64, 4).unwrap();
-    let all: Vec<_> = (0..4).map(|_| buddy.alloc(4).unwrap()).collect();
-
-    assert_eq!(all, [0, 16, 32, 48]);
-    all.iter().for_each(|&index| buddy.free(index, 4).unwrap());
-    assert_eq!(blocks(&buddy, 5), [0, 0, 0, 0, 4, 0]);
 }
 
 #[test]
@@ -178,6 +94,46 @@ fn smallest_sufficient_block_is_taken() {
 }
 
 #[test]
+fn blocks_are_freed_in_parts_and_in_one() {
+    let mut buddy = Buddy::new(0, 512, PMD).unwrap();
+
+    let window = buddy.alloc(PMD).unwrap();
+    for index in window..window + 512 {
+        assert_eq!(buddy.free(index, 0), Ok(()));
+    }
+    assert_eq!(buddy.free_blocks(PMD), 1);
+
+    assert_eq!(singles(&mut buddy, 512).len(), 512);
+    assert_eq!(buddy.free(0, PMD), Ok(()));
+    assert_eq!(buddy.free_blocks(PMD), 1);
+}
+
+#[test]
+fn unaligned_edges_are_cut_into_smaller_blocks() {
+    // 3 frames below a window, the window, and 6 above it.
+    let mut buddy = Buddy::new(16 - 3, 3 + 16 + 6, 4).unwrap();
+
+    assert_eq!(blocks(&buddy, 4), [1, 2, 1, 0, 1]);
+    assert_eq!(buddy.alloc(4), Some(3));
+    assert_eq!(buddy.alloc(3), None);
+    assert_eq!(buddy.alloc(2), Some(19));
+    assert_eq!(buddy.alloc(1), Some(1));
+    assert_eq!(buddy.alloc(0), Some(0));
+    assert_eq!(buddy.alloc(1), Some(23));
+    assert_eq!(buddy.alloc(0), None);
+}
+
+#[test]
+fn windows_do_not_coalesce_further() {
+    let mut buddy = Buddy::new(0, 64, 4).unwrap();
+    let all: Vec<_> = (0..4).map(|_| buddy.alloc(4).unwrap()).collect();
+
+    assert_eq!(all, [0, 16, 32, 48]);
+    all.iter().for_each(|&index| buddy.free(index, 4).unwrap());
+    assert_eq!(blocks(&buddy, 5), [0, 0, 0, 0, 4, 0]);
+}
+
+#[test]
 fn exhaustion_and_recovery() {
     let mut buddy = Buddy::new(100, 1000, PMD).unwrap();
 
@@ -192,18 +148,6 @@ fn exhaustion_and_recovery() {
 
     assert_eq!(buddy.free(700, 0), Ok(()));
     assert_eq!(buddy.alloc(0), Some(700));
-}
-
-#[test]
-fn orders_over_a_window_are_never_had() {
-    let mut buddy = Buddy::new(0, 1024, PMD).unwrap();
-
-    for order in [10, 18, 31, 32, 63, 64, u32::MAX] {
-        assert_eq!(buddy.alloc(order), None);
-        assert_eq!(buddy.free(0, order), Err(FreeError::OutOfRange));
-        assert_eq!(buddy.free_blocks(order), 0);
-    }
-    assert_eq!(buddy.free_frames(), 1024);
 }
 
 #[test]
@@ -252,103 +196,6 @@ fn singles_come_in_bounded_batches() {
     assert_eq!(singles(&mut buddy, BATCH).len(), 10);
     assert_eq!(singles(&mut buddy, BATCH).len(), 0);
     assert_eq!(buddy.used_frames(), 2 * BATCH + 10);
-}
-
-#[test]
-fn blocks_are_freed_in_parts_and_in_one() {
-    let mut buddy = Buddy::new(0, 512, PMD).unwrap();
-
-    let window = buddy.alloc(PMD).unwrap();
-    for index in window..window + 512 {
-        assert_eq!(buddy.free(index, 0), Ok(()));
-    }
-    assert_eq!(buddy.free_blocks(PMD), 1);
-
-    assert_eq!(singles(&mut buddy, 512).len(), 512);
-    assert_eq!(buddy.free(0, PMD), Ok(()));
-    assert_eq!(buddy.free_blocks(PMD), 1);
-}
-
-#[test]
-fn double_free_is_refused_and_changes_nothing() {
-    let mut buddy = Buddy::new(0, 1024, PMD).unwrap();
-    let index = buddy.alloc(3).unwrap();
-    let other = buddy.alloc(3).unwrap();
-
-    assert_eq!(buddy.free(index, 3), Ok(()));
-    let before = blocks(&buddy, PMD);
-    assert_eq!(buddy.free(index, 3), Err(FreeError::NotUsed));
-    assert_eq!(buddy.free(index, 0), Err(FreeError::NotUsed));
-    // Half of it is in use.
-    assert_eq!(buddy.free(0, 4), Err(FreeError::NotUsed));
-    // Never handed out.
-    assert_eq!(buddy.free(512, PMD), Err(FreeError::NotUsed));
-    assert_eq!(blocks(&buddy, PMD), before);
-    assert_eq!(buddy.used_frames(), 8);
-    assert_eq!(buddy.free_frames(), 1016);
-    assert_eq!(buddy.free(other, 3), Ok(()));
-}
-
-#[test]
-fn bad_ranges_are_refused() {
-    let mut buddy = Buddy::new(0x201, 1023, PMD).unwrap();
-    while buddy.alloc(0).is_some() {}
-
-    let out = Err(FreeError::OutOfRange);
-    assert_eq!(buddy.free(1023, 0), out);
-    assert_eq!(buddy.free(1023 - 512, PMD), Ok(()));
-    assert_eq!(buddy.free(1022, 1), out);
-    assert_eq!(buddy.free(usize::MAX, 0), out);
-    assert_eq!(buddy.free(usize::MAX - 1, 1), out);
-    assert_eq!(buddy.free(usize::MAX, u32::MAX), out);
-    // Index 0 has an odd page frame number, index 1 an even one.
-    assert_eq!(buddy.free(0, 1), Err(FreeError::Misaligned));
-    assert_eq!(buddy.free(1, 1), Ok(()));
-}
-
-#[test]
-fn free_frame_is_retired_at_once() {
-    let mut buddy = Buddy::new(0, 512, PMD).unwrap();
-
-    assert!(buddy.retire(77));
-    assert!(!buddy.is_free(77) && !buddy.is_used(77));
-    assert!(buddy.is_free(76) && buddy.is_free(78));
-    assert_eq!(blocks(&buddy, PMD), [1, 1, 1, 1, 1, 1, 1, 1, 1, 0]);
-    assert_eq!((buddy.free_frames(), buddy.retired_frames()), (511, 1));
-    // Again, and beyond the end: nothing.
-    assert!(!buddy.retire(77));
-    assert!(!buddy.retire(512));
-    assert!(!buddy.retire(usize::MAX));
-    assert_eq!((buddy.free_frames(), buddy.retired_frames()), (511, 1));
-
-    let mut all = singles(&mut buddy, 512);
-    all.sort_unstable();
-    assert_eq!(all.len(), 511);
-    assert!(!all.contains(&77));
-    assert_eq!(buddy.free(77, 0), Err(FreeError::NotUsed));
-}
-
-#[test]
-fn used_frame_is_retired_when_freed() {
-    let mut buddy = Buddy::new(0, 512, PMD).unwrap();
-    let window = buddy.alloc(PMD).unwrap();
-
-    assert!(buddy.retire(0) && buddy.retire(300) && buddy.retire(511));
-    assert!(!buddy.retire(300));
-    assert_eq!((buddy.used_frames(), buddy.retired_frames()), (512, 3));
-    assert_eq!(buddy.free(window, PMD), Ok(()));
-    assert_eq!((buddy.used_frames(), buddy.free_frames()), (0, 509));
-    assert_eq!(buddy.largest_free_order(), Some(7));
-    assert!([0, 300, 511].iter().all(|&index| !buddy.is_free(index)));
-    assert_eq!(buddy.free(window, PMD), Err(FreeError::NotUsed));
-    assert_eq!(buddy.free(300, 0), Err(FreeError::NotUsed));
-
-    assert_eq!(singles(&mut buddy, 512).len(), 509);
-    assert!(buddy.retire(1));
-    assert_eq!(buddy.free(1, 0), Ok(()));
-    assert!(!buddy.is_free(1));
-    assert!(!buddy.is_used(usize::MAX));
-    assert_eq!(buddy.alloc(0), None);
 }
 
 #[test]

@@ -122,4 +122,5 @@ pub mod prelude {
         alloc::{flags::*, KVVec},
         error::{code::*, Error, Result},
     };
+    pub use macros::kunit_tests;
 }
