@@ -27,6 +27,7 @@
 
 #define DEBUGFS			"/sys/kernel/debug"
 #define NTH			"/proc/thread-self/fail-nth"
+#define KUNIT_GLOB		"/sys/module/kunit/parameters/filter_glob"
 
 static int write_text(const char *path, const char *text)
 {
@@ -499,6 +500,15 @@ FIXTURE(fail_load) {
 	int fd;
 };
 
+/*
+ * Which of the modules' KUnit suites run when they are loaded: by whoever loads
+ * them, so their allocations would fail, too.
+ */
+static int kunit_suites(const char *glob)
+{
+	return access(KUNIT_GLOB, W_OK) ? 0 : write_text(KUNIT_GLOB, glob);
+}
+
 FIXTURE_SETUP(fail_load)
 {
 	self->fd = open(NTH, O_RDWR | O_CLOEXEC);
@@ -508,11 +518,13 @@ FIXTURE_SETUP(fail_load)
 		SKIP(return, "CDM_REGIONS is not set");
 	ASSERT_EQ(0, every_allocation());
 	ASSERT_EQ(0, cdm_remember(&self->found));
+	ASSERT_EQ(0, kunit_suites("none"));
 	ASSERT_EQ(0, cdm_unload(CDM_EMU));
 }
 
 FIXTURE_TEARDOWN_PARENT(fail_load)
 {
+	EXPECT_EQ(0, kunit_suites("*"));
 	ASSERT_EQ(0, cdm_restore(&self->found));
 }
 
