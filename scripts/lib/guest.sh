@@ -48,17 +48,24 @@ guest_check() {
 		tests+=("/out/$TEST_DIR/$name")
 	done
 	[ ! -x "$TOP/tests/unit/run" ] || host+=(--host /src/tests/unit/run)
+	# Debian's kernels have no KUnit.
+	[ "$KIND" != debug ] || tests=(--kunit "${tests[@]}")
 	promise_count ""
 	run enter "${VM[@]}" check "${VM_OPTIONS[@]}" "${TWO_REGIONS[@]}" "${host[@]}" \
 		--demo "/out/$TOOL_DIR/cdm-demo" --plain "/out/$TOOL_DIR/samples/first" "${tests[@]}"
 }
 
-# guest_run PROGRAM...: statically linked TAP programs, below build/.
+# guest_run PROGRAM...: statically linked TAP programs, below build/; `kunit` is
+# the results of the modules' KUnit suites.
 guest_run() {
 	local p paths=()
 
 	[ $# -gt 0 ] || die "name programs below build/, such as build/tests/region"
 	for p; do
+		if [ "$p" = kunit ]; then
+			paths+=(--kunit)
+			continue
+		fi
 		p=$(realpath -m "$p")
 		[[ $p == "$OUT"/* ]] || die "$p is not below $OUT"
 		paths+=("/out/${p#"$OUT"/}")

@@ -26,6 +26,8 @@ BAD = re.compile(
     + r"|Bad page state|bad: scheduling|sleeping function called"
     + r"|refcount_t: |list_(add|del) corruption|DEBUG_LOCKS_WARN_ON"
     + r"|unable to handle|rust_kernel: panicked|panicked at"
+    # KUnit, each time that a module is loaded.
+    + r"|\] +not ok \d"
 )
 GRAVE = re.compile(GRAVE)
 

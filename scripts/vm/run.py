@@ -13,6 +13,7 @@ import sys
 import time
 
 from kernel import by_name
+from kunit import Kunit, declared
 from machine import Amd64
 from power import Powernv9, Pseries
 from program import BrokenDemo, Demo, Plain, Program, summary
@@ -21,6 +22,7 @@ from session import Session
 from guest import Guest, GuestError
 
 LOGS = "/out/log"
+KUNIT = "/src/scripts/guest/kunit"
 TEXT = "/usr/share/common-licenses/GPL-2"
 
 RAM_MIB = 2048
@@ -105,6 +107,9 @@ def check(args):
         done.append(run_on_host(Program(name, limit=300), [command], {"OUT": "/out/unit"}))
     limit = time_limit("/src/tests/selftests", 60) * args.patience
     programs = programs_of(args.program, limit)
+    if args.kunit:
+        # First: the suites have run when the modules were loaded.
+        programs.insert(0, Kunit(KUNIT, limit, declared("/src/src")))
     files = {}
     if args.demo:
         demo, files = demo_program(args.demo, args.text, 120 * args.patience)
@@ -149,6 +154,7 @@ def main():
     parser.add_argument("--mmu", choices=("radix", "hash"), help="of a POWER9")
     parser.add_argument("--patience", type=int, default=1, metavar="TIMES")
     parser.add_argument("--host", action="append", metavar="COMMAND")
+    parser.add_argument("--kunit", action="store_true")
     parser.add_argument("--demo", metavar="PATH")
     parser.add_argument("--plain", action="append", metavar="PATH", default=[])
     parser.add_argument("--text", metavar="FILE", default=TEXT)

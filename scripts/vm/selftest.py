@@ -13,6 +13,7 @@ import pathlib
 import sys
 
 from klog import scan
+from kunit import Kunit, declared
 from program import BrokenDemo, Demo, Phase, Plain, Program
 from session import LOAD, UNLOAD, Session, judge_log
 from tap import Tap
@@ -166,9 +167,49 @@ def others():
     yield "red: a panic at boot", phase.failed == 1
 
 
+def suite(name, *cases, verdict="ok"):
+    """What debugfs has of a KUnit suite."""
+    inner = ["KTAP version 1", f"# Subtest: {name}", f"1..{len(cases)}", *cases]
+    return [
+        *["KTAP version 1", "1..1", *(f"    {line}" for line in inner)],
+        *["# totals", f"{verdict} 1 {name}"],
+    ]
+
+
+def kunit():
+    """The modules' KUnit suites."""
+
+    def result(*suites, status="0"):
+        """Whether anything failed, and how many passed, with suites x and y expected."""
+        lines = [line for one in suites for line in one]
+        ran = [*LOADED, "@@lab start kunit", *lines, "", f"@@lab end kunit {status}", *UNLOADED]
+        program = next(p for p in outcome([ran], [Kunit("k", 60, ["x", "y"])]) if p.name == "kunit")
+        return bool(program.failed), program.passed
+
+    x = suite("x", "ok 1 a", "ok 2 b")
+    y = suite("y", "ok 1 c")
+    bad = suite("y", "ok 1 c", "not ok 2 d", verdict="not ok")
+    yield "green: suites that pass", result(x, y) == (False, 3)
+    yield "red: a test of a suite", result(x, bad) == (True, 3)
+    yield "red: a suite that is missing", result(x) == (True, 2)
+    yield "red: a suite that nobody knows", result(x, y, suite("z", "ok 1 e")) == (True, 4)
+    yield "red: a suite that comes twice", result(x, y, y)[0]
+    yield "red: a suite without its end", result(x, y[:-1]) == (True, 3)
+    yield "red: a suite without its end, before another", result(y[:-1], x)[0]
+    yield "red: a suite without its tests", result(x, [*y[:2], y[-1]]) == (True, 2)
+    yield "red: a suite without any test", result(x, suite("y")) == (True, 2)
+    yield "red: a suite without a planned test", result(x, [*y[:4], "    1..2", *y[5:]])[0]
+    yield "red: a suite that fails alone", result(x, suite("y", "ok 1 c", verdict="not ok"))[0]
+    yield "red: a suite that hides a failure", result(x, suite("y", "not ok 1 c"))[0]
+    yield "red: suites that cannot be read", result(x, y, status="1") == (True, 3)
+    yield "red: no suites at all", result() == (True, 0)
+    names = declared(RECORDED.parents[1] / "src")
+    yield "green: each suite has a name of its own", len(names) == len({*names}) > 0
+
+
 def main():
     """Run all, as TAP."""
-    results = [*recorded(), *sessions(), *others()]
+    results = [*recorded(), *sessions(), *others(), *kunit()]
     print("TAP version 13")
     print(f"1..{len(results)}")
     for number, (name, good) in enumerate(results, 1):
