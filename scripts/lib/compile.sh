@@ -11,8 +11,6 @@ set -euo pipefail
 
 image=$1 cc=$2
 shift 2
-# shellcheck source=scripts/pins
-. /src/scripts/pins
 cd /kernel
 mkdir -p source build image
 tar -C source --strip-components=1 -xJf source.tar.xz
@@ -24,7 +22,7 @@ done
 config=build/wanted.config
 # shellcheck disable=SC2086	# a list
 (cd /src && cat $CONFIGS) >$config
-make=(make -C source O=/kernel/build "$@" "CC=ccache $cc" "HOSTCC=ccache $PIN_HOSTCC"
+make=(make -C source O=/kernel/build "$@" "CC=ccache $cc" "HOSTCC=ccache $cc"
 	"-j$LAB_JOBS")
 
 # Every line that Kconfig did not take: it says nothing itself about an option

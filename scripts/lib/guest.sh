@@ -10,6 +10,9 @@ VM_OPTIONS=()
 ONE_REGION=(--region 256)
 TWO_REGIONS=(--region 256 --region 128)
 
+# Whether the machine's device tree describes the device memory.
+TREE=n
+
 # Once the kernel is known.
 guest_options() {
 	VM_OPTIONS+=(--kernel "$NAME" --patience "$PATIENCE")
@@ -42,7 +45,7 @@ guest_check() {
 
 	promise_count "0 passed, 1 failed"
 	build_all tests
-	names=$(programs tests/selftests "$TEST_DIR" "KERNEL=$NAME" -s list) ||
+	names=$(programs tests/selftests "$TEST_DIR" "KERNEL=$NAME" "TREE=$TREE" -s list) ||
 		die "tests/selftests does not list its programs"
 	for name in $names; do
 		tests+=("/out/$TEST_DIR/$name")

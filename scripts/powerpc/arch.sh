@@ -34,6 +34,7 @@ USER_CC=powerpc64le-linux-gnu-gcc
 MACHINE=${MACHINE:-powernv9} MMU=${MMU:-radix} PAGES=${PAGES:-64K}
 [[ $MACHINE =~ ^(powernv9|pseries)$ ]] ||
 	die "MACHINE=$MACHINE is not supported: powernv9 and pseries are"
+[ "$MACHINE" = pseries ] || TREE=y
 [[ $MMU =~ ^(radix|hash)$ ]] ||
 	die "MMU=$MMU is not supported: radix and hash are"
 case $PAGES in

@@ -80,6 +80,7 @@ class Guest:
             f"LIMIT_KILL={KILL_LIMIT}",
             f"PATIENCE={self.patience}",
             f"CHECKS={'y' if self.kernel.checks else ''}",
+            f"CDM_TREE={'y' if self.machine.tree else ''}",
             'CDM_REGIONS="' + " ".join(map(str, self.machine.regions)) + '"',
         ]
         files = {"lab/env": "\n".join(env) + "\n", **files}

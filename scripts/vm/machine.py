@@ -34,6 +34,10 @@ class Machine:
     busybox = "/bin/busybox"
     # What has to be in the kernel's log of a boot, as proof that it is this machine.
     proof = ""
+    # Whether the firmware describes the device memory, so that a driver finds it;
+    # and if so, whether it describes broken kinds of it besides.
+    tree = False
+    broken_nodes = False
 
     def __init__(self, ram_mib, region_mib, cpus):
         self.ram = ram_mib * MIB

@@ -8,20 +8,25 @@ import subprocess
 import tempfile
 
 from machine import MIB, Machine, Region
+from tree import Tree, describe, describe_wrongly
 
 EMULATOR = "/usr/bin/qemu-system-ppc64"
 
 # What memory of pseries comes in.
 PIECE = 256 * MIB
 
-# Nodes of the tree with memory that a driver owns.
-CDM = "ibm,coherent-device-memory"
-
 # What POWER9 firmware says of the radix MMU and QEMU's tree does not: page
 # sizes 4K, 64K, 2M and 1G, each a shift and the encoding of it for the MMU.
 RADIX_PAGES = (0x0000000C, 0xA0000010, 0x20000015, 0x4000001E)
 
 DUMP_LIMIT = 30
+
+# RAM for a node of the tree that gives its memory to the kernel, at a distance
+# from the device's.
+SPARE = 64 * MIB
+GAP = 256 * MIB
+# Where there is no memory.
+BEYOND = 1 << 40
 
 
 class Power(Machine):
@@ -69,6 +74,12 @@ class Powernv9(Power):
     the tree as the firmware of a POWER9 with GPUs describes theirs."""
 
     name = "powernv9"
+    tree = True
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.spare = Region(self.total + GAP, SPARE, 253)
+        self.total += GAP + SPARE
 
     def place(self, region_mib):
         # Node 255, then 254, and so on, as the firmware numbers them.
@@ -115,39 +126,11 @@ class Powernv9(Power):
 
     def _edit(self, path):
         """Give the machine device memory, and the radix MMU its page sizes."""
-        put(path, "/memory@0", "reg", 0, 0, *cells(self.ram))
-        for region in self.regions:
-            add_memory(path, region)
-        cpus = subprocess.run(
-            ["fdtget", "-l", path, "/cpus"], check=True, capture_output=True, text=True
-        )
-        for cpu in cpus.stdout.split():
+        tree = Tree(path)
+        tree.pairs("/memory@0", "reg", (0, self.ram))
+        for cpu in tree.children("/cpus"):
             if cpu.startswith("PowerPC"):
-                put(path, f"/cpus/{cpu}", "ibm,processor-radix-AP-encodings", *RADIX_PAGES)
-
-
-def cells(value):
-    """A number of 64 bits, as a tree holds it."""
-    return value >> 32, value & 0xFFFFFFFF
-
-
-def put(path, node, name, *values):
-    """Set a property to cells of 32 bits."""
-    subprocess.run(["fdtput", "-t", "x", path, node, name, *(f"{v:x}" for v in values)], check=True)
-
-
-def put_text(path, node, name, *values):
-    """Set a property to strings."""
-    subprocess.run(["fdtput", "-t", "s", path, node, name, *values], check=True)
-
-
-def add_memory(path, region):
-    """A node for memory that is the driver's: usable by the kernel is none of it."""
-    node = f"/memory@{region.start:x}"
-    subprocess.run(["fdtput", "-c", path, node], check=True)
-    put_text(path, node, "device_type", "memory")
-    put_text(path, node, "compatible", CDM)
-    put(path, node, "reg", *cells(region.start), *cells(region.size))
-    put(path, node, "linux,usable-memory", *cells(region.start), 0, 0)
-    put(path, node, "ibm,chip-id", region.node)
-    put(path, node, "ibm,associativity", 4, *[region.node] * 4)
+                tree.cells(f"/cpus/{cpu}", "ibm,processor-radix-AP-encodings", RADIX_PAGES)
+        describe(tree, self.regions)
+        if self.broken_nodes:
+            describe_wrongly(tree, self.spare, BEYOND)

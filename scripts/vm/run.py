@@ -39,6 +39,7 @@ def new_guest(args):
     """A function that makes guests as `args` describe them."""
     more = {"mmu": args.mmu} if args.mmu else {}
     machine = MACHINES[args.machine](RAM_MIB, args.region, CPUS, **more)
+    machine.broken_nodes = args.action == "check"
     return lambda: Guest(machine, by_name(args.kernel), LOGS, args.patience)
 
 

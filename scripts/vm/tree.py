@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The device tree of a machine, and device memory in it: as the firmware of
+POWER9 describes it, and with everything that can be wrong with it."""
+
+import subprocess
+
+CDM = "ibm,coherent-device-memory"
+
+# Besides what a right node has.
+MARK = "hmm-cdm,defect"
+
+# A bus without a driver, for devices that point to their memory.
+BUS = "/pciex@npu"
+
+
+class Tree:
+    """A flattened device tree in a file, changed by the tools of dtc."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def _run(self, *args):
+        done = subprocess.run(args, check=True, capture_output=True, text=True)
+        return done.stdout
+
+    def node(self, node):
+        """Add an empty node."""
+        self._run("fdtput", "-c", self.path, node)
+
+    def children(self, node):
+        """The names of the nodes in `node`."""
+        return self._run("fdtget", "-l", self.path, node).split()
+
+    def has(self, node, name):
+        """Whether `node` has a property."""
+        return name in self._run("fdtget", "-p", self.path, node).split()
+
+    def cells(self, node, name, values):
+        """Set a property to numbers of 32 bits."""
+        self._run("fdtput", "-t", "x", self.path, node, name, *(f"{v:x}" for v in values))
+
+    def pairs(self, node, name, *pairs):
+        """Set a property to pairs of an address and a size, of 64 bits each."""
+        numbers = [number for pair in pairs for number in pair]
+        self.cells(node, name, [x for n in numbers for x in (n >> 32, n & 0xFFFFFFFF)])
+
+    def text(self, node, name, *values):
+        """Set a property to strings."""
+        self._run("fdtput", "-t", "s", self.path, node, name, *values)
+
+    def remove(self, node, name):
+        """Remove a property."""
+        self._run("fdtput", "-d", self.path, node, name)
+
+    def phandle(self, node):
+        """What other nodes point to `node` with. Far apart, as the firmware numbers
+        nodes without one from the largest on that it has seen."""
+        if not self.has(node, "phandle"):
+            self.cells(node, "phandle", [len(self.children("/")) << 16])
+        return int(self._run("fdtget", "-t", "u", self.path, node, "phandle"))
+
+
+def add_memory(tree, start, size, nid):
+    """A node for memory that is a driver's: of it the kernel is to use nothing."""
+    node = f"/memory@{start:x}"
+    tree.node(node)
+    tree.text(node, "device_type", "memory")
+    tree.text(node, "compatible", CDM)
+    tree.pairs(node, "reg", (start, size))
+    tree.pairs(node, "linux,usable-memory", (start, 0))
+    tree.cells(node, "ibm,chip-id", [nid])
+    tree.cells(node, "ibm,associativity", [4, nid, nid, nid, nid])
+    return node
+
+
+def add_device(tree, number, memory, target=None):
+    """A PCI device that points to its memory, and knows it under an address of its
+    own."""
+    node = f"{BUS}/pci@{number}"
+    tree.node(node)
+    tree.cells(node, "memory-region", [tree.phandle(memory)])
+    if target is not None:
+        tree.cells(node, "ibm,device-tgt-addr", [target >> 32, target & 0xFFFFFFFF])
+
+
+def describe(tree, regions):
+    """The machine's device memory, each with a device that has it."""
+    tree.node(BUS)
+    tree.text(BUS, "device_type", "pciex")
+    for number, region in enumerate(regions):
+        node = add_memory(tree, region.start, region.size, region.node)
+        add_device(tree, number, node, 0x2000_0000_0000 + region.start)
+
+
+def describe_wrongly(tree, spare, beyond):
+    """Nodes with one mistake each, for tests/selftests/tree.c, which lists them.
+    `spare` is RAM of the machine, `beyond` an address without any."""
+    size = spare.size
+
+    def add(defect, start=None, nid=254):
+        nonlocal beyond
+        if start is None:
+            start = beyond
+            beyond += 2 * size
+        node = add_memory(tree, start, size, nid)
+        tree.text(node, MARK, defect)
+        if defect != "usable":
+            # Only the driver is to see it: the firmware does not start with
+            # memory that overlaps.
+            tree.remove(node, "device_type")
+        return node, start
+
+    tree.text(add("compatible")[0], "compatible", "vendor,memory", CDM)
+    tree.text(add("disabled")[0], "status", "disabled")
+    tree.remove(add("no-reg")[0], "reg")
+    node, start = add("short-reg")
+    tree.cells(node, "reg", [start >> 32, start & 0xFFFFFFFF, 0])
+    node, start = add("empty-reg")
+    tree.pairs(node, "reg", (start, 0))
+    node, start = add("two-regs")
+    tree.pairs(node, "reg", (start, size // 2), (start + size // 2, size // 2))
+    tree.remove(add("no-usable")[0], "linux,usable-memory")
+    node, _ = add("usable", spare.start, spare.node)
+    tree.pairs(node, "linux,usable-memory", (spare.start, size))
+    tree.cells(add("short-usable")[0], "linux,usable-memory", [0])
+    tree.remove(add("no-node")[0], "ibm,associativity")
+    add("ram", size)
+    node, start = add("misaligned")
+    tree.pairs(node, "reg", (start + 4096, size))
+    add("no-memory")
+    # Memory, but not a device's.
+    add_device(tree, 99, "/memory@0")
