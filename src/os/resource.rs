@@ -93,7 +93,7 @@ pub fn is_possible_nid(nid: i32) -> bool {
 }
 
 /// The NUMA node that the kernel has kept for the address from the firmware's description.
-#[cfg(CONFIG_NUMA_KEEP_MEMINFO)]
+#[cfg(all(CONFIG_NUMA_MEMBLKS, CONFIG_NUMA_KEEP_MEMINFO))]
 pub fn nid_of(start: u64) -> Option<i32> {
     // SAFETY: Any address may be asked about.
     let nid = unsafe { bindings::phys_to_target_node(start) };
@@ -102,7 +102,7 @@ pub fn nid_of(start: u64) -> Option<i32> {
 }
 
 /// Nothing was kept: `phys_to_target_node()` would guess node 0 (mm/numa.c).
-#[cfg(not(CONFIG_NUMA_KEEP_MEMINFO))]
+#[cfg(not(all(CONFIG_NUMA_MEMBLKS, CONFIG_NUMA_KEEP_MEMINFO)))]
 pub fn nid_of(_start: u64) -> Option<i32> {
     None
 }
