@@ -5,9 +5,11 @@
  *
  * For a machine whose device tree has, besides nodes that are right, those of
  * defects[] below: each has a property "hmm-cdm,defect" with the name from
- * there, and is otherwise a node of coherent device memory of its own address
- * and NUMA node. Only these have a device_type: what the kernel's own scan of
- * memory nodes can bear. The others are seen by the driver alone.
+ * there, and is otherwise a node of coherent device memory that is right. Only
+ * "usable" has a device_type, as its memory is to be RAM of the kernel's. The
+ * kernel's own scan of memory nodes does not bear the others (a short reg makes
+ * parse_numa_properties() run beyond its end), and without a device_type only
+ * the driver looks at them. So their addresses may be any but RAM.
  *
  *	compatible	another string before CDM_COMPATIBLE
  *	disabled	status is "disabled"
@@ -19,9 +21,11 @@
  *	usable		linux,usable-memory of all of it; device_type
  *	short-usable	linux,usable-memory of 4 bytes
  *	no-node		without ibm,associativity
- *	ram		reg inside the system's own RAM; device_type
+ *	ram		reg inside the system's own RAM
  *	misaligned	reg that begins 4 KiB behind a good address
- *	no-memory	nothing wrong, but no device_type "memory" there
+ *	no-memory	nothing more than the missing device_type
+ *
+ * Behind one of the nodes that are right there is no memory.
  *
  * And for a PCI bus below the root (device_type "pciex") that has a device
  * whose memory-region points to a node that is right, with an
@@ -58,13 +62,18 @@ static const struct defect {
 
 #define LINES			256
 
-FIXTURE(tree) {
-	struct cdm_found found;
+/* What the tree has, and what the log said while the driver was loaded. */
+struct tree {
 	struct cdm_memory memories[CDM_TREE_MAX];
 	int nr;
 	int good;
-	char (*lines)[512];	/* of the log, while the driver was loaded */
+	char lines[LINES][512];
 	int nr_lines;
+};
+
+FIXTURE(tree) {
+	struct cdm_found found;
+	struct tree *tree;
 };
 
 static bool is_good(const struct cdm_memory *memory)
@@ -74,12 +83,14 @@ static bool is_good(const struct cdm_memory *memory)
 
 FIXTURE_SETUP(tree)
 {
-	self->nr = cdm_memories(self->memories);
-	for (int i = 0; i < self->nr; i++)
-		self->good += is_good(&self->memories[i]);
-	ASSERT_LE(CDM_NODES, self->good);
-	self->lines = calloc(LINES, sizeof(*self->lines));
-	ASSERT_NE(NULL, self->lines);
+	struct tree *tree = calloc(1, sizeof(*tree));
+
+	ASSERT_NE(NULL, tree);
+	self->tree = tree;
+	tree->nr = cdm_memories(tree->memories);
+	for (int i = 0; i < tree->nr; i++)
+		tree->good += is_good(&tree->memories[i]);
+	ASSERT_LE(CDM_NODES, tree->good);
 	ASSERT_EQ(0, cdm_remember(&self->found));
 	ASSERT_EQ(0, cdm_unload(CDM_EMU));
 }
@@ -91,31 +102,31 @@ FIXTURE_TEARDOWN_PARENT(tree)
 }
 
 /* Load for what the tree has, and keep what is said meanwhile. */
-static int load(FIXTURE_DATA(tree) *self)
+static int load(struct tree *tree)
 {
 	int log = cdm_log_open(), err;
 
 	if (log < 0)
 		return log;
 	err = cdm_load(CDM_EMU, NULL);
-	while (self->nr_lines < LINES &&
-	       cdm_log_find(log, "", self->lines[self->nr_lines],
-			    sizeof(*self->lines)))
-		self->nr_lines++;
+	while (tree->nr_lines < LINES &&
+	       cdm_log_find(log, "", tree->lines[tree->nr_lines],
+			    sizeof(*tree->lines)))
+		tree->nr_lines++;
 	close(log);
 	return err;
 }
 
 /* Whether one line says @text of the node @path. */
-static bool said(const FIXTURE_DATA(tree) *self, const char *path,
+static bool said(const struct tree *tree, const char *path,
 		 const char *text)
 {
 	char node[160];
 
 	snprintf(node, sizeof(node), "%s: ", path);
-	for (int i = 0; i < self->nr_lines; i++)
-		if (strstr(self->lines[i], node) &&
-		    strstr(self->lines[i], text))
+	for (int i = 0; i < tree->nr_lines; i++)
+		if (strstr(tree->lines[i], node) &&
+		    strstr(tree->lines[i], text))
 			return true;
 	return false;
 }
@@ -161,68 +172,71 @@ static void expect_bound(struct __test_metadata *_metadata,
 /* Each node that is right is a device, and there are no others. */
 TEST_F_TIMEOUT(tree, good_ones_are_bound, 60)
 {
-	ASSERT_EQ(0, load(self));
-	for (int i = 0; i < self->nr; i++)
-		if (is_good(&self->memories[i]))
-			expect_bound(_metadata, &self->memories[i]);
-	EXPECT_TRUE(cdm_node_exists(self->good - 1));
-	EXPECT_FALSE(cdm_node_exists(self->good));
+	struct tree *tree = self->tree;
+
+	ASSERT_EQ(0, load(tree));
+	for (int i = 0; i < tree->nr; i++)
+		if (is_good(&tree->memories[i]))
+			expect_bound(_metadata, &tree->memories[i]);
+	EXPECT_TRUE(cdm_node_exists(tree->good - 1));
+	EXPECT_FALSE(cdm_node_exists(tree->good));
 	ASSERT_EQ(0, cdm_unload(CDM_EMU));
-	for (int i = 0; i < self->nr; i++)
-		EXPECT_FALSE(cdm_iomem_has(self->memories[i].start,
-					   self->memories[i].size, "hmm_cdm"));
+	for (int i = 0; i < tree->nr; i++)
+		EXPECT_FALSE(cdm_iomem_has(tree->memories[i].start,
+					   tree->memories[i].size, "hmm_cdm"));
 }
 
 /* Each that is not is named in the log, with what is wrong and the errno. */
 TEST_F_TIMEOUT(tree, broken_ones_are_refused, 60)
 {
+	struct tree *tree = self->tree;
 	int found = 0;
 
-	ASSERT_EQ(0, load(self));
+	ASSERT_EQ(0, load(tree));
 	for (size_t i = 0; i < ARRAY_SIZE(defects); i++) {
 		const struct defect *defect = &defects[i];
 		const struct cdm_memory *memory = NULL;
 		char unused[64];
 		struct cdm cdm;
 
-		for (int k = 0; k < self->nr; k++)
-			if (!strcmp(self->memories[k].defect, defect->name))
-				memory = &self->memories[k];
+		for (int k = 0; k < tree->nr; k++)
+			if (!strcmp(tree->memories[k].defect, defect->name))
+				memory = &tree->memories[k];
 		TH_LOG("%s: %s", defect->name, memory ? memory->path : "");
 		ASSERT_NE(NULL, memory);
 		found++;
-		EXPECT_TRUE(said(self, memory->path, defect->message));
+		EXPECT_TRUE(said(tree, memory->path, defect->message));
 		snprintf(unused, sizeof(unused), "not used (error -%d)",
 			 defect->err);
-		EXPECT_TRUE(said(self, memory->path, unused));
+		EXPECT_TRUE(said(tree, memory->path, unused));
 		EXPECT_EQ(-ENOENT, open_device_of(memory->path, &cdm));
 		EXPECT_FALSE(cdm_iomem_has(memory->start, memory->size,
 					   "hmm_cdm"));
 	}
 	/* Of those that are right nothing of the kind is said. */
-	for (int i = 0; i < self->nr; i++)
-		if (is_good(&self->memories[i]))
-			EXPECT_FALSE(said(self, self->memories[i].path,
+	for (int i = 0; i < tree->nr; i++)
+		if (is_good(&tree->memories[i]))
+			EXPECT_FALSE(said(tree, tree->memories[i].path,
 					  "not used"));
 	/* And there is no defect that nobody has looked at. */
-	for (int i = 0; i < self->nr; i++)
-		found -= !!self->memories[i].defect[0];
+	for (int i = 0; i < tree->nr; i++)
+		found -= !!tree->memories[i].defect[0];
 	EXPECT_EQ(0, found);
 }
 
 /* The node of the device tree that @phandle is of. */
 static const struct cdm_memory *
-pointed_to(const FIXTURE_DATA(tree) *self, __u32 phandle)
+pointed_to(const struct tree *tree, __u32 phandle)
 {
-	for (int i = 0; i < self->nr; i++)
-		if (self->memories[i].phandle == phandle)
-			return &self->memories[i];
+	for (int i = 0; i < tree->nr; i++)
+		if (tree->memories[i].phandle == phandle)
+			return &tree->memories[i];
 	return NULL;
 }
 
 /* What the log says of a PCI device that points to memory; 1 if it is right */
 static int expect_pointer(struct __test_metadata *_metadata,
-			  const FIXTURE_DATA(tree) *self, const char *path)
+			  const struct tree *tree, const char *path)
 {
 	unsigned char value[16];
 	const struct cdm_memory *memory;
@@ -230,28 +244,29 @@ static int expect_pointer(struct __test_metadata *_metadata,
 
 	if (cdm_property(path, "memory-region", value, sizeof(value)) != 4)
 		return -1;
-	memory = pointed_to(self, cdm_number(value, 4));
+	memory = pointed_to(tree, cdm_number(value, 4));
 	TH_LOG("%s -> %s", path, memory ? memory->path : "");
 	if (memory && is_good(memory)) {
 		EXPECT_EQ(8, cdm_property(path, "ibm,device-tgt-addr", value,
 					  sizeof(value)));
 		snprintf(text, sizeof(text), "memory of %s, there at %#llx",
 			 path, (unsigned long long)cdm_number(value, 8));
-		EXPECT_TRUE(said(self, memory->path, text));
+		EXPECT_TRUE(said(tree, memory->path, text));
 		return 1;
 	}
-	EXPECT_TRUE(said(self, path, "is no coherent device memory"));
+	EXPECT_TRUE(said(tree, path, "is no coherent device memory"));
 	return 0;
 }
 
 TEST_F(tree, pci_devices_point_to_it)
 {
+	struct tree *tree = self->tree;
 	DIR *root = opendir(CDM_TREE);
 	int seen[2] = {};
 	struct dirent *bus;
 
 	ASSERT_NE(NULL, root);
-	ASSERT_EQ(0, load(self));
+	ASSERT_EQ(0, load(tree));
 	while ((bus = readdir(root))) {
 		char path[512], type[16] = "";
 		struct dirent *device;
@@ -269,7 +284,7 @@ TEST_F(tree, pci_devices_point_to_it)
 
 			snprintf(path, sizeof(path), "/%.120s/%.120s",
 				 bus->d_name, device->d_name);
-			kind = expect_pointer(_metadata, self, path);
+			kind = expect_pointer(_metadata, tree, path);
 			if (kind >= 0)
 				seen[kind]++;
 		}
@@ -283,13 +298,14 @@ TEST_F(tree, pci_devices_point_to_it)
 /* A region that is named is used alone, and gets its NUMA node from the tree */
 TEST_F(tree, named_region)
 {
+	struct tree *tree = self->tree;
 	const struct cdm_memory *memory = NULL;
 	char text[96];
 	struct cdm cdm;
 
-	for (int i = 0; i < self->nr; i++)
-		if (is_good(&self->memories[i]))
-			memory = &self->memories[i];
+	for (int i = 0; i < tree->nr; i++)
+		if (is_good(&tree->memories[i]))
+			memory = &tree->memories[i];
 	ASSERT_NE(NULL, memory);
 	snprintf(text, sizeof(text), "0x%llx+0x%llx",
 		 (unsigned long long)memory->start,
@@ -321,10 +337,10 @@ TEST_F(tree, named_hole)
 }
 
 /* Whether memory that the kernel knows of, or a device's, is at @addr. */
-static bool is_memory(const FIXTURE_DATA(tree) *self, __u64 addr)
+static bool is_memory(const struct tree *tree, __u64 addr)
 {
-	for (int i = 0; i < self->nr; i++) {
-		const struct cdm_memory *memory = &self->memories[i];
+	for (int i = 0; i < tree->nr; i++) {
+		const struct cdm_memory *memory = &tree->memories[i];
 
 		if (memory->online && addr >= memory->start &&
 		    addr - memory->start < memory->size)
@@ -336,15 +352,16 @@ static bool is_memory(const FIXTURE_DATA(tree) *self, __u64 addr)
 /* Memory that ends too early is none. */
 TEST_F(tree, named_beyond_the_end)
 {
+	struct tree *tree = self->tree;
 	const __u64 more = 256ULL << 20;
 	int tried = 0;
 
-	for (int i = 0; i < self->nr; i++) {
-		const struct cdm_memory *memory = &self->memories[i];
+	for (int i = 0; i < tree->nr; i++) {
+		const struct cdm_memory *memory = &tree->memories[i];
 		char text[96];
 
 		if (!is_good(memory) ||
-		    is_memory(self, memory->start + memory->size))
+		    is_memory(tree, memory->start + memory->size))
 			continue;
 		snprintf(text, sizeof(text), "0x%llx+0x%llx",
 			 (unsigned long long)memory->start,
