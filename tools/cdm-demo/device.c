@@ -83,6 +83,7 @@ void device_open(struct device *device, const char *path)
 	if (call(device, HMM_CDM_IOC_INFO, info))
 		call_failed(device, "INFO");
 	info->driver[sizeof(info->driver) - 1] = '\0';
+	info->origin[sizeof(info->origin) - 1] = '\0';
 
 	if (info->version < HMM_CDM_VERSION)
 		die("%s: the driver's interface is version %u: load a driver that has %u",

@@ -83,6 +83,8 @@ void report_start(const struct demo *demo, const char *path, const struct text *
 		printf(" at %#llx-%#llx\n", info->start, info->start + info->capacity - 1);
 	else
 		printf("\nframes: as the driver says; seeing their numbers takes CAP_SYS_ADMIN\n");
+	if (info->origin[0])
+		printf("device tree node: %s\n", info->origin);
 	/* Whatever comes now takes a while, or may not come. */
 	fflush(stdout);
 }
