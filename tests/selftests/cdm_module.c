@@ -94,8 +94,18 @@ bool cdm_node_exists(unsigned int index)
 
 int cdm_remember(struct cdm_found *found)
 {
+	FILE *f = fopen("/sys/module/" CDM_EMU "/parameters/region", "r");
 	char path[32];
 	struct stat st;
+
+	if (!f)
+		return -errno;
+	if (!fgets(found->list, sizeof(found->list), f))
+		found->list[0] = '\0';
+	fclose(f);
+	found->list[strcspn(found->list, "\n")] = '\0';
+	if (!strcmp(found->list, "(null)"))
+		found->list[0] = '\0';
 
 	node_path(path, sizeof(path), 0);
 	if (stat(path, &st))
@@ -108,9 +118,7 @@ int cdm_remember(struct cdm_found *found)
 
 int cdm_restore(const struct cdm_found *found)
 {
-	struct cdm_region regions[CDM_REGIONS_MAX];
-	char list[512], path[32];
-	int nr = cdm_regions(regions, list, sizeof(list));
+	char path[32];
 	int err = 0;
 
 	/* A test may have left a part of the regions, or none. */
@@ -119,8 +127,8 @@ int cdm_restore(const struct cdm_found *found)
 	if (!err && !cdm_loaded(CDM_CORE))
 		err = cdm_load(CDM_CORE, NULL);
 	if (!err)
-		err = cdm_load(CDM_EMU, list);
-	for (int i = 0; !err && i < nr; i++) {
+		err = cdm_load(CDM_EMU, found->list[0] ? found->list : NULL);
+	for (int i = 0; !err && cdm_node_exists(i); i++) {
 		node_path(path, sizeof(path), i);
 		if (chmod(path, found->mode) ||
 		    chown(path, found->uid, found->gid))

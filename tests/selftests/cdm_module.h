@@ -25,8 +25,9 @@ struct cdm_region {
 
 #define CDM_REGIONS_MAX		4
 
-/* How the device files were, to have them the same after reloading. */
+/* How things were, to have them the same after reloading. */
 struct cdm_found {
+	char list[512];		/* the parameter region=; empty if none was given */
 	mode_t mode;
 	uid_t uid;
 	gid_t gid;
