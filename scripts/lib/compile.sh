@@ -22,8 +22,8 @@ done
 config=build/wanted.config
 # shellcheck disable=SC2086	# a list
 (cd /src && cat $CONFIGS) >$config
-make=(make -C source O=/kernel/build "$@" "CC=ccache $cc" "HOSTCC=ccache $cc"
-	"-j$LAB_JOBS")
+# The host's compiler links Rust's macros, too, and has to be one word there.
+make=(make -C source O=/kernel/build "$@" "CC=ccache $cc" "HOSTCC=$cc" "-j$LAB_JOBS")
 
 # Every line that Kconfig did not take: it says nothing itself about an option
 # whose dependencies are not there, or that something selects.
