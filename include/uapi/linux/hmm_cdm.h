@@ -223,6 +223,7 @@ struct hmm_cdm_page {
  * the sums are wanted.
  *
  * * ``EINTR``: a signal arrived
+ * * ``ENOMEM``: there is no memory for the answer
  * * ``EBUSY``: the range changed so fast that no snapshot could be taken
  */
 struct hmm_cdm_query {
