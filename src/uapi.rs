@@ -290,19 +290,4 @@ mod tests {
         assert_eq!(raw.iter().filter(|byte| **byte != 0).count(), 3);
         assert!(bytes::<PageInfo>(&[]).is_empty());
     }
-
-    #[test]
-    fn reasons_and_places_fit_into_their_arrays() {
-        for skip in [
-            Skip::Pinned,
-            Skip::NotAnon,
-            Skip::NoMemory,
-            Skip::Absent,
-            Skip::Raced,
-            Skip::Elsewhere,
-        ] {
-            assert!((skip as usize) < SKIP_MAX);
-        }
-        assert!((Where::Device as usize) < Query::default().where_.len());
-    }
 }

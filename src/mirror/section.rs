@@ -333,8 +333,16 @@ mod tests {
 
     #[test]
     fn addresses_outside_of_a_section_have_no_entry() -> Result {
+        let page = NewPage::system().ok_or(ENOMEM)?;
         let mut entries = section(&new_stats()?)?;
+        let raw = [View::raw(page.pfn(), Access::Write); PAGES];
 
+        for start in (START..END).step_by(WINDOW) {
+            assert_eq!(load(&mut entries, start, &raw)?, Some(PAGES));
+        }
+        for addr in [START, END - 1] {
+            assert!(entries.has_window(addr) && entries.get(addr).is_valid());
+        }
         for addr in [0, START - 1, END, END + WINDOW, usize::MAX] {
             assert!(!entries.has_window(addr));
             assert!(entries.get(addr) == DeviceEntry::NONE);

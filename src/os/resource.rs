@@ -111,11 +111,18 @@ pub fn nid_of(_start: u64) -> Option<i32> {
 mod tests {
     use super::*;
 
-    /// A range at the end of what can be mapped, where no machine has anything.
-    fn range() -> (u64, u64) {
-        let size = alignment();
+    fn claim(start: u64, size: u64) -> Result<ClaimedRange> {
+        ClaimedRange::request(start, size, c"hmm_cdm test".try_into()?)
+    }
 
-        (max_address() + 1 - size, size)
+    /// The start of `size` bytes that nobody has claimed: below some power of two. How far physical
+    /// addresses reach depends on the processor.
+    fn unclaimed(size: u64) -> Result<u64> {
+        (32..52)
+            .rev()
+            .map(|shift| (1 << shift) - size)
+            .find(|start| claim(*start, size).is_ok())
+            .ok_or(ENXIO)
     }
 
     #[test]
@@ -127,22 +134,26 @@ mod tests {
 
     #[test]
     fn a_range_is_claimed_once_and_given_back() -> Result {
-        let (start, size) = range();
-        let claim = |start, size| ClaimedRange::request(start, size, c"hmm_cdm test".try_into()?);
+        let size = alignment();
+        let before = unclaimed(2 * size)?;
+        let start = before + size;
 
         let first = claim(start, size)?;
         assert_eq!(claim(start, size).err(), Some(EBUSY));
         assert_eq!(claim(start + size - 1, 1).err(), Some(EBUSY));
+        assert_eq!(claim(before, 2 * size).err(), Some(EBUSY));
         // Right before it is not in it.
-        assert!(claim(start - size, size).is_ok());
+        assert!(claim(before, size).is_ok());
         drop(first);
-        assert!(claim(start, size).is_ok());
+        assert!(claim(before, 2 * size).is_ok());
         Ok(())
     }
 
     #[test]
     fn nothing_is_neither_ram_nor_reserved() {
-        let (start, size) = range();
+        // At the end of what can be mapped no machine has anything.
+        let size = alignment();
+        let start = max_address() + 1 - size;
 
         assert!(!is_system_ram(start, size));
         #[cfg(CONFIG_X86)]
