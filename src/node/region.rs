@@ -180,7 +180,7 @@ mod tests {
     use kernel::page::PAGE_SHIFT;
 
     fn fault(start: u64, size: u64, nid: Option<i32>) -> Option<(Fault, Error)> {
-        let fault = Region { start, size, nid }.find_fault().err()?;
+        let fault = Region::new(start, size, nid).find_fault().err()?;
 
         Some((fault, fault.errno()))
     }
@@ -281,16 +281,15 @@ mod tests {
     }
 
     #[test]
+    fn what_the_device_tree_does_not_have() {
+        // Whether it has a range is answered where there is one.
+        assert_eq!(Fault::NotInTree.errno(), ENODEV);
+    }
+
+    #[test]
     fn messages_name_what_is_wrong() -> Result {
-        let region = Region {
-            start: 0x4000_0000,
-            size: 0x20_0000,
-            nid: Some(1),
-        };
-        let elsewhere = Region {
-            nid: None,
-            ..region
-        };
+        let region = Region::new(0x4000_0000, 0x20_0000, Some(1));
+        let elsewhere = Region::new(0x4000_0000, 0x20_0000, None);
 
         assert_eq!(text(&region)?.to_bytes(), b"0x40000000+0x200000@1");
         assert_eq!(text(&elsewhere)?.to_bytes(), b"0x40000000+0x200000");
