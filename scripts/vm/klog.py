@@ -34,8 +34,12 @@ GRAVE = re.compile(GRAVE)
 # Programs that make the kernel report something, with a trace of calls, that any
 # other program has no business to: the line that the trace follows.
 EXCUSED = {
-    # Lets allocations fail (warn_alloc()).
-    "fail": re.compile(r": .*, mode:0x[0-9a-f]+\(\S+\), nodemask="),
+    # Lets allocations fail (warn_alloc()). One of those is memory for the pages of a
+    # node, which x86 takes as a reason to warn (add_pages() in mm/init_64.c).
+    "fail": re.compile(
+        r": .*, mode:0x[0-9a-f]+\(\S+\), nodemask="
+        r"|WARNING: arch/x86/mm/init_64\.c:\d+ at (arch_add_memory|add_pages)\+"
+    ),
     # Uses up all memory (dump_header() in mm/oom_kill.c).
     "offline": re.compile(r" invoked oom-killer: gfp_mask=0x[0-9a-f]+\(\S+\), order="),
 }

@@ -154,6 +154,10 @@ def others():
     yield "red: FAIL, but status 0", failed([ran], [BrokenDemo("a")]) == ["a"]
     twice = "hmm-cdm-lab: start fail\nx: y, mode:0x0(z), nodemask=0\nCall Trace:\nCall Trace:\n"
     yield "red: more than a failed allocation", [f.program for f in scan(twice)] == ["fail"]
+    warned = "WARNING: arch/x86/mm/init_64.c:973 at arch_add_memory+0x1/0x2\nCall Trace:\n"
+    yield "green: no memory for a node", scan(f"hmm-cdm-lab: start fail\n{warned}") == []
+    other = scan(f"hmm-cdm-lab: start region\n{warned}")
+    yield "red: no memory for a node, elsewhere", [f.program for f in other] == ["region"]
     killed = "x invoked oom-killer: gfp_mask=0x1(y), order=0, oom_score_adj=0\nCall Trace:\n"
     again = f"hmm-cdm-lab: start offline\n{killed}Call Trace:\n"
     yield "red: more than running out of memory", [f.program for f in scan(again)] == ["offline"]

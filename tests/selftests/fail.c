@@ -551,7 +551,7 @@ static void load_failing(struct __test_metadata *_metadata, int fd,
 		more = disarm(fd);
 		if (err)
 			failures++;
-		EXPECT_TRUE(err == 0 || more)
+		EXPECT_TRUE(err == 0 || (err == -ENOMEM && more))
 			TH_LOG("allocation %u: error %d", nth, err);
 		EXPECT_EQ(!err, cdm_loaded(module));
 		if (!err)
@@ -570,11 +570,23 @@ TEST_F_TIMEOUT(fail_load, core, 100)
 	load_failing(_metadata, self->fd, CDM_CORE, NULL);
 }
 
-TEST_F_TIMEOUT(fail_load, regions, 100)
+/*
+ * The smallest region only: it is one section of the kernel's memory map. Of
+ * more than one, __add_pages() leaves those before the failure behind (7.3.4),
+ * and the region is refused with EEXIST from then on, until the next boot.
+ */
+TEST_F_TIMEOUT(fail_load, region, 100)
 {
-	load_failing(_metadata, self->fd, CDM_EMU, self->list);
-	EXPECT_FALSE(cdm_iomem_has(self->regions[0].start,
-				   self->regions[0].size, CDM_CORE));
+	const struct cdm_region *region = &self->regions[0];
+
+	for (int i = 1; i < CDM_NODES; i++)
+		if (self->regions[i].size < region->size)
+			region = &self->regions[i];
+	load_failing(_metadata, self->fd, CDM_EMU, region->text);
+	EXPECT_FALSE(cdm_iomem_has(region->start, region->size, CDM_CORE));
+	/* Nothing of a failed load stays in the way. */
+	ASSERT_EQ(0, cdm_load(CDM_EMU, self->list));
+	EXPECT_TRUE(cdm_node_exists(CDM_NODES - 1));
 }
 
 TEST_HARNESS_MAIN
