@@ -40,8 +40,12 @@ EXCUSED = {
         r": .*, mode:0x[0-9a-f]+\(\S+\), nodemask="
         r"|WARNING: arch/x86/mm/init_64\.c:\d+ at (arch_add_memory|add_pages)\+"
     ),
-    # Uses up all memory (dump_header() in mm/oom_kill.c).
-    "offline": re.compile(r" invoked oom-killer: gfp_mask=0x[0-9a-f]+\(\S+\), order="),
+    # Uses up all memory (dump_header() in mm/oom_kill.c), and so has none for its
+    # own last page fault (warn_alloc()).
+    "offline": re.compile(
+        r" invoked oom-killer: gfp_mask=0x[0-9a-f]+\(\S+\), order="
+        r"|\] offline: page allocation failure: order:0, "
+    ),
 }
 
 BOOT = "boot"

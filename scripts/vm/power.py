@@ -61,7 +61,9 @@ class Pseries(Power):
     def arguments(self, accel):
         # The firmware is not what is tested here, so the small one. With a variable
         # QEMU formats the NVRAM, as the other firmware would.
-        args = ["-machine", "pseries,x-vof=on", "-accel", accel, "-cpu", "POWER9"]
+        # Without being told QEMU has no huge pages for the hash MMU.
+        machine = "pseries,x-vof=on,cap-hpt-max-page-size=16M"
+        args = ["-machine", machine, "-accel", accel, "-cpu", "POWER9"]
         args += ["-prom-env", "auto-boot?=true"]
         return [*args, *self.memory_arguments()]
 

@@ -161,6 +161,9 @@ def others():
     killed = "x invoked oom-killer: gfp_mask=0x1(y), order=0, oom_score_adj=0\nCall Trace:\n"
     again = f"hmm-cdm-lab: start offline\n{killed}Call Trace:\n"
     yield "red: more than running out of memory", [f.program for f in scan(again)] == ["offline"]
+    last = "[ 1.0] offline: page allocation failure: order:0, mode:0x1(y)\nCall Trace:\n"
+    dying = f"hmm-cdm-lab: start offline\n{killed}{last}"
+    yield "green: no memory for who is killed", scan(dying) == []
     ended = f"hmm-cdm-lab: start offline\nhmm-cdm-lab: end offline\n{killed}"
     yield "red: out of memory after it", [f.program for f in scan(ended)] == ["after offline"]
     other = f"hmm-cdm-lab: start fail\n{killed}"
