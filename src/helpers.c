@@ -206,10 +206,20 @@ bool hmm_cdm_user_range(unsigned long start, unsigned long size)
 	return access_ok((void __user *)start, size);
 }
 
-/* The last address that can be given a linear mapping. */
+/*
+ * The last address that can be given a linear mapping. powerpc does not say it
+ * in the pluggable range, and refuses what ends at vmalloc's addresses or beyond
+ * (hash__create_section_mapping() and its counterpart for radix).
+ */
 u64 hmm_cdm_max_phys(void)
 {
-	return mhp_get_pluggable_range(true).end;
+	u64 last = mhp_get_pluggable_range(true).end;
+
+#ifdef CONFIG_PPC_BOOK3S_64
+	last = min(last, round_down(VMALLOC_START - PAGE_OFFSET - 1,
+				    (u64)memremap_compat_align()) - 1);
+#endif
+	return last;
 }
 
 struct resource *hmm_cdm_request_region(u64 start, u64 size, const char *name)

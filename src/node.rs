@@ -17,14 +17,14 @@ use crate::mm::{
     pagemap::{Frames, Pagemap},
     pmd_order,
 };
-use crate::os::{of::DeviceNode, resource::ClaimedRange};
+use crate::os::{of::NodePath, resource::ClaimedRange};
 use buddy::Buddy;
 use core::ops::Range;
 use kernel::{
     fmt, new_spinlock_irq,
     page::PAGE_SHIFT,
     prelude::*,
-    sync::{aref::ARef, Arc, SpinLockIrq},
+    sync::{Arc, SpinLockIrq},
 };
 use region::Region;
 
@@ -66,7 +66,7 @@ pub struct Node {
     pagemap: Pagemap<Store>,
     _claim: ClaimedRange,
     nid: i32,
-    origin: Option<ARef<DeviceNode>>,
+    origin: Option<NodePath>,
     window_order: u32,
 }
 
@@ -118,8 +118,8 @@ impl Node {
     }
 
     /// The node of the device tree that described the memory, if that is where it is from.
-    pub fn origin(&self) -> Option<&DeviceNode> {
-        self.origin.as_deref()
+    pub fn origin(&self) -> Option<&NodePath> {
+        self.origin.as_ref()
     }
 
     /// Pages.

@@ -40,6 +40,16 @@ fn interrupted() -> bool {
     current!().signal_pending()
 }
 
+/// Fills a field with a text, cut to leave room for a NUL, and zeroes behind it.
+fn copy_text(field: &mut [u8], text: &[u8]) {
+    let room = field.len().saturating_sub(1);
+
+    field.fill(0);
+    for (to, from) in field.iter_mut().take(room).zip(text) {
+        *to = *from;
+    }
+}
+
 impl CdmFile {
     pub(super) fn info(&self, user: UserPtr) -> Result {
         let mut arg = Arg::<uapi::Info>::read(user)?;
@@ -54,19 +64,15 @@ impl CdmFile {
         arg.reserved = 0;
         arg.capacity = node.size();
         arg.free = (node.free_pages() as u64) << PAGE_SHIFT;
-        arg.start = if capable_sys_admin() { node.start() } else { 0 };
-
-        let name = self.device.driver().name().to_bytes();
-        let room = arg.driver.len() - 1;
-        arg.driver.fill(0);
-        for (to, from) in arg.driver.iter_mut().take(room).zip(name) {
-            *to = *from;
-        }
-        arg.origin.fill(0);
         // A path has the address in it.
-        if let Some(origin) = node.origin().filter(|_| capable_sys_admin()) {
-            origin.path(&mut arg.origin);
-        }
+        let (start, origin) = if capable_sys_admin() {
+            (node.start(), node.origin().map(|path| path.to_bytes()))
+        } else {
+            (0, None)
+        };
+        arg.start = start;
+        copy_text(&mut arg.origin, origin.unwrap_or_default());
+        copy_text(&mut arg.driver, self.device.driver().name().to_bytes());
         arg.write()
     }
 

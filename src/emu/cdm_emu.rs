@@ -93,7 +93,9 @@ impl Devices {
     }
 
     fn add(&mut self, region: Result<Region>, engines: u32, module: &'static ThisModule) -> Result {
+        let room = self.devices.len() < self.devices.capacity();
         let added = region
+            .and_then(|region| room.then_some(region).ok_or(ENOSPC))
             .and_then(|region| {
                 let driver = Arc::new(Engine::new(engines)?, GFP_KERNEL)?;
 
@@ -144,6 +146,7 @@ fn add_described(engines: u32, module: &'static ThisModule) -> Result<Devices> {
             "no device: the device tree has no coherent device memory; name the memory with \
              region=<start>+<size>[@<node>]\n"
         );
+        return Err(ENODEV);
     }
     show_owners();
     // Nodes that have come since they were counted find no room, and are refused.
@@ -158,10 +161,11 @@ fn add_described(engines: u32, module: &'static ThisModule) -> Result<Devices> {
 }
 
 /// Says which PCI device each memory belongs to. The emulated device needs none of them; a driver
-/// of the real one begins with it (see [`Region::of_device`]).
+/// of the real one begins with it (see [`Region::of_device`]). Other kinds of memory that devices
+/// point to are nobody's mistake.
 fn show_owners() {
     for device in tree::pci_devices() {
-        let Ok(pointer) = tree::Pointer::of_node(&device) else {
+        let Some(pointer) = tree::Pointer::find(&device) else {
             continue;
         };
         let memory = pointer.memory();

@@ -36,7 +36,7 @@ impl UserMemory {
         // SAFETY: The test is the current one, and its thread has no other use for an address
         // space.
         let addr = unsafe {
-            bindings::kunit_attach_mm();
+            to_result(bindings::kunit_attach_mm())?;
             bindings::kunit_vm_mmap(
                 test.as_ptr(),
                 null_mut(),
@@ -47,7 +47,10 @@ impl UserMemory {
                 0,
             )
         };
-        // An error is no multiple of the page size.
+        // An error is zero, or no multiple of the page size.
+        if addr == 0 {
+            return Err(ENOMEM);
+        }
         let end = addr.checked_add(len).ok_or(ENOMEM)?;
         Span::new(addr, end).map(Self).ok_or(ENOMEM)
     }
@@ -66,7 +69,7 @@ impl UserMemory {
 
     /// Unmaps a part of it.
     pub(crate) fn unmap(&self, part: Span) -> Result {
-        // SAFETY: Nothing but the test uses the address space.
+        // SAFETY: The task has an address space since `map()`, which nothing but the test uses.
         to_result(unsafe { bindings::vm_munmap(part.start(), part.end() - part.start()) })
     }
 

@@ -4,7 +4,7 @@
 //! there is any at an address.
 //!
 //! The memory of a device is a node of its own, and the kernel leaves it alone if its
-//! `linux,usable-memory` has no bytes. A device's node points to it with `memory-region`. What is
+//! `linux,usable-memory` has a size of zero. A device's node points to it with `memory-region`. What is
 //! asked of both, and what is said of those that are refused, is in
 //! Documentation/device-tree.rst.
 
@@ -76,6 +76,11 @@ impl Pointer {
         })
     }
 
+    /// The same, without a word in the log: for devices that need not have such memory.
+    pub fn find(device: &DeviceNode) -> Option<Self> {
+        Self::follow(device).ok()
+    }
+
     fn follow(device: &DeviceNode) -> Result<Self, Fault> {
         let bridge = match device.property(MEMORY_REGION) {
             Some(_) => None,
@@ -116,7 +121,8 @@ impl Region {
     /// * EINVAL: `reg` is missing, no pair of address and size, more than one, or empty;
     ///   `linux,usable-memory` is no such pair; the cells of addresses and sizes are not 1 or 2
     /// * EBUSY: `linux,usable-memory` is missing or has a size: the kernel uses the memory as RAM
-    /// * ENXIO: it is on no NUMA node
+    /// * ENXIO: the kernel has no NUMA node for it
+    /// * ENOMEM
     pub fn of_node(node: &DeviceNode) -> Result<Self> {
         let entry = Entry {
             compatible: node.string(c"compatible"),
@@ -132,7 +138,7 @@ impl Region {
         })?;
 
         Ok(Self {
-            origin: Some(node.into()),
+            origin: Some(node.to_path()?),
             ..Self::new(extent.start, extent.size, Some(nid))
         })
     }
@@ -161,10 +167,11 @@ fn extents(node: &DeviceNode) -> impl Iterator<Item = Extent> + '_ {
         .flatten()
 }
 
-/// Whether the tree has memory at all of the addresses. True if it describes no memory at all: then
-/// another firmware does, or nobody.
+/// Whether the tree has memory at all of the addresses. True where it is not the tree that says so:
+/// on other architectures than powerpc EFI may have a say, and the tree's nodes then mean nothing.
 pub(super) fn has_memory(start: u64, size: u64) -> bool {
-    all_memory().next().is_none()
+    !cfg!(CONFIG_PPC)
+        || all_memory().next().is_none()
         || entry::is_covered(start, size, |at| {
             all_memory()
                 .filter_map(|node| extents(&node).filter_map(|part| part.end_after(at)).max())

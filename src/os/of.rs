@@ -13,15 +13,21 @@ use kernel::{
     ffi::c_int,
     fmt,
     prelude::*,
-    str::BStr,
-    sync::aref::{ARef, AlwaysRefCounted},
+    str::{BStr, CString},
+    sync::{
+        aref::{ARef, AlwaysRefCounted},
+        Arc,
+    },
     types::Opaque,
 };
 
 /// A path that is longer is cut where it is shown.
 const PATH_MAX: usize = 256;
 
-/// A node of the device tree.
+/// A node of the device tree, to be looked at when it is found and not to be kept: a reference keeps
+/// the node, but not the one above it once an overlay or the hypervisor has taken both out of the
+/// tree (`__of_detach_node()` in drivers/of/dynamic.c), and paths, cells and NUMA nodes are looked
+/// up through that. What is to stay is a [`NodePath`].
 ///
 /// # Invariants
 ///
@@ -69,6 +75,23 @@ impl fmt::Display for DeviceNode {
 impl fmt::Debug for DeviceNode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+/// The full path of a node, as it was when it was asked for.
+#[derive(Clone)]
+pub struct NodePath(Arc<CString>);
+
+impl NodePath {
+    /// The path without a NUL behind it.
+    pub fn to_bytes(&self) -> &[u8] {
+        self.0.to_bytes()
+    }
+}
+
+impl fmt::Display for NodePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(BStr::from_bytes(self.to_bytes()), f)
     }
 }
 
@@ -145,8 +168,15 @@ impl DeviceNode {
         self.0.get()
     }
 
+    /// Its full path, to be kept. ENOMEM.
+    pub fn to_path(&self) -> Result<NodePath> {
+        let path = CString::try_from_fmt(fmt!("{self}"))?;
+
+        Ok(NodePath(Arc::new(path, GFP_KERNEL)?))
+    }
+
     /// Its full path, cut to what the buffer has room for but for one byte.
-    pub fn path<'a>(&self, buffer: &'a mut [u8]) -> &'a [u8] {
+    fn path<'a>(&self, buffer: &'a mut [u8]) -> &'a [u8] {
         // SAFETY: By the type invariants; the buffer has the length that is said.
         let len =
             unsafe { bindings::hmm_cdm_of_path(self.as_raw(), buffer.as_mut_ptr(), buffer.len()) };
@@ -154,7 +184,7 @@ impl DeviceNode {
         buffer.get(..len).unwrap_or_default()
     }
 
-    /// The value of a property; numbers in it are big endian. Empty for one without a value.
+    /// The value of a property; numbers in it are big endian. `None` or empty for one without a value.
     pub fn property(&self, name: &CStr) -> Option<&[u8]> {
         let mut len: c_int = 0;
         // SAFETY: By the type invariants.
@@ -209,7 +239,8 @@ impl DeviceNode {
         )
     }
 
-    /// The NUMA node that the node, or one that it is in, says to be on.
+    /// The NUMA node that the kernel has for what the node says; on powerpc also for what one says
+    /// that it is in. `None` if it has none, as with `numa=off`.
     pub fn nid(&self) -> Option<i32> {
         // SAFETY: By the type invariants.
         let nid = unsafe { bindings::hmm_cdm_of_nid(self.as_raw()) };

@@ -102,7 +102,7 @@ impl fmt::Display for Fault {
                 f,
                 "linux,usable-memory gives {size:#x} bytes of it to the kernel as RAM"
             ),
-            Fault::NoNid => write!(f, "it is on no NUMA node"),
+            Fault::NoNid => write!(f, "the kernel has no NUMA node for it"),
         }
     }
 }
