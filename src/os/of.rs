@@ -55,26 +55,12 @@ unsafe impl AlwaysRefCounted for DeviceNode {
     }
 }
 
-impl PartialEq for DeviceNode {
-    fn eq(&self, other: &Self) -> bool {
-        core::ptr::eq(self, other)
-    }
-}
-
-impl Eq for DeviceNode {}
-
 /// Its full path.
 impl fmt::Display for DeviceNode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut buffer = [0; PATH_MAX];
 
         fmt::Display::fmt(BStr::from_bytes(self.path(&mut buffer)), f)
-    }
-}
-
-impl fmt::Debug for DeviceNode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 
