@@ -38,6 +38,12 @@ pub const SUBMIT_EVENTFD: u32 = bindings::HMM_CDM_SUBMIT_EVENTFD;
 pub const ACCESS_READ: u32 = bindings::HMM_CDM_ACCESS_READ;
 /// Access bits.
 pub const ACCESS_WRITE: u32 = bindings::HMM_CDM_ACCESS_WRITE;
+/// Flag of a page: the shared one of zeros.
+pub const PAGE_ZERO: u16 = bindings::HMM_CDM_PAGE_ZERO as u16;
+/// Flag of a page: in memory that the CPU cannot access.
+pub const PAGE_PRIVATE: u16 = bindings::HMM_CDM_PAGE_PRIVATE as u16;
+/// Flag of a page: the device has it for itself.
+pub const PAGE_EXCLUSIVE: u16 = bindings::HMM_CDM_PAGE_EXCLUSIVE as u16;
 /// Migrate to the node.
 pub const TARGET_NODE: u32 = bindings::hmm_cdm_target_HMM_CDM_TARGET_NODE;
 /// Migrate to system memory.
@@ -129,7 +135,7 @@ wire! {
         populated: 40, present: 48, huge: 56, skipped: 64,
     },
     PageInfo = 8 {
-        where_: 0, order: 1, cpu: 2, device: 3, accesses: 4, reserved: 6,
+        where_: 0, order: 1, cpu: 2, device: 3, accesses: 4, flags: 6,
     },
     Query = 96 {
         size: 0, flags: 4, addr: 8, length: 16, pages: 24, where_: 32,

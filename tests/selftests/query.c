@@ -60,7 +60,7 @@ TEST_F(query, untouched_stays_untouched)
 		EXPECT_EQ(0, self->pages[i].cpu);
 		EXPECT_EQ(0, self->pages[i].device);
 		EXPECT_EQ(0, self->pages[i].accesses);
-		EXPECT_EQ(0, self->pages[i].reserved);
+		EXPECT_EQ(0, self->pages[i].flags);
 	}
 	EXPECT_EQ(0, cdm_present(self->mem, self->length));
 }

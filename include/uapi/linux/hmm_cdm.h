@@ -188,6 +188,13 @@ enum hmm_cdm_where {
 #define HMM_CDM_ACCESS_READ	(1 << 0)
 #define HMM_CDM_ACCESS_WRITE	(1 << 1)
 
+/* The page is the shared one of zeros, which stands for untouched memory. */
+#define HMM_CDM_PAGE_ZERO	(1 << 0)
+/* The page is in memory that the CPU cannot access; touching it brings it home. */
+#define HMM_CDM_PAGE_PRIVATE	(1 << 1)
+/* The device has the page for itself; the CPU's first access takes it back. */
+#define HMM_CDM_PAGE_EXCLUSIVE	(1 << 2)
+
 /**
  * struct hmm_cdm_page - one page in the answer of HMM_CDM_IOC_QUERY
  * @where: one of enum hmm_cdm_where
@@ -197,7 +204,7 @@ enum hmm_cdm_where {
  *	device has no entry for this page
  * @accesses: how often the device accessed the page since its entry was made;
  *	stays at its maximum, 65535, when it reaches it
- * @reserved: zero
+ * @flags: HMM_CDM_PAGE_*
  */
 struct hmm_cdm_page {
 	__u8 where;
@@ -205,7 +212,7 @@ struct hmm_cdm_page {
 	__u8 cpu;
 	__u8 device;
 	__u16 accesses;
-	__u16 reserved;
+	__u16 flags;
 };
 
 /**
