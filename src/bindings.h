@@ -10,6 +10,7 @@
 #include <linux/migrate.h>
 #include <linux/mman.h>
 #include <linux/numa.h>
+#include <linux/rmap.h>
 
 #include <linux/hmm_cdm.h>
 #include "helpers.h"

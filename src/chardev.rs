@@ -5,6 +5,8 @@
 mod calls;
 mod jobs;
 
+pub(crate) use calls::{fill_stats, migrate_range};
+
 use crate::{
     device::{Context, Device},
     mirror::Mirror,
@@ -186,7 +188,7 @@ impl MiscDevice for CdmFile {
         // A kernel thread has nothing to mirror.
         let current = current!();
         let mm = current.mm().ok_or(EINVAL)?;
-        let mirror = Mirror::new(mm, device.node().clone())?;
+        let mirror = Mirror::new(mm, device.memory().clone())?;
         let context = device.driver().open(mirror.clone())?;
 
         Ok(KBox::new(

@@ -2,23 +2,36 @@
 
 //! What a driver implements, and the device that it makes of its memory node.
 
-use crate::{job::Job, mirror::Mirror, node::Node, os::module::ModuleRef};
+use crate::{
+    job::Job,
+    mirror::Mirror,
+    mm::copy::Copier,
+    node::{memory::Memory, Node},
+    os::module::{ModuleRef, Owner},
+};
 use kernel::{
     prelude::*,
     sync::atomic::{Atomic, Relaxed},
     sync::Arc,
 };
 
-/// A driver of devices with coherent memory.
+/// A driver of devices with memory.
 pub trait Driver: Send + Sync {
     /// Its name, for people to read; 31 bytes of it are seen.
-    fn name(&self) -> &'static CStr;
+    fn name(&self) -> &CStr;
 
-    /// A process has opened the device: makes what the driver keeps for it.
+    /// A process has opened the device: makes what the driver keeps for it. A device with a page
+    /// table of its own attaches it here ([`Mirror::attach`]).
     ///
     /// Context: process, which is the one that `mirror` is of; may sleep. An error is that of
     /// open(2).
     fn open(&self, mirror: Arc<Mirror>) -> Result<KBox<dyn Context>>;
+
+    /// Who copies from and to the device's memory. `None`, the default, is the CPU; that does not
+    /// do for private memory.
+    fn copier(&self) -> Option<Arc<dyn Copier>> {
+        None
+    }
 }
 
 /// What a driver keeps for one process that has its device open.
@@ -32,30 +45,32 @@ pub trait Context: Send + Sync {
     /// Context: process, which is the one that is mirrored; may sleep.
     ///
     /// * EINVAL: no such operation, or an argument that can never be right
-    /// * EOPNOTSUPP: there is no engine
+    /// * EOPNOTSUPP: there is no engine, which is the default
     /// * ENOMEM
-    fn submit(&self, job: Job) -> Result;
+    fn submit(&self, _job: Job) -> Result {
+        Err(EOPNOTSUPP)
+    }
 }
 
 /// A memory node with its driver: what is behind one `/dev/hmm_cdm<N>`.
 pub struct Device {
-    node: Arc<Node>,
+    memory: Arc<Memory>,
     index: u32,
     driver: Arc<dyn Driver>,
-    module: &'static ThisModule,
+    module: Owner,
     gone: Atomic<bool>,
 }
 
 impl Device {
     pub(crate) fn new(
-        node: Arc<Node>,
+        memory: Arc<Memory>,
         index: u32,
         driver: Arc<dyn Driver>,
-        module: &'static ThisModule,
+        module: Owner,
     ) -> Result<Arc<Self>> {
         Ok(Arc::new(
             Self {
-                node,
+                memory,
                 index,
                 driver,
                 module,
@@ -65,9 +80,14 @@ impl Device {
         )?)
     }
 
-    /// Its memory.
-    pub fn node(&self) -> &Arc<Node> {
-        &self.node
+    /// Where its memory is plugged in.
+    pub fn memory(&self) -> &Arc<Memory> {
+        &self.memory
+    }
+
+    /// Its memory. ENODEV if that has gone.
+    pub fn node(&self) -> Result<Arc<Node>> {
+        self.memory.node().ok_or(ENODEV)
     }
 
     /// The N of `/dev/hmm_cdm<N>`.

@@ -9,6 +9,7 @@
 #include <linux/device.h>
 #include <linux/eventfd.h>
 #include <linux/highmem.h>
+#include <linux/huge_mm.h>
 #include <linux/ioport.h>
 #include <linux/kthread.h>
 #include <linux/magic.h>
@@ -33,9 +34,24 @@ struct page *hmm_cdm_pfn_to_page(unsigned long pfn)
 	return pfn_to_page(pfn);
 }
 
+unsigned long hmm_cdm_page_to_pfn(struct page *page)
+{
+	return page_to_pfn(page);
+}
+
 unsigned long hmm_cdm_folio_pfn(struct folio *folio)
 {
 	return folio_pfn(folio);
+}
+
+struct folio *hmm_cdm_page_folio(struct page *page)
+{
+	return page_folio(page);
+}
+
+unsigned int hmm_cdm_folio_order(struct folio *folio)
+{
+	return folio_order(folio);
 }
 
 struct dev_pagemap *hmm_cdm_folio_pgmap(struct folio *folio)
@@ -121,6 +137,15 @@ bool hmm_cdm_page_held(struct page *page)
 	       folio_ref_count(folio) > folio_expected_ref_count(folio);
 }
 
+/*
+ * Whether it is the page of zeros that stands for untouched memory. Which one the
+ * huge page of zeros is modules do not get to know (huge_zero_pfn).
+ */
+bool hmm_cdm_pfn_is_zero(unsigned long pfn)
+{
+	return is_zero_pfn(pfn);
+}
+
 int hmm_cdm_page_refs(struct page *page)
 {
 	return folio_ref_count(page_folio(page));
@@ -131,7 +156,7 @@ int hmm_cdm_page_maps(struct page *page)
 	return folio_mapcount(page_folio(page));
 }
 
-/* Single pages that nobody else knows yet */
+/* Pages that nobody else knows yet */
 
 /*
  * A page that does not move is no error, so nobody is killed for it: the
@@ -141,6 +166,21 @@ struct page *hmm_cdm_alloc_page(void)
 {
 	return alloc_page(GFP_HIGHUSER_MOVABLE | __GFP_RETRY_MAYFAIL |
 			  __GFP_NOWARN);
+}
+
+/* For a fault that cannot do without: whatever it takes, as any fault does. */
+struct page *hmm_cdm_alloc_page_hard(void)
+{
+	return alloc_page(GFP_HIGHUSER_MOVABLE);
+}
+
+/* There is always another way when this fails: one try at compaction. */
+struct page *hmm_cdm_alloc_huge_page(void)
+{
+	struct folio *folio = folio_alloc(GFP_TRANSHUGE | __GFP_NORETRY,
+					  PMD_SHIFT - PAGE_SHIFT);
+
+	return folio ? folio_page(folio, 0) : NULL;
 }
 
 void hmm_cdm_lock_new_page(struct page *page)
@@ -162,6 +202,40 @@ void hmm_cdm_clear_page(struct page *page)
 void hmm_cdm_copy_page(struct page *dst, struct page *src)
 {
 	copy_highpage(dst, src);
+}
+
+/* A folio that the caller has locked, with a reference */
+
+void hmm_cdm_folio_unlock_put(struct folio *folio)
+{
+	folio_unlock(folio);
+	folio_put(folio);
+}
+
+/* A fault of the CPU. struct vm_fault has unions that bindgen renames. */
+
+/*
+ * do_huge_pmd_device_private() sets no PTE; do_swap_page() leaves the one that it
+ * has looked at.
+ */
+bool hmm_cdm_fault_is_huge(struct vm_fault *vmf)
+{
+	return !vmf->pte;
+}
+
+struct vm_area_struct *hmm_cdm_fault_vma(struct vm_fault *vmf)
+{
+	return vmf->vma;
+}
+
+unsigned long hmm_cdm_fault_address(struct vm_fault *vmf)
+{
+	return vmf->address;
+}
+
+struct mm_struct *hmm_cdm_vma_mm(struct vm_area_struct *vma)
+{
+	return vma->vm_mm;
 }
 
 /* A page that a migration holds locked */
@@ -225,6 +299,12 @@ u64 hmm_cdm_max_phys(void)
 struct resource *hmm_cdm_request_region(u64 start, u64 size, const char *name)
 {
 	return request_mem_region(start, size, name);
+}
+
+/* Addresses that nothing is behind, for memory that the CPU cannot access. */
+struct resource *hmm_cdm_request_free_region(u64 size, const char *name)
+{
+	return request_free_mem_region(&iomem_resource, size, name);
 }
 
 void hmm_cdm_release_region(u64 start, u64 size)
@@ -332,6 +412,15 @@ unsigned int hmm_cdm_pmd_order(void)
 	return PMD_SHIFT - PAGE_SHIFT;
 }
 
+/*
+ * Whether a huge page can be moved in one piece. Where this is false no page
+ * middle directory entry ever holds one that is not present.
+ */
+bool hmm_cdm_huge_pages_move(void)
+{
+	return thp_migration_supported();
+}
+
 /* Threads, files */
 
 /* With a reference on the task, so that it may also end by itself. */
@@ -385,6 +474,16 @@ void hmm_cdm_cond_resched(void)
 bool hmm_cdm_capable_sys_admin(void)
 {
 	return capable(CAP_SYS_ADMIN);
+}
+
+bool hmm_cdm_fatal_signal_pending(void)
+{
+	return fatal_signal_pending(current);
+}
+
+void hmm_cdm_might_sleep(void)
+{
+	might_sleep();
 }
 
 /*

@@ -14,31 +14,49 @@ struct device;
 struct device_node;
 struct eventfd_ctx;
 struct folio;
+struct mm_struct;
 struct mmu_interval_notifier;
 struct mmu_notifier_range;
 struct module;
 struct page;
 struct resource;
 struct task_struct;
+struct vm_area_struct;
+struct vm_fault;
 
 /* Page frames */
 struct page *hmm_cdm_pfn_to_page(unsigned long pfn);
+unsigned long hmm_cdm_page_to_pfn(struct page *page);
 unsigned long hmm_cdm_folio_pfn(struct folio *folio);
+struct folio *hmm_cdm_page_folio(struct page *page);
+unsigned int hmm_cdm_folio_order(struct folio *folio);
 struct dev_pagemap *hmm_cdm_folio_pgmap(struct folio *folio);
 void *hmm_cdm_pfn_to_virt(unsigned long pfn);
 bool hmm_cdm_pfn_online(unsigned long pfn);
 bool hmm_cdm_may_access(unsigned long pfn);
 void hmm_cdm_mark_written(unsigned long pfn);
 bool hmm_cdm_page_held(struct page *page);
+bool hmm_cdm_pfn_is_zero(unsigned long pfn);
 int hmm_cdm_page_refs(struct page *page);
 int hmm_cdm_page_maps(struct page *page);
 
-/* Single pages that nobody else knows yet */
+/* Pages that nobody else knows yet */
 struct page *hmm_cdm_alloc_page(void);
+struct page *hmm_cdm_alloc_page_hard(void);
+struct page *hmm_cdm_alloc_huge_page(void);
 void hmm_cdm_lock_new_page(struct page *page);
 void hmm_cdm_unlock_put_page(struct page *page);
 void hmm_cdm_clear_page(struct page *page);
 void hmm_cdm_copy_page(struct page *dst, struct page *src);
+
+/* A folio that the caller has locked, with a reference */
+void hmm_cdm_folio_unlock_put(struct folio *folio);
+
+/* A fault of the CPU */
+bool hmm_cdm_fault_is_huge(struct vm_fault *vmf);
+struct vm_area_struct *hmm_cdm_fault_vma(struct vm_fault *vmf);
+unsigned long hmm_cdm_fault_address(struct vm_fault *vmf);
+struct mm_struct *hmm_cdm_vma_mm(struct vm_area_struct *vma);
 
 /* A page that a migration holds locked */
 bool hmm_cdm_page_is_anon(struct page *page);
@@ -56,6 +74,7 @@ bool hmm_cdm_user_range(unsigned long start, unsigned long size);
 bool hmm_cdm_nid_possible(int nid);
 u64 hmm_cdm_max_phys(void);
 struct resource *hmm_cdm_request_region(u64 start, u64 size, const char *name);
+struct resource *hmm_cdm_request_free_region(u64 size, const char *name);
 void hmm_cdm_release_region(u64 start, u64 size);
 
 /* The device tree. Those that find a node return it with a reference. */
@@ -81,6 +100,7 @@ size_t hmm_cdm_of_path(struct device_node *np, char *path, size_t size);
 
 /* Huge pages */
 unsigned int hmm_cdm_pmd_order(void);
+bool hmm_cdm_huge_pages_move(void);
 
 /* Threads, files */
 struct task_struct *hmm_cdm_kthread_run(int (*fn)(void *data), void *data,
@@ -92,6 +112,8 @@ void hmm_cdm_eventfd_signal(struct eventfd_ctx *ctx);
 void hmm_cdm_eventfd_put(struct eventfd_ctx *ctx);
 void hmm_cdm_cond_resched(void);
 bool hmm_cdm_capable_sys_admin(void);
+bool hmm_cdm_fatal_signal_pending(void);
+void hmm_cdm_might_sleep(void);
 
 /* The device's accesses to memory that the CPU uses at the same time */
 u64 hmm_cdm_read_u64(const void *p);

@@ -2,16 +2,15 @@
 
 //! HMM-CDM: cache-coherent device memory, for GPU drivers and the like.
 //!
-//! The library turns a range of memory that a device and the CPU access coherently into a memory
-//! node of `ZONE_DEVICE` pages, mirrors the address spaces of processes on the device, and moves
+//! The library turns a range of memory that a device has, and the CPU accesses coherently or not at
+//! all, into a memory node of `ZONE_DEVICE` pages, mirrors the address spaces of processes on the device, and moves
 //! pages between system memory and the node.
 //!
 //! A driver implements [`device::Driver`] and [`device::Context`] and makes a
-//! [`registration::Registration`] of its memory; `src/emu/` is one. What the layers are, each
-//! knowing only those to its left:
+//! [`registration::Registration`] of its memory; `src/emu/` is one. What the layers are, each knowing only those to its left:
 //!
 //! [`mm`], [`os`] <- [`node`] <- [`mirror`] <- [`migrate`], [`query`] <- [`job`], [`device`] <-
-//! [`chardev`] <- [`registration`]
+//! `chardev` <- [`registration`]
 
 use kernel::prelude::*;
 

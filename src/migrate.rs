@@ -17,8 +17,11 @@ pub(crate) use evict::evict_all;
 
 use crate::{
     mm::{
+        self,
+        copy::Direction,
         folio::NewPage,
-        migrate::{Buffers, Collected, From, Installed, Outcome, Source},
+        migrate::{Buffers, Collected, From, Installed, Outcome, Request, Source},
+        pagemap::Kind,
         vma::{Mapping, Mappings},
         Span,
     },
@@ -169,23 +172,53 @@ impl Tally {
         wanted
     }
 
-    /// Counts what became of the pages that had destinations, copies those that moved, and maps
-    /// everything. Returns how many moved.
-    fn settle(&mut self, mut done: Installed<'_>) -> usize {
+    /// Counts what became of the pages that had destinations, and maps everything. Returns how many
+    /// moved.
+    fn settle(&mut self, done: Installed<'_>) -> usize {
+        let mut moved = 0;
+
         for (i, fate) in self.fates.iter_mut().enumerate() {
             if *fate != Fate::Open {
                 continue;
             }
             *fate = Fate::Counted;
             match done.outcome(i) {
-                Outcome::Moved => self.report.migrated += 1,
+                Outcome::Moved => moved += 1,
                 Outcome::Filled => self.report.populated += 1,
                 Outcome::RefusedHole => *fate = Fate::Held(Skip::Raced),
                 Outcome::RefusedPage => *fate = Fate::Held(Skip::Pinned),
                 Outcome::Untouched => self.report.skip(Skip::NoMemory, 1),
+                Outcome::NotCopied => self.report.skip(Skip::Failed, 1),
             }
         }
-        done.copy()
+        self.report.migrated += moved as u64;
+        moved
+    }
+
+    /// The same for a window whose pages were one huge page or hole, and had one destination.
+    fn settle_huge(&mut self, done: Installed<'_>, pages: usize) {
+        let outcome = done.outcome(0);
+        let fate = match outcome {
+            Outcome::RefusedHole => Fate::Held(Skip::Raced),
+            Outcome::RefusedPage => Fate::Held(Skip::Pinned),
+            _ => Fate::Counted,
+        };
+
+        for known in self.fates.iter_mut() {
+            if *known == Fate::Open {
+                *known = fate;
+            }
+        }
+        match outcome {
+            Outcome::Moved => {
+                self.report.migrated += pages as u64;
+                self.report.huge += 1;
+            }
+            Outcome::Filled => self.report.populated += pages as u64,
+            Outcome::NotCopied => self.report.skip(Skip::Failed, pages),
+            Outcome::Untouched => self.report.skip(Skip::NoMemory, pages),
+            Outcome::RefusedHole | Outcome::RefusedPage => (),
+        }
     }
 }
 
@@ -212,7 +245,7 @@ pub struct Migration<'a> {
 impl<'a> Migration<'a> {
     /// Prepares to move pages of `mm`. All memory that bookkeeping needs is allocated here: ENOMEM.
     pub fn new(mm: &'a MmWithUser, node: &'a Node, target: Target) -> Result<Self> {
-        let pages = node.window_pages();
+        let pages = mm::window_pages();
 
         Ok(Self {
             mm,
@@ -236,6 +269,7 @@ impl<'a> Migration<'a> {
     ///
     /// * ENOMEM: part of the span is not mapped, the rest was handled; or no memory
     /// * EINTR: `interrupted` returned true between two windows
+    /// * ENODEV: the node is going
     pub fn run(&mut self, span: Span, interrupted: impl Fn() -> bool) -> Result {
         let mut addr = span.start();
         let mut gap = false;
@@ -243,6 +277,9 @@ impl<'a> Migration<'a> {
         while let Some(rest) = Span::new(addr, span.end()) {
             if interrupted() {
                 return Err(EINTR);
+            }
+            if self.node.is_closed() {
+                return Err(ENODEV);
             }
             cond_resched();
 
@@ -281,7 +318,7 @@ impl<'a> Migration<'a> {
             self.tally.skip_all(Skip::NotAnon, mapped.pages());
             return Ok(Part::Fixed(mapped));
         }
-        let window = self.node.window_size();
+        let window = mm::window_size();
         let end = (mapped.start() & !(window - 1)).saturating_add(window);
         let part = Span::new(mapped.start(), end.min(mapped.end())).ok_or(EINVAL)?;
 
@@ -315,17 +352,67 @@ impl<'a> Migration<'a> {
         Ok(())
     }
 
+    /// How pages are asked for.
+    fn request(&self, whole: bool) -> Request<'static> {
+        Request {
+            from: match self.target {
+                Target::Node => From::System,
+                Target::System => From::Device(self.node.kind()),
+            },
+            owner: self.node.owner(),
+            whole,
+            fault: None,
+        }
+    }
+
+    /// Whether `part` may be a huge page of private memory, or become one. Those move in one piece.
+    fn may_be_huge(&self, part: Span) -> bool {
+        self.node.kind() == Kind::Private
+            && mm::huge_pages_move()
+            && Span::window(part.start()) == Some(part)
+            && self.tally.fates.iter().all(|fate| *fate == Fate::Open)
+    }
+
+    /// Moves `part` in one piece. False if it is none, or there is no destination for one: then it
+    /// is where it was, and moves in parts.
+    fn move_huge(&mut self, mapping: &Mapping<'_>, part: Span) -> bool {
+        let request = self.request(true);
+        let Ok(mut pages) = Collected::vma(mapping, part, &mut self.bufs, request) else {
+            return false;
+        };
+        let (destination, direction) = match (self.target, pages.source(0)) {
+            _ if !pages.is_huge(0) => return false,
+            (Target::Node, Source::Page { anon: true, .. } | Source::Hole) => {
+                (self.node.alloc_huge(), Direction::In)
+            }
+            (Target::System, Source::Page { .. }) => (NewPage::system_huge(), Direction::Out),
+            _ => return false,
+        };
+        let Some(page) = destination else {
+            return false;
+        };
+
+        pages.set_destination(0, page);
+        self.tally
+            .settle_huge(pages.install(self.node.mover(direction)), part.pages());
+        true
+    }
+
     /// Moves `part` to the node.
     fn move_in(&mut self, mapping: &Mapping<'_>, part: Span) {
+        if self.may_be_huge(part) && self.move_huge(mapping, part) {
+            return;
+        }
+
+        let request = self.request(false);
         let (node, tally) = (self.node, &mut self.tally);
-        let collected = Collected::vma(mapping, part, &mut self.bufs, From::System, node.owner());
-        let Ok(mut pages) = collected else {
+        let Ok(mut pages) = Collected::vma(mapping, part, &mut self.bufs, request) else {
             // The kernel takes no page of such a mapping (DAX).
             return tally.skip_all(Skip::NotAnon, part.pages());
         };
 
         let wanted = tally.sort(&pages, Target::Node);
-        let whole = wanted == node.window_pages();
+        let whole = wanted == mm::window_pages();
         let huge = whole && was_huge(&pages);
         let mut next = 0;
         let contiguous = whole
@@ -344,7 +431,7 @@ impl<'a> Migration<'a> {
             });
         }
 
-        let moved = tally.settle(pages.install());
+        let moved = tally.settle(pages.install(node.mover(Direction::In)));
         if huge && contiguous && moved == part.pages() {
             tally.report.huge += 1;
         }
@@ -352,12 +439,14 @@ impl<'a> Migration<'a> {
 
     /// Moves the node's pages in `part` to system memory.
     fn move_out(&mut self, mapping: &Mapping<'_>, part: Span) {
-        let tally = &mut self.tally;
-        let owner = self.node.owner();
-        let collected = Collected::vma(mapping, part, &mut self.bufs, From::Device, owner);
-        let Ok(mut pages) = collected else {
-            tally.skip_all(Skip::NotAnon, part.pages());
+        if self.may_be_huge(part) && self.move_huge(mapping, part) {
             return;
+        }
+
+        let request = self.request(false);
+        let (node, tally) = (self.node, &mut self.tally);
+        let Ok(mut pages) = Collected::vma(mapping, part, &mut self.bufs, request) else {
+            return tally.skip_all(Skip::NotAnon, part.pages());
         };
 
         tally.sort(&pages, Target::System);
@@ -368,7 +457,7 @@ impl<'a> Migration<'a> {
             let Some(page) = NewPage::system() else { break };
             pages.set_destination(i, page);
         }
-        tally.settle(pages.install());
+        tally.settle(pages.install(node.mover(Direction::Out)));
     }
 
     /// Finds out about the pages of `part` that could not be collected.

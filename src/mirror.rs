@@ -9,14 +9,16 @@
 //!    by nothing here directly. Never held when a section is made (inserting a notifier may take
 //!    it for writing).
 //! 2. folio locks and rmap locks: held by migrations, and by the kernel around invalidations.
-//! 3. `Mirror::sections` (the XArray's spinlock): held to look up or add a section.
-//! 4. `IntervalNotifier::data` (spinlock): a section's entries. Taken by invalidations, so under
-//!    all of the above but 3, and for each access of the device. Nothing sleeps under it. It is held
-//!    for the access to one page, to take over the entries of one window, or to clear those of one
-//!    section.
-//! 5. `Store::buddy` (spinlock, interrupts off): the node's allocator. Taken from any context.
+//! 3. `Mirror::indexes` (mutex): held to note a new section, and while a mirror retires; never
+//!    with 1 or 2.
+//! 4. `Mirror::sections` (the XArray's spinlock): held to look up or add a section.
+//! 5. `IntervalNotifier::data` (spinlock): a section's entries. Taken by invalidations, so under
+//!    1 and 2, and for each access of the device. Nothing sleeps under it. It is held for the access
+//!    to one page, to take over the entries of one window, or to clear those of one section; a
+//!    driver's [`Table`] is called under it.
+//! 6. `Store::stock` (spinlock, interrupts off): the node's allocator. Taken from any context.
 //!
-//! 3 and 4 are never held together; 4 and 5 neither.
+//! 4 and 5 are never held together; 5 and 6 neither.
 //!
 //! # Lifetime
 //!
@@ -25,66 +27,117 @@
 //! ESRCH.
 
 mod access;
+mod exclusive;
 mod fault;
 mod section;
 mod stats;
+mod table;
 
-pub use access::Missing;
+pub use access::{Hit, Missing};
 pub use fault::Faulter;
 pub use stats::{Counter, Stats};
+pub use table::{Extent, Table};
 
 use crate::{
-    mm::{notifier::IntervalNotifier, vma::Mappings, Span},
-    node::Node,
+    mm::{self, notifier::IntervalNotifier, pagemap::Owner, vma::Mappings, Span},
+    node::{memory::Memory, Node},
 };
 use kernel::{
     mm::{Mm, MmWithUser},
+    new_mutex,
     prelude::*,
-    sync::{aref::ARef, Arc},
+    sync::{aref::ARef, Arc, Mutex},
     xarray::{AllocKind, XArray},
 };
 use section::{Entries, SECTION_ORDER};
+use table::{Own, Shared};
 
 /// One process's address space on one device.
 #[pin_data]
 pub struct Mirror {
     mm: ARef<Mm>,
-    node: Arc<Node>,
-    stats: Arc<Stats>,
+    memory: Arc<Memory>,
+    shared: Arc<Shared>,
     // By address / section size.
     #[pin]
     sections: XArray<Arc<IntervalNotifier<Entries>>>,
+    // Where there is one, to find them all.
+    #[pin]
+    indexes: Mutex<KVec<usize>>,
 }
 
 impl Mirror {
-    /// Makes an empty mirror of `mm` on the device that `node` belongs to. ENOMEM.
-    pub fn new(mm: &MmWithUser, node: Arc<Node>) -> Result<Arc<Self>> {
-        let stats = Arc::new(Stats::new(), GFP_KERNEL)?;
+    /// Makes an empty mirror of `mm` on the device that has `memory`. ENOMEM.
+    pub fn new(mm: &MmWithUser, memory: Arc<Memory>) -> Result<Arc<Self>> {
+        let shared = Arc::new(Shared::new(), GFP_KERNEL)?;
 
         Arc::pin_init(
             pin_init!(Self {
                 mm: ARef::from(&**mm),
-                node,
-                stats,
+                memory,
+                shared,
                 sections <- XArray::new(AllocKind::Alloc),
+                indexes <- new_mutex!(KVec::new(), "Mirror::indexes"),
             }),
             GFP_KERNEL,
         )
     }
 
-    /// The node whose device mirrors the process.
-    pub fn node(&self) -> &Arc<Node> {
-        &self.node
+    /// Has a page table of the device's own follow the library's. Before the first fault, or what
+    /// was entered until then is missing in it. EBUSY if there is one.
+    pub fn attach(&self, table: Arc<dyn Table>) -> Result {
+        self.shared.table.populate(table).then_some(()).ok_or(EBUSY)
+    }
+
+    /// Takes all entries away from the device, for ever: faults end with ESRCH, and the table that
+    /// was attached is not called any more when this returns. Sleeps.
+    pub fn retire(&self) {
+        self.shared.retire();
+        // A section that is made meanwhile has no entries, and gets none.
+        for index in self.indexes.lock().iter() {
+            if let Some(section) = self.find_section(index << Self::section_shift()) {
+                section.lock().clear();
+            }
+        }
+    }
+
+    /// ESRCH once the mirror has retired.
+    fn check_active(&self) -> Result {
+        if self.shared.is_retired() {
+            Err(ESRCH)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The memory that the device has at the moment.
+    pub fn node(&self) -> Option<Arc<Node>> {
+        self.memory.node()
+    }
+
+    /// What the page table has to know of it, and what the kernel knows it by. Not a reference:
+    /// faults wait for who knows how long.
+    fn own(&self) -> (Own, Owner) {
+        self.memory
+            .node()
+            .map_or((Own::default(), Owner::NOBODY), |node| {
+                (Own::of(&node), node.owner())
+            })
     }
 
     /// What happened on this mirror.
     pub fn stats(&self) -> &Stats {
-        &self.stats
+        &self.shared.stats
     }
 
     /// Whether it is `mm` that is mirrored.
     pub fn is_of(&self, mm: &MmWithUser) -> bool {
         self.mm.as_raw() == mm.as_raw()
+    }
+
+    /// Whether it is the address space `mm` that is mirrored.
+    pub(crate) fn is_of_raw(&self, mm: *const crate::bindings::mm_struct) -> bool {
+        self.mm.as_raw().cast_const() == mm
     }
 
     /// Keeps the address space from being torn down while it is worked on; ESRCH if that has
@@ -93,17 +146,9 @@ impl Mirror {
         self.mm.mmget_not_zero().ok_or(ESRCH)
     }
 
-    /// The window that `addr` is in; `None` at the very end of the address space.
-    fn window(&self, addr: usize) -> Option<Span> {
-        let size = self.node.window_size();
-        let start = addr & !(size - 1);
-
-        Span::new(start, start.checked_add(size)?)
-    }
-
     /// The logarithm of a section's size in bytes.
-    fn section_shift(&self) -> u32 {
-        self.node.window_shift() + SECTION_ORDER
+    fn section_shift() -> u32 {
+        mm::window_shift() + SECTION_ORDER
     }
 
     /// The section that `addr` is in, if the device ever had an entry there.
@@ -111,7 +156,7 @@ impl Mirror {
         let sections = self.sections.lock();
 
         sections
-            .get(addr >> self.section_shift())
+            .get(addr >> Self::section_shift())
             .map(|section| section.into())
     }
 
@@ -130,16 +175,18 @@ impl Mirror {
             return Err(EFAULT);
         }
 
-        let shift = self.section_shift();
+        let shift = Self::section_shift();
         let index = addr >> shift;
         let start = index << shift;
         let span = start
             .checked_add(1 << shift)
             .and_then(|end| Span::new(start, end))
             .ok_or(EFAULT)?;
-        let entries = Entries::new(span, self.node.window_shift(), self.stats.clone());
+        let entries = Entries::new(span, mm::window_shift(), self.shared.clone());
         let new = Arc::pin_init(IntervalNotifier::new(mm, span, entries), GFP_KERNEL)?;
 
+        // First: whatever is in the array is found.
+        self.indexes.lock().push(index, GFP_KERNEL)?;
         let mut sections = self.sections.lock();
         if let Some(section) = sections.get(index) {
             // Another thread was faster. Its section is used, and ours goes: after the lock,

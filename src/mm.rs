@@ -8,6 +8,9 @@
 //! | module | C object | C file |
 //! | --- | --- | --- |
 //! | [`folio`] | a locked single page, a page frame | `mm/memremap.c`, `mm/page_alloc.c` |
+//! | [`copy`] | the content of two pages | `include/linux/highmem.h` |
+//! | [`fault`] | `struct vm_fault`, of a CPU on private memory | `mm/memory.c` |
+//! | [`exclusive`] | a page that is made exclusive to a device | `mm/rmap.c` |
 //! | [`pagemap`] | `struct dev_pagemap` | `mm/memremap.c` |
 //! | [`notifier`] | `struct mmu_interval_notifier` | `mm/mmu_notifier.c` |
 //! | [`range`] | `struct hmm_range` | `mm/hmm.c` |
@@ -17,6 +20,9 @@
 //! Order is a type here: what has to happen in sequence is a chain of types whose `Drop` does what
 //! is left to do, and what is true only in a critical section can be used only there.
 
+pub mod copy;
+pub mod exclusive;
+pub mod fault;
 pub mod folio;
 #[cfg(CONFIG_KUNIT = "y")]
 pub(crate) mod kunit;
@@ -37,6 +43,27 @@ use kernel::{
 pub fn pmd_order() -> u32 {
     // SAFETY: The function has no requirements.
     unsafe { bindings::hmm_cdm_pmd_order() }
+}
+
+/// Whether huge pages can be moved in one piece.
+pub fn huge_pages_move() -> bool {
+    // SAFETY: The function has no requirements.
+    unsafe { bindings::hmm_cdm_huge_pages_move() }
+}
+
+/// The pages that are handled at a time: as many as the largest huge page has that can move.
+pub fn window_pages() -> usize {
+    1 << pmd_order()
+}
+
+/// The logarithm of a window's size in bytes.
+pub fn window_shift() -> u32 {
+    pmd_order() + PAGE_SHIFT as u32
+}
+
+/// The size of a window in bytes.
+pub fn window_size() -> usize {
+    1 << window_shift()
 }
 
 /// A span of user address space, page aligned, not empty and not wrapping around.
@@ -82,6 +109,14 @@ impl Span {
     /// The number of pages; at least one.
     pub fn pages(&self) -> usize {
         (self.end - self.start) >> PAGE_SHIFT
+    }
+
+    /// The window that `addr` is in; `None` at the very end of the address space.
+    pub fn window(addr: usize) -> Option<Self> {
+        let size = window_size();
+        let start = addr & !(size - 1);
+
+        Self::new(start, start.checked_add(size)?)
     }
 
     /// What this span and `other` have in common.

@@ -1,46 +1,68 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A memory node: a range of coherent device memory, registered with the kernel, and the allocator
-//! of its pages.
+//! A memory node: a range of device memory, registered with the kernel, and the allocator of its
+//! pages.
 //!
-//! Pages leave through [`Node::alloc`] and [`Node::alloc_window`], into the hands of a process, and
-//! come back when their last user has gone, by exit, munmap, COW or migration; nobody frees them
-//! explicitly. Pages come back in any context, interrupts included, which is why the allocator is
-//! under a spinlock that disables them.
+//! Pages leave through [`Node::alloc`] and its like, into the hands of a process, and come back when
+//! their last user has gone, by exit, munmap, COW or migration; nobody frees them explicitly. Pages
+//! come back in any context, interrupts included, which is why the allocator is under a spinlock
+//! that disables them.
 
 mod buddy;
+mod home;
+pub mod memory;
 pub mod region;
 pub mod tree;
 
 use crate::mm::{
+    self,
+    copy::{Copier, Direction, Mover},
+    fault::{CpuFault, Home},
     folio::{NewPage, Pfn},
-    pagemap::{Frames, Pagemap},
-    pmd_order,
+    pagemap::{Frames, Kind, Owner, Pagemap},
 };
-use crate::os::{of::NodePath, resource::ClaimedRange};
+use crate::os::{kthread::Thread, of::NodePath, resource::ClaimedRange};
 use buddy::Buddy;
 use core::ops::Range;
+use home::Splitter;
 use kernel::{
-    fmt, new_spinlock_irq,
+    fmt, new_mutex, new_spinlock_irq,
     page::PAGE_SHIFT,
     prelude::*,
-    sync::{Arc, SpinLockIrq},
+    sync::{Arc, Completion, Mutex, SetOnce, SpinLockIrq},
 };
 use region::Region;
 
 /// How many pages are taken from the allocator under one hold of its lock.
 const BATCH: usize = 32;
 
+/// The frames of a node that can be handed out.
+struct Stock {
+    buddy: Buddy,
+    // Nothing is handed out any more.
+    closed: bool,
+}
+
 /// The allocator of a node's pages, where the kernel gives them back to.
 #[pin_data]
 pub struct Store {
+    kind: Kind,
+    copier: Option<Arc<dyn Copier>>,
     #[pin]
-    buddy: SpinLockIrq<Buddy>,
+    stock: SpinLockIrq<Stock>,
+    // Held by the fault that brings home more than its own page; see `home`.
+    #[pin]
+    returning: Mutex<()>,
+    splitter: SetOnce<Arc<Splitter>>,
 }
 
 impl Frames for Store {
-    fn freed(&self, index: usize) {
-        let freed = self.buddy.lock().free(index, 0);
+    fn freed(&self, index: usize, order: u32) {
+        // Before someone else can get them.
+        if let Some(copier) = &self.copier {
+            copier.freed(index, 1 << order);
+        }
+        let freed = self.stock.lock().buddy.free(index, order);
 
         if freed.is_err() {
             // Then `struct page` and the allocator disagree about who owns the page. Nothing is
@@ -49,57 +71,156 @@ impl Frames for Store {
         }
     }
 
+    fn touched(memory: &Pagemap<Self>, fault: &CpuFault<'_>) -> Home {
+        home::bring(memory, fault)
+    }
+
     fn failed(&self, range: Range<usize>) {
         for index in range {
-            if self.buddy.lock().retire(index) {
+            if self.stock.lock().buddy.retire(index) {
                 pr_err!("page {index} of a node is damaged and taken out of use\n");
             }
         }
     }
 }
 
+/// Tells whoever waits that a node is no more.
+struct Epitaph(Arc<Completion>);
+
+impl Drop for Epitaph {
+    fn drop(&mut self) {
+        self.0.complete_all();
+    }
+}
+
 /// A memory node.
 #[pin_data]
 pub struct Node {
+    // Stopped before the pages go.
+    splitter: SetOnce<Thread<Splitter>>,
     // Before `_claim`: the pages go before the range is given back.
     #[pin]
     pagemap: Pagemap<Store>,
     _claim: ClaimedRange,
     nid: i32,
     origin: Option<NodePath>,
-    window_order: u32,
+    // Last.
+    epitaph: Epitaph,
 }
 
 impl Node {
-    /// Makes a node of a checked region. The name is that in `/proc/iomem`. Sleeps.
+    /// Makes a node of coherent memory, of a region that is yet to be checked. The name is that in
+    /// `/proc/iomem`. Sleeps.
     ///
     /// The memory is registered, and what it contained is lost. Errors are those of
     /// [`Region::check`], and ENODEV if the memory does not hold what is written to it.
-    pub fn new(region: &Region, name: kernel::str::CString) -> Result<Arc<Self>> {
+    pub fn new(
+        region: &Region,
+        name: kernel::str::CString,
+        copier: Option<Arc<dyn Copier>>,
+    ) -> Result<Arc<Self>> {
         let nid = region.check()?;
         let claim = region.claim(name)?;
-        let nr = (region.size >> PAGE_SHIFT) as usize;
-        let first = (region.start >> PAGE_SHIFT) as usize;
-        let window_order = pmd_order();
-        let buddy = Buddy::new(first, nr, window_order)?;
+        let node = Self::register(Kind::Coherent, claim, nid, region.origin.clone(), copier)?;
 
-        let node = Arc::pin_init(
-            try_pin_init!(Self {
-                pagemap <- Pagemap::register(region.start, region.size, nid, pin_init!(Store {
-                    buddy <- new_spinlock_irq!(buddy, "Store::buddy"),
-                })),
-                _claim: claim,
-                nid,
-                origin: region.origin.clone(),
-                window_order,
-            }),
-            GFP_KERNEL,
-        )?;
         if !node.pagemap.holds_data() {
             pr_err!("region {region}: there is no memory, what is written is lost\n");
             return Err(ENODEV);
         }
         Ok(node)
+    }
+
+    /// Makes a node of `size` bytes of memory that only the device can access, and that `copier`
+    /// copies and zeroes. Sleeps.
+    ///
+    /// EINVAL if the size is zero or not aligned to what the kernel's memory map needs, ENXIO if
+    /// there is no such NUMA node, ENOSPC if there are no addresses for it, ENOMEM.
+    pub fn new_private(
+        size: u64,
+        nid: Option<i32>,
+        name: kernel::str::CString,
+        copier: Arc<dyn Copier>,
+    ) -> Result<Arc<Self>> {
+        let nid = region::check_private(size, nid)?;
+        let claim = ClaimedRange::request_free(size, name)?;
+        let node = Self::register(Kind::Private, claim, nid, None, Some(copier.clone()))?;
+
+        let splitter = Splitter::new(&node.pagemap, copier)?;
+        let thread = Thread::spawn(c"hmm_cdm_split", nid.unsigned_abs(), splitter.clone())?;
+        node.pagemap.frames().splitter.populate(splitter);
+        node.splitter.populate(thread);
+        Ok(node)
+    }
+
+    fn register(
+        kind: Kind,
+        claim: ClaimedRange,
+        nid: i32,
+        origin: Option<NodePath>,
+        copier: Option<Arc<dyn Copier>>,
+    ) -> Result<Arc<Self>> {
+        let (start, size) = (claim.start(), claim.size());
+        let nr = (size >> PAGE_SHIFT) as usize;
+        let first = (start >> PAGE_SHIFT) as usize;
+        let buddy = Buddy::new(first, nr, mm::pmd_order())?;
+        let stock = Stock {
+            buddy,
+            closed: false,
+        };
+        let gone = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
+
+        Arc::pin_init(
+            try_pin_init!(Self {
+                splitter: SetOnce::new(),
+                pagemap <- Pagemap::register(kind, start, size, nid, pin_init!(Store {
+                    kind,
+                    copier,
+                    stock <- new_spinlock_irq!(stock, "Store::stock"),
+                    returning <- new_mutex!((), "Store::returning"),
+                    splitter: SetOnce::new(),
+                })),
+                _claim: claim,
+                nid,
+                origin,
+                epitaph: Epitaph(gone),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// What kind of memory it is.
+    pub fn kind(&self) -> Kind {
+        self.store().kind
+    }
+
+    /// Hands nothing out any more, for ever.
+    pub(crate) fn close(&self) {
+        self.store().stock.lock().closed = true;
+    }
+
+    /// Whether nothing is handed out any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.store().stock.lock().closed
+    }
+
+    /// Gives a reference up, and waits until everyone else has given theirs up, and the memory is
+    /// unregistered. For a node that is closed, and of which no page is in use: then nobody holds
+    /// it for long.
+    pub(crate) fn bury(this: Arc<Self>) {
+        let gone = this.epitaph.0.clone();
+
+        drop(this);
+        gone.wait_for_completion();
+    }
+
+    /// Who copies from and to its memory.
+    pub(crate) fn mover(&self, direction: Direction) -> Mover<'_> {
+        mover(&self.pagemap, direction)
+    }
+
+    /// Whether a driver has to be asked for what its pages contain.
+    pub(crate) fn needs_driver(&self) -> bool {
+        self.store().copier.is_some()
     }
 
     /// Physical address of the first byte.
@@ -129,37 +250,27 @@ impl Node {
 
     /// Pages that no process uses. Damaged ones do not count.
     pub fn free_pages(&self) -> usize {
-        self.store().lock().free_frames()
+        self.store().stock.lock().buddy.free_frames()
     }
 
     /// Pages in use.
     pub fn used_pages(&self) -> usize {
-        self.store().lock().used_frames()
+        self.store().stock.lock().buddy.used_frames()
     }
 
     /// Windows that are free as a whole.
     pub fn free_windows(&self) -> usize {
-        self.store().lock().free_blocks(self.window_order)
-    }
-
-    /// The pages that are handled at a time: as many as the largest huge page has that can move.
-    pub fn window_pages(&self) -> usize {
-        1 << self.window_order
-    }
-
-    /// The logarithm of a window's size in bytes.
-    pub fn window_shift(&self) -> u32 {
-        self.window_order + PAGE_SHIFT as u32
-    }
-
-    /// The size of a window in bytes.
-    pub fn window_size(&self) -> usize {
-        self.window_pages() << PAGE_SHIFT
+        self.store().stock.lock().buddy.free_blocks(mm::pmd_order())
     }
 
     /// Whether `pfn` is memory of this node.
     pub fn contains(&self, pfn: Pfn) -> bool {
-        self.pagemap.index(pfn).is_some()
+        self.index(pfn).is_some()
+    }
+
+    /// Which page of this node `pfn` is, if it is one.
+    pub fn index(&self, pfn: Pfn) -> Option<usize> {
+        self.pagemap.index(pfn)
     }
 
     /// The frame of page `index` of the node.
@@ -169,19 +280,19 @@ impl Node {
 
     /// Whether any page of `range`, counted from the start of the node, is in use.
     pub fn any_used(&self, range: Range<usize>) -> bool {
-        let buddy = self.store().lock();
+        let stock = self.store().stock.lock();
 
-        range.into_iter().any(|index| buddy.is_used(index))
+        range.into_iter().any(|index| stock.buddy.is_used(index))
     }
 
     /// The first page in use, with its counts, for a message about what holds a node.
     pub(crate) fn describe_used(&self) -> Held {
-        let window = self.window_pages();
+        let window = mm::window_pages();
         // The lock is dropped for every window: interrupts are off under it.
         let index = (0..self.pages()).step_by(window).find_map(|first| {
-            let buddy = self.store().lock();
+            let stock = self.store().stock.lock();
 
-            (first..first + window).find(|index| buddy.is_used(*index))
+            (first..first + window).find(|index| stock.buddy.is_used(*index))
         });
 
         Held(index.and_then(|index| self.pfn(index)))
@@ -190,7 +301,7 @@ impl Node {
     /// Takes up to `count` single pages, contiguous ones as far as there are any, and hands them
     /// to `each`. Returns how many there were: fewer than `count` means that the node is full.
     ///
-    /// Their content is what the last user left; see [`NewPage::zero`].
+    /// Their content is what the last user left.
     pub fn alloc(&self, count: usize, mut each: impl FnMut(NewPage)) -> usize {
         let mut given = 0;
 
@@ -199,14 +310,16 @@ impl Node {
             let mut filled = 0;
             let want = BATCH.min(count - given);
 
-            self.store().lock().alloc_singles(want, |index| {
-                if let Some(slot) = batch.get_mut(filled) {
-                    *slot = index;
-                    filled += 1;
-                }
+            self.take(|buddy| {
+                buddy.alloc_singles(want, |index| {
+                    if let Some(slot) = batch.get_mut(filled) {
+                        *slot = index;
+                        filled += 1;
+                    }
+                })
             });
             for index in batch.iter().take(filled) {
-                if let Some(page) = self.hand_out(*index) {
+                if let Some(page) = self.hand_out(*index, 0) {
                     each(page);
                 }
             }
@@ -221,30 +334,69 @@ impl Node {
     /// Takes a whole window of physically contiguous, naturally aligned pages and hands them to
     /// `each`, in order. False if there is none.
     pub fn alloc_window(&self, mut each: impl FnMut(NewPage)) -> bool {
-        let Some(first) = self.store().lock().alloc(self.window_order) else {
+        let Some(first) = self.take_window() else {
             return false;
         };
 
-        for index in first..first + self.window_pages() {
-            if let Some(page) = self.hand_out(index) {
+        for index in first..first + mm::window_pages() {
+            if let Some(page) = self.hand_out(index, 0) {
                 each(page);
             }
         }
         true
     }
 
-    /// What `migrate_vma` knows the node's pages by.
-    pub(crate) fn owner(&self) -> *mut kernel::ffi::c_void {
+    /// Takes a window as one huge page; `None` if there is none. For private memory: the kernel
+    /// cannot split huge pages of coherent memory.
+    pub fn alloc_huge(&self) -> Option<NewPage> {
+        if self.kind() != Kind::Private {
+            return None;
+        }
+        let first = self.take_window()?;
+
+        self.hand_out(first, mm::pmd_order())
+    }
+
+    /// What the kernel knows the node's pages by.
+    pub(crate) fn owner(&self) -> Owner {
         self.pagemap.owner()
     }
 
-    fn store(&self) -> &SpinLockIrq<Buddy> {
-        &self.pagemap.frames().buddy
+    fn store(&self) -> &Store {
+        self.pagemap.frames()
     }
 
-    fn hand_out(&self, index: usize) -> Option<NewPage> {
-        // SAFETY: Called for what the allocator has just given, once for each page.
-        unsafe { self.pagemap.hand_out(index) }
+    /// Takes something from the allocator, unless the node is closed.
+    fn take<R>(&self, take: impl FnOnce(&mut Buddy) -> R) -> Option<R> {
+        let mut stock = self.store().stock.lock();
+
+        if stock.closed {
+            None
+        } else {
+            Some(take(&mut stock.buddy))
+        }
+    }
+
+    fn take_window(&self) -> Option<usize> {
+        self.take(|buddy| buddy.alloc(mm::pmd_order())).flatten()
+    }
+
+    fn hand_out(&self, index: usize, order: u32) -> Option<NewPage> {
+        // SAFETY: Called for what the allocator has just given, once for each block. Windows are
+        // naturally aligned.
+        unsafe { self.pagemap.hand_out(index, order) }
+    }
+}
+
+/// Who copies from and to the memory of a pagemap.
+fn mover(memory: &Pagemap<Store>, direction: Direction) -> Mover<'_> {
+    match (&memory.frames().copier, memory.pfn(0)) {
+        (Some(copier), Some(first)) if copier.copies() => Mover::Device {
+            copier: &**copier,
+            first,
+            direction,
+        },
+        _ => Mover::Cpu,
     }
 }
 

@@ -17,6 +17,18 @@ pub fn cond_resched() {
     unsafe { bindings::hmm_cdm_cond_resched() }
 }
 
+/// Says that the caller may sleep; a debug kernel reports it if it may not.
+pub fn might_sleep() {
+    // SAFETY: May be called in any context, and complains in the wrong ones.
+    unsafe { bindings::hmm_cdm_might_sleep() }
+}
+
+/// Whether the current task is being killed.
+pub fn fatal_signal_pending() -> bool {
+    // SAFETY: Looks at the current task only.
+    unsafe { bindings::hmm_cdm_fatal_signal_pending() }
+}
+
 /// Whether the current task has CAP_SYS_ADMIN in the initial user namespace.
 pub fn capable_sys_admin() -> bool {
     // SAFETY: Looks at the current task only.

@@ -8,13 +8,16 @@ use crate::{
     migrate::explain::Nothing,
     mirror::Mirror,
     mm::{
+        self,
         notifier::IntervalNotifier,
+        pagemap::{Kind, Owner},
         range::{Access, Entry, Walker},
         vma::Mappings,
         Span,
     },
+    node::Node,
     os::cond_resched,
-    uapi::{PageInfo, Where, ACCESS_READ, ACCESS_WRITE},
+    uapi::{PageInfo, Where, ACCESS_READ, ACCESS_WRITE, PAGE_EXCLUSIVE, PAGE_PRIVATE, PAGE_ZERO},
 };
 use kernel::{alloc::KVVec, mm::MmWithUser, page::PAGE_SIZE, prelude::*};
 
@@ -36,8 +39,7 @@ pub(crate) fn query(
     interrupted: impl Fn() -> bool,
     mut tell: impl FnMut(Run<'_>) -> Result,
 ) -> Result {
-    let window = mirror.node().window_size();
-    let pages = mirror.node().window_pages();
+    let (window, pages) = (mm::window_size(), mm::window_pages());
     let longest = if detailed { window } else { usize::MAX };
     let mut walker = Walker::new(pages)?;
     let mut infos: KVVec<PageInfo> = KVVec::with_capacity(pages, GFP_KERNEL)?;
@@ -85,11 +87,14 @@ fn look(
     part: Span,
     infos: &mut KVVec<PageInfo>,
 ) -> Result {
+    let node = mirror.node();
+    let node = node.as_deref();
+    let owner = node.map_or(Owner::NOBODY, Node::owner);
     // One for the window, so that what changes elsewhere does not disturb.
     let notifier = KBox::pin_init(IntervalNotifier::new(mm, part, Nothing), GFP_KERNEL)?;
 
     for _ in 0..ATTEMPTS {
-        let snapshot = match walker.walk(mm, &notifier, part, None) {
+        let snapshot = match walker.walk(mm, &notifier, part, None, owner) {
             Ok(snapshot) => snapshot,
             Err(EBUSY) => continue,
             Err(e) => return Err(e),
@@ -99,7 +104,7 @@ fn look(
         let seen = snapshot.commit(|_, view| {
             for entry in view.entries() {
                 // The room was made beforehand: nothing is allocated under the lock.
-                if infos.push_within_capacity(describe(mirror, entry)).is_err() {
+                if infos.push_within_capacity(describe(node, entry)).is_err() {
                     break;
                 }
             }
@@ -115,6 +120,9 @@ fn look(
                 if rights.write {
                     info.device |= ACCESS_WRITE as u8;
                 }
+                if rights.exclusive {
+                    info.flags |= PAGE_EXCLUSIVE;
+                }
             }
             return Ok(());
         }
@@ -122,7 +130,7 @@ fn look(
     Err(EBUSY)
 }
 
-fn describe(mirror: &Mirror, entry: Entry) -> PageInfo {
+fn describe(node: Option<&Node>, entry: Entry) -> PageInfo {
     let mut info = PageInfo::default();
 
     let place = match entry {
@@ -134,7 +142,13 @@ fn describe(mirror: &Mirror, entry: Entry) -> PageInfo {
             if access == Access::Write {
                 info.cpu |= ACCESS_WRITE as u8;
             }
-            if mirror.node().contains(pfn) {
+            if pfn.is_zero() {
+                info.flags |= PAGE_ZERO;
+            }
+            if let Some(node) = node.filter(|node| node.contains(pfn)) {
+                if node.kind() == Kind::Private {
+                    info.flags |= PAGE_PRIVATE;
+                }
                 Where::Node
             } else if pfn.is_system() {
                 Where::System

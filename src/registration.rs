@@ -7,13 +7,17 @@
 //! holders' marks, and waited for, but not for ever: after [`PATIENCE_MS`] the node is left as an
 //! orphan of the library, which stays loaded for it, and removal returns. Orphans are tried again
 //! whenever a node comes or goes.
+//!
+//! Memory whose content only the driver can get is never left behind, as the driver is on its way
+//! out: it is waited for. If it is private, nobody can have pinned it.
 
 use crate::{
     chardev::Chardev,
     device::{Device, Driver},
     migrate::evict_all,
-    node::{region::Region, Node},
-    os::module::ModuleRef,
+    mm::copy::Copier,
+    node::{memory::Memory, region::Region, Node},
+    os::module::{ModuleRef, Owner},
 };
 use kernel::{
     prelude::*,
@@ -49,10 +53,94 @@ pub(crate) unsafe fn init() {
     unsafe { ORPHANS.init() };
 }
 
-/// A driver's memory in use: a node, and its file in `/dev`. Dropping it removes both.
+/// Memory that a driver has.
+pub enum Spec<'a> {
+    /// Coherent memory, which has to be checked yet.
+    Coherent(&'a Region),
+    /// So many bytes of private memory, on a NUMA node.
+    Private(u64, Option<i32>),
+}
+
+impl Spec<'_> {
+    fn make(&self, name: CString, copier: Option<Arc<dyn Copier>>) -> Result<Arc<Node>> {
+        match self {
+            Spec::Coherent(region) => Node::new(region, name, copier),
+            Spec::Private(size, nid) => {
+                let copier = copier.filter(|copier| copier.copies());
+                let copier = copier.ok_or(EINVAL).inspect_err(|_| {
+                    pr_err!("private memory needs a driver that copies and zeroes it\n");
+                })?;
+
+                Node::new_private(*size, *nid, name, copier)
+            }
+        }
+    }
+}
+
+/// Memory that is plugged into a device. Dropping it removes it.
+struct Plugged {
+    memory: Arc<Memory>,
+    name: CString,
+    gone: bool,
+}
+
+impl Plugged {
+    /// EBUSY if there is other memory.
+    fn new(memory: Arc<Memory>, node: Arc<Node>, name: CString) -> Result<Self> {
+        let (mib, start, nid) = (node.size() >> 20, node.start(), node.nid());
+        let origin = node.origin().cloned();
+
+        memory.plug(node).map_err(|_| EBUSY)?;
+        match origin {
+            Some(origin) => {
+                pr_info!(
+                    "{}: {mib} MiB at {start:#x}, NUMA node {nid}, {origin}\n",
+                    &*name
+                );
+            }
+            None => pr_info!("{}: {mib} MiB at {start:#x}, NUMA node {nid}\n", &*name),
+        }
+        Ok(Self {
+            memory,
+            name,
+            gone: false,
+        })
+    }
+
+    /// EBUSY if the memory was left as an orphan.
+    fn remove(&mut self) -> Result {
+        if self.gone {
+            return Ok(());
+        }
+        self.gone = true;
+
+        let node = self.memory.unplug().ok_or(ENODEV)?;
+        node.close();
+        let result = if evacuate(&node, &self.name) {
+            Node::bury(node);
+            Ok(())
+        } else {
+            adopt(node);
+            Err(EBUSY)
+        };
+        retry_orphans();
+        result
+    }
+}
+
+impl Drop for Plugged {
+    fn drop(&mut self) {
+        // What could not be removed is in the log.
+        let _ = self.remove();
+    }
+}
+
+/// A driver's memory in use: a node, and its file in `/dev`, if it is to have one. Dropping it
+/// removes both.
 pub struct Registration {
-    chardev: Option<Chardev>,
-    device: Arc<Device>,
+    // Goes first.
+    file: Option<(Chardev, Arc<Device>)>,
+    plugged: Plugged,
 }
 
 impl Registration {
@@ -66,73 +154,110 @@ impl Registration {
         driver: Arc<dyn Driver>,
         module: &'static ThisModule,
     ) -> Result<Self> {
+        let module = Owner::of(module);
+
+        Self::with(Memory::new()?, &Spec::Coherent(region), driver, module)
+    }
+
+    /// The same for `size` bytes of memory that only the device can access; the driver has a
+    /// [`Driver::copier`]. Errors are those of [`Node::new_private`] then, and EINVAL without one.
+    pub fn new_private(
+        size: u64,
+        driver: Arc<dyn Driver>,
+        module: &'static ThisModule,
+    ) -> Result<Self> {
+        let module = Owner::of(module);
+
+        Self::with(Memory::new()?, &Spec::Private(size, None), driver, module)
+    }
+
+    /// The same for a device that may have mirrors already, where its memory is plugged in. EBUSY if
+    /// it has some.
+    pub fn with(
+        memory: Arc<Memory>,
+        spec: &Spec<'_>,
+        driver: Arc<dyn Driver>,
+        module: Owner,
+    ) -> Result<Self> {
+        let mut plugged = None;
+
         retry_orphans();
+        let file = Chardev::new(|index| {
+            let name = || CString::try_from_fmt(fmt!("hmm_cdm{index}"));
+            let node = spec.make(name()?, driver.copier())?;
 
-        let (chardev, device) = Chardev::new(|index| {
-            let name = CString::try_from_fmt(fmt!("hmm_cdm{index}"))?;
-
-            Device::new(Node::new(region, name)?, index, driver, module)
+            // From here on others may use it, so that a failure is a removal.
+            plugged = Some(Plugged::new(memory.clone(), node, name()?)?);
+            Device::new(memory, index, driver, module)
         })?;
-        let node = device.node();
-
-        let (index, mib) = (device.index(), node.size() >> 20);
-        let (start, nid) = (node.start(), node.nid());
-
-        match node.origin() {
-            Some(origin) => {
-                pr_info!("hmm_cdm{index}: {mib} MiB at {start:#x}, NUMA node {nid}, {origin}\n");
-            }
-            None => pr_info!("hmm_cdm{index}: {mib} MiB at {start:#x}, NUMA node {nid}\n"),
-        }
         Ok(Self {
-            chardev: Some(chardev),
-            device,
+            file: Some(file),
+            plugged: plugged.ok_or(EINVAL)?,
         })
     }
 
-    /// The device.
-    pub fn device(&self) -> &Arc<Device> {
-        &self.device
+    /// The same without a file: the driver has its own. `name` is what the memory is called in
+    /// `/proc/iomem` and in messages.
+    pub fn without_file(
+        memory: Arc<Memory>,
+        spec: &Spec<'_>,
+        name: &CStr,
+        copier: Option<Arc<dyn Copier>>,
+    ) -> Result<Self> {
+        retry_orphans();
+        let node = spec.make(name.try_into()?, copier)?;
+
+        Ok(Self {
+            file: None,
+            plugged: Plugged::new(memory, node, name.try_into()?)?,
+        })
+    }
+
+    /// Removes the memory. EBUSY if it was left as an orphan.
+    pub fn remove(mut self) -> Result {
+        self.close_file();
+        self.plugged.remove()
+    }
+
+    /// Nobody opens it any more, and calls on files that are open end with ENODEV.
+    fn close_file(&mut self) {
+        if let Some((chardev, device)) = self.file.take() {
+            device.set_gone();
+            drop(chardev);
+        }
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let node = self.device.node().clone();
-
-        self.device.set_gone();
-        drop(self.chardev.take());
-        if !evacuate(&node, self.device.index()) {
-            adopt(node);
-        }
-        retry_orphans();
+        self.close_file();
     }
 }
 
 /// Moves everything off the node, and says whether that succeeded in time.
-fn evacuate(node: &Node, index: u32) -> bool {
+fn evacuate(node: &Node, name: &CStr) -> bool {
     let start = Instant::<Monotonic>::now();
     let mut next_report = 1_000;
 
     loop {
-        if evict_all(node).is_ok() && node.used_pages() == 0 {
+        if evict_all(node, || false).is_ok() && node.used_pages() == 0 {
             return true;
         }
         let waited = start.elapsed().as_millis();
-        if waited >= PATIENCE_MS {
+        if waited >= PATIENCE_MS && !node.needs_driver() {
             return false;
         }
         if waited >= next_report {
-            report(node, index);
+            report(node, name);
             next_report = waited + REPORT_MS;
         }
         fsleep(Delta::from_millis(RETRY_MS));
     }
 }
 
-fn report(node: &Node, index: u32) {
+fn report(node: &Node, name: &CStr) {
     pr_warn!(
-        "hmm_cdm{index}: removal waits for {} pages that are held, such as {}\n",
+        "{name}: removal waits for {} pages that are held, such as {}\n",
         node.used_pages(),
         node.describe_used()
     );
@@ -146,7 +271,7 @@ fn adopt(node: Arc<Node>) {
         node.used_pages(),
         node.describe_used()
     );
-    let orphan = ModuleRef::get(crate::this_module()).and_then(|library| {
+    let orphan = ModuleRef::get(Owner::of(crate::this_module())).and_then(|library| {
         let orphan = Orphan {
             node: node.clone(),
             _library: library,
@@ -164,7 +289,7 @@ fn retry_orphans() {
     let mut orphans = ORPHANS.lock();
 
     orphans.retain(|orphan| {
-        let left = evict_all(&orphan.node).is_err() || orphan.node.used_pages() > 0;
+        let left = evict_all(&orphan.node, || false).is_err() || orphan.node.used_pages() > 0;
 
         if !left {
             pr_info!("node at {:#x} is removed at last\n", orphan.node.start());

@@ -81,6 +81,7 @@ pub enum Skip {
     Absent = bindings::hmm_cdm_skip_HMM_CDM_SKIP_ABSENT,
     Raced = bindings::hmm_cdm_skip_HMM_CDM_SKIP_RACED,
     Elsewhere = bindings::hmm_cdm_skip_HMM_CDM_SKIP_ELSEWHERE,
+    Failed = bindings::hmm_cdm_skip_HMM_CDM_SKIP_FAILED,
 }
 
 /// Where a page is: `enum hmm_cdm_where`.

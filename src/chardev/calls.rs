@@ -7,7 +7,8 @@ use super::CdmFile;
 use crate::{
     job::{Job, Ticket, Timeout},
     migrate::{self, Migration, Target},
-    mm::{range::Access, Span},
+    mirror::Mirror,
+    mm::{self, range::Access, Span},
     os::{capable_sys_admin, eventfd::EventFd},
     query::{self, Run},
     uapi::{self, Arg, PageInfo},
@@ -50,17 +51,83 @@ fn copy_text(field: &mut [u8], text: &[u8]) {
     }
 }
 
+/// Does what a migration's argument asks for, and counts it on the mirror. The inner result is that
+/// of a migration that was made, in part at least: the argument has its counts.
+pub(crate) fn migrate_range(
+    mirror: &Mirror,
+    mm: &MmWithUser,
+    arg: &mut uapi::Migrate,
+    interrupted: impl Fn() -> bool,
+) -> Result<Result> {
+    let span = span(arg.addr, arg.length)?;
+
+    zero(arg.flags | arg.reserved)?;
+    let target = match arg.target {
+        uapi::TARGET_NODE => Target::Node,
+        uapi::TARGET_SYSTEM => Target::System,
+        _ => return Err(EINVAL),
+    };
+
+    let node = mirror.node().ok_or(ENODEV)?;
+    let mut migration = Migration::new(mm, &node, target)?;
+    let ret = migration.run(span, interrupted);
+    let report = migration.report();
+    let stats = mirror.stats();
+
+    match target {
+        Target::Node => stats.migrated_in.add(report.migrated),
+        Target::System => stats.migrated_out.add(report.migrated),
+    }
+    stats.bytes_copied.add(migrate::bytes(report.migrated));
+    stats.populated.add(report.populated);
+    stats.huge.add(report.huge);
+    for (counter, count) in stats.skipped.iter().zip(report.skipped) {
+        counter.add(count);
+    }
+
+    arg.migrated = report.migrated;
+    arg.populated = report.populated;
+    arg.present = report.present;
+    arg.huge = report.huge;
+    arg.skipped = report.skipped;
+    Ok(ret)
+}
+
+/// Fills in the counters of a mirror and of its device's memory.
+pub(crate) fn fill_stats(mirror: &Mirror, arg: &mut uapi::StatsOut) {
+    let stats = mirror.stats();
+
+    arg.faults = stats.faults.get();
+    arg.fault_pages = stats.fault_pages.get();
+    arg.fault_retries = stats.fault_retries.get();
+    arg.invalidations = stats.invalidations.get();
+    arg.invalidated_pages = stats.invalidated_pages.get();
+    arg.migrated_in = stats.migrated_in.get();
+    arg.migrated_out = stats.migrated_out.get();
+    arg.bytes_copied = stats.bytes_copied.get();
+    arg.populated = stats.populated.get();
+    arg.huge = stats.huge.get();
+    for (to, from) in arg.skipped.iter_mut().zip(&stats.skipped) {
+        *to = from.get();
+    }
+    arg.jobs = stats.jobs.get();
+    let node = mirror.node();
+    arg.node_pages = node.as_ref().map_or(0, |node| node.pages()) as u64;
+    arg.node_free = node.as_ref().map_or(0, |node| node.free_pages()) as u64;
+    arg.node_contiguous = node.as_ref().map_or(0, |node| node.free_windows()) as u64;
+}
+
 impl CdmFile {
     pub(super) fn info(&self, user: UserPtr) -> Result {
         let mut arg = Arg::<uapi::Info>::read(user)?;
-        let node = self.device.node();
+        let node = self.device.node()?;
 
         zero(arg.flags)?;
         arg.version = uapi::VERSION;
         arg.index = self.device.index();
         arg.numa_node = node.nid();
         arg.page_size = PAGE_SIZE as u32;
-        arg.window_size = node.window_size() as u32;
+        arg.window_size = mm::window_size() as u32;
         arg.reserved = 0;
         arg.capacity = node.size();
         arg.free = (node.free_pages() as u64) << PAGE_SHIFT;
@@ -78,36 +145,8 @@ impl CdmFile {
 
     pub(super) fn migrate(&self, mm: &MmWithUser, user: UserPtr) -> Result {
         let mut arg = Arg::<uapi::Migrate>::read(user)?;
-        let span = span(arg.addr, arg.length)?;
+        let ret = migrate_range(&self.mirror, mm, &mut arg, interrupted)?;
 
-        zero(arg.flags | arg.reserved)?;
-        let target = match arg.target {
-            uapi::TARGET_NODE => Target::Node,
-            uapi::TARGET_SYSTEM => Target::System,
-            _ => return Err(EINVAL),
-        };
-
-        let mut migration = Migration::new(mm, self.device.node(), target)?;
-        let ret = migration.run(span, interrupted);
-        let report = migration.report();
-        let stats = self.mirror.stats();
-
-        match target {
-            Target::Node => stats.migrated_in.add(report.migrated),
-            Target::System => stats.migrated_out.add(report.migrated),
-        }
-        stats.bytes_copied.add(migrate::bytes(report.migrated));
-        stats.populated.add(report.populated);
-        stats.huge.add(report.huge);
-        for (counter, count) in stats.skipped.iter().zip(report.skipped) {
-            counter.add(count);
-        }
-
-        arg.migrated = report.migrated;
-        arg.populated = report.populated;
-        arg.present = report.present;
-        arg.huge = report.huge;
-        arg.skipped = report.skipped;
         arg.write()?;
         ret
     }
@@ -125,8 +164,7 @@ impl CdmFile {
         let len = if wanted { span.pages() * size } else { 0 };
         let mut out = UserSlice::new(UserPtr::from_addr(arg.pages.try_into()?), len).writer();
         let sums = &mut arg.where_;
-        let window = self.mirror.node().window_pages();
-        let unmapped = KVVec::<PageInfo>::zeroed(window, GFP_KERNEL)?;
+        let unmapped = KVVec::<PageInfo>::zeroed(mm::window_pages(), GFP_KERNEL)?;
 
         query::query(&self.mirror, mm, span, wanted, interrupted, |run| {
             match run {
@@ -206,27 +244,9 @@ impl CdmFile {
 
     pub(super) fn stats(&self, user: UserPtr) -> Result {
         let mut arg = Arg::<uapi::StatsOut>::read(user)?;
-        let stats = self.mirror.stats();
-        let node = self.device.node();
 
         zero(arg.flags)?;
-        arg.faults = stats.faults.get();
-        arg.fault_pages = stats.fault_pages.get();
-        arg.fault_retries = stats.fault_retries.get();
-        arg.invalidations = stats.invalidations.get();
-        arg.invalidated_pages = stats.invalidated_pages.get();
-        arg.migrated_in = stats.migrated_in.get();
-        arg.migrated_out = stats.migrated_out.get();
-        arg.bytes_copied = stats.bytes_copied.get();
-        arg.populated = stats.populated.get();
-        arg.huge = stats.huge.get();
-        for (to, from) in arg.skipped.iter_mut().zip(&stats.skipped) {
-            *to = from.get();
-        }
-        arg.jobs = stats.jobs.get();
-        arg.node_pages = node.pages() as u64;
-        arg.node_free = node.free_pages() as u64;
-        arg.node_contiguous = node.free_windows() as u64;
+        fill_stats(&self.mirror, &mut arg);
         arg.write()
     }
 }

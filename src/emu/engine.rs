@@ -147,7 +147,7 @@ impl Client {
 
     fn new_tools(&self) -> Result<Tools> {
         Ok(Tools {
-            faulter: Mirror::new_faulter(self.mirror.node())?,
+            faulter: Faulter::new()?,
             regs: Registers::new()?,
         })
     }
@@ -189,7 +189,7 @@ impl Engine {
 }
 
 impl Driver for Engine {
-    fn name(&self) -> &'static CStr {
+    fn name(&self) -> &CStr {
         c"cdm_emu"
     }
 

@@ -75,8 +75,10 @@ impl Port<'_> {
             if (self.cancelled)() {
                 return Err(Stop::Cancelled);
             }
-            let done = self.mirror.access(addr, access, |page, offset, local| {
-                (use_page(page, offset), local)
+            let done = self.mirror.access(addr, access, |hit| {
+                let local = hit.extent.index.is_some();
+
+                (use_page(&hit.page, hit.offset), local)
             });
             if let Ok((result, local)) = done {
                 if local {
@@ -103,7 +105,7 @@ impl Port<'_> {
             Ok(()) => Ok(()),
             // Interrupted when the thread was told to stop, or the process is exiting.
             Err(EINTR | ECANCELED | ESRCH) => Err(Stop::Cancelled),
-            Err(EFAULT) => Err(Stop::Fault(addr, access)),
+            Err(EFAULT | EPERM) => Err(Stop::Fault(addr, access)),
             Err(e) => Err(Stop::Error(e)),
         }
     }

@@ -4,6 +4,8 @@
 
 use crate::{
     mm::{
+        self,
+        copy::Direction,
         folio::NewPage,
         migrate::{Buffers, Collected, Outcome, Source},
     },
@@ -13,18 +15,22 @@ use crate::{
 use kernel::prelude::*;
 
 /// One pass over the node. Returns how many pages moved; [`Node::used_pages`] says what is left:
-/// pages that are pinned, locked by someone else, or that system memory has no room for.
+/// pages that are pinned, locked by someone else, or that system memory has no room for. A huge page
+/// needs a huge one: without a vma the kernel cannot split it.
 ///
-/// Context: process; sleeps. Nobody may take pages from the node meanwhile. ENOMEM if there is no
-/// memory for bookkeeping.
-pub(crate) fn evict_all(node: &Node) -> Result<usize> {
-    let window = node.window_pages();
+/// Context: process; sleeps. EINTR if `interrupted` returned true between two windows, ENOMEM if
+/// there is no memory for bookkeeping.
+pub(crate) fn evict_all(node: &Node, interrupted: impl Fn() -> bool) -> Result<usize> {
+    let window = mm::window_pages();
     let mut bufs = Buffers::new(window)?;
     let mut moved = 0;
 
     for first in (0..node.pages()).step_by(window) {
         let nr = window.min(node.pages() - first);
 
+        if interrupted() {
+            return Err(EINTR);
+        }
         if node.any_used(first..first + nr) {
             moved += evict_window(node, first, nr, &mut bufs)?;
             cond_resched();
@@ -38,18 +44,24 @@ fn evict_window(node: &Node, first: usize, nr: usize, bufs: &mut Buffers) -> Res
     let mut pages = Collected::frames(first, nr, bufs)?;
 
     for i in 0..pages.len() {
-        if let Source::Page { .. } = pages.source(i) {
-            match NewPage::system() {
-                Some(page) => pages.set_destination(i, page),
-                None => break,
-            }
-        }
+        let destination = match pages.source(i) {
+            Source::Page { .. } if pages.is_huge(i) => NewPage::system_huge(),
+            Source::Page { .. } => NewPage::system(),
+            _ => continue,
+        };
+        let Some(page) = destination else { break };
+
+        pages.set_destination(i, page);
     }
 
-    let mut done = pages.install();
+    let huge = pages.is_huge(0);
+    let done = pages.install(node.mover(Direction::Out));
     let moved = (0..nr)
         .filter(|i| done.outcome(*i) == Outcome::Moved)
         .count();
-    done.copy();
-    Ok(moved)
+    Ok(if huge && moved > 0 {
+        mm::window_pages()
+    } else {
+        moved
+    })
 }

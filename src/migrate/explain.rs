@@ -8,6 +8,7 @@
 use super::Target;
 use crate::{
     mm::{
+        self,
         folio::Pfn,
         notifier::{IntervalNotifier, Invalidate},
         range::{Entry, Walker},
@@ -40,7 +41,7 @@ impl<'a> Explainer<'a> {
         Ok(Self {
             mm,
             node,
-            walker: Walker::new(node.window_pages())?,
+            walker: Walker::new(mm::window_pages())?,
         })
     }
 
@@ -57,7 +58,10 @@ impl<'a> Explainer<'a> {
         let notifier = KBox::pin_init(IntervalNotifier::new(self.mm, part, Nothing), GFP_KERNEL)?;
 
         for _ in 0..ATTEMPTS {
-            let snapshot = match self.walker.walk(self.mm, &notifier, part, None) {
+            let snapshot = match self
+                .walker
+                .walk(self.mm, &notifier, part, None, self.node.owner())
+            {
                 Ok(snapshot) => snapshot,
                 Err(EBUSY) => continue,
                 Err(e) => return Err(e),

@@ -2,7 +2,7 @@
 
 //! The device's accesses to memory, through its page table.
 
-use super::Mirror;
+use super::{table::Extent, Mirror};
 use crate::mm::{
     folio::{mark_written, MappedPage},
     range::Access,
@@ -13,6 +13,16 @@ use kernel::page::PAGE_SIZE;
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Missing;
 
+/// A page that the device's page table has, during an access.
+pub struct Hit<'a> {
+    /// The page.
+    pub page: MappedPage<'a>,
+    /// The offset in it of the address that is accessed.
+    pub offset: usize,
+    /// Its entry.
+    pub extent: Extent,
+}
+
 /// What the device's page table allows for a page, and how often it was used.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rights {
@@ -20,14 +30,15 @@ pub(crate) struct Rights {
     pub(crate) read: bool,
     /// The device may write.
     pub(crate) write: bool,
+    /// The device has the page for itself.
+    pub(crate) exclusive: bool,
     /// Accesses since the entry was made.
     pub(crate) accesses: u16,
 }
 
 impl Mirror {
     /// Looks up `addr` in the device's page table and, if the access is allowed, counts it and runs
-    /// `use_page` on the page, with the offset of `addr` in it and whether the page is in the
-    /// device's own memory.
+    /// `use_page` on the page.
     ///
     /// While `use_page` runs, no invalidation of the page returns, so it must be short: one access,
     /// to this page. It holds a spinlock and must not sleep.
@@ -35,7 +46,7 @@ impl Mirror {
         &self,
         addr: usize,
         access: Access,
-        use_page: impl FnOnce(&MappedPage<'_>, usize, bool) -> R,
+        use_page: impl FnOnce(&Hit<'_>) -> R,
     ) -> Result<R, Missing> {
         let section = self.find_section(addr).ok_or(Missing)?;
         let mut entries = section.lock();
@@ -44,7 +55,7 @@ impl Mirror {
             .filter(|entry| entry.allows(access))
             .ok_or(Missing)?;
         let pfn = entry.pfn().ok_or(Missing)?;
-        let local = entry.is_local();
+        let private = entry.is_private();
 
         if entry.touch(access) {
             // SAFETY: The entry is valid, and the lock that its invalidation takes is held.
@@ -52,8 +63,12 @@ impl Mirror {
         }
         // SAFETY: As above, and `allows()` has said whether it is writable. The lock is held until
         // after the last use.
-        let page = unsafe { MappedPage::new(pfn, access == Access::Write) };
-        Ok(use_page(&page, addr % PAGE_SIZE, local))
+        let page = unsafe { MappedPage::new(pfn, access == Access::Write, private) };
+        Ok(use_page(&Hit {
+            page,
+            offset: addr % PAGE_SIZE,
+            extent: entries.extent(addr).ok_or(Missing)?,
+        }))
     }
 
     /// What the device may do at `addr`.
@@ -66,6 +81,7 @@ impl Mirror {
         Rights {
             read: entry.allows(Access::Read),
             write: entry.allows(Access::Write),
+            exclusive: entry.is_exclusive(),
             accesses: entry.accesses(),
         }
     }

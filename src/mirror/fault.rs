@@ -5,7 +5,9 @@
 use super::{section::Entries, Mirror};
 use crate::{
     mm::{
+        self,
         notifier::{IntervalNotifier, Stale},
+        pagemap::Owner,
         range::{Access, Entry, Snapshot, Walker},
         Span,
     },
@@ -25,20 +27,25 @@ enum Loaded {
     Ready,
     /// There is no page that allows it.
     Absent,
+    /// It is in the device's own private memory, where a write of the device does not make it
+    /// writable: that takes the CPU.
+    ReadOnly,
     /// The page is not for devices.
     Refused,
     /// The page table has changed since.
     Stale,
 }
 
-impl Mirror {
-    /// Makes room for faults on this node's mirrors. ENOMEM.
-    pub fn new_faulter(node: &crate::node::Node) -> Result<Faulter> {
-        Ok(Faulter {
-            walker: Walker::new(node.window_pages())?,
+impl Faulter {
+    /// Makes room for faults. ENOMEM.
+    pub fn new() -> Result<Self> {
+        Ok(Self {
+            walker: Walker::new(mm::window_pages())?,
         })
     }
+}
 
+impl Mirror {
     /// Resolves a fault that the device took at `addr`: on return there was, for a moment, an entry
     /// that allows the access. It may have been invalidated again already; then the device faults
     /// again.
@@ -50,7 +57,8 @@ impl Mirror {
     /// Goes on while the range keeps changing, until `give_up` says otherwise. Sleeps; takes the
     /// mmap lock and whatever a CPU fault takes, so no lock may be held.
     ///
-    /// * EFAULT: the process itself could not access `addr` that way
+    /// * EFAULT: the process itself could not access `addr`, or no device may
+    /// * EPERM: the process could read there, but not write
     /// * ESRCH: the address space is being torn down
     /// * ECANCELED: `give_up` returned true
     /// * ENOMEM
@@ -63,43 +71,142 @@ impl Mirror {
         give_up: impl Fn() -> bool,
     ) -> Result {
         let mm = self.mm()?;
-        let window = self.window(addr).ok_or(EFAULT)?;
+        let window = Span::window(addr).ok_or(EFAULT)?;
         let page = Span::covering(addr, 1).ok_or(EFAULT)?;
         let mut want = Span::covering(addr, len.clamp(1, window.end() - addr)).unwrap_or(page);
         let section = self.section(&mm, addr)?;
         let walker = &mut faulter.walker;
 
-        self.stats.faults.add(1);
+        self.shared.stats.faults.add(1);
         loop {
             if give_up() {
                 return Err(ECANCELED);
             }
+            self.check_active()?;
+            let (_, mut owner) = self.own();
 
             // What is present needs no fault, and one look gives the whole window.
-            match walker.walk(&mm, &section, window, None) {
+            match walker.walk(&mm, &section, window, None, owner) {
                 Ok(snapshot) => match self.load(&section, snapshot, addr, access)? {
                     Loaded::Ready => return Ok(()),
                     Loaded::Refused => return Err(EFAULT),
                     Loaded::Absent => (),
+                    // It comes home, and then it is as with any page of the system.
+                    Loaded::ReadOnly => {
+                        owner = Owner::NOBODY;
+                        want = page;
+                    }
                     Loaded::Stale => continue,
                 },
                 Err(EBUSY) => continue,
                 Err(e) => return Err(e),
             }
 
-            match walker.walk(&mm, &section, want, Some(access)) {
+            match walker.walk(&mm, &section, want, Some(access), owner) {
                 Ok(snapshot) => match self.load(&section, snapshot, addr, access)? {
                     Loaded::Ready => return Ok(()),
                     Loaded::Refused => return Err(EFAULT),
-                    Loaded::Absent | Loaded::Stale => (),
+                    Loaded::Absent | Loaded::ReadOnly | Loaded::Stale => (),
                 },
                 Err(EBUSY) => (),
                 // Something behind `addr` cannot be accessed, which is no fault of this access.
-                Err(EFAULT) if want != page => want = page,
+                Err(EFAULT | EPERM) if want != page => want = page,
                 Err(e) => return Err(e),
             }
             cond_resched();
         }
+    }
+
+    /// Resolves faults for all bytes of `len` from `addr`: on return there was a moment for each page
+    /// at which an entry allowed the access. Otherwise as [`Self::fault`].
+    pub fn fault_range(
+        &self,
+        faulter: &mut Faulter,
+        addr: usize,
+        len: usize,
+        access: Access,
+        give_up: impl Fn() -> bool,
+    ) -> Result {
+        let end = addr.checked_add(len).ok_or(EFAULT)?;
+        let mut at = addr;
+
+        while at < end {
+            self.fault(faulter, at, end - at, access, &give_up)?;
+            // The one that was asked for is done, whatever has become of it since.
+            at = (at & !(PAGE_SIZE - 1)) + PAGE_SIZE;
+            at = self.ready_until(at, end, access);
+        }
+        Ok(())
+    }
+
+    /// Makes entries for all pages of `span` that the CPU has at the moment; nothing is faulted in.
+    /// Errors are those of [`Self::fault`], but EFAULT and EPERM.
+    pub fn enter_present(
+        &self,
+        faulter: &mut Faulter,
+        span: Span,
+        give_up: impl Fn() -> bool,
+    ) -> Result {
+        let mm = self.mm()?;
+        let mut addr = span.start();
+
+        while addr < span.end() {
+            let window = Span::window(addr).ok_or(EFAULT)?;
+            let part = window.intersect(span).ok_or(EINVAL)?;
+            addr = part.end();
+
+            let section = match self.section(&mm, part.start()) {
+                Ok(section) => section,
+                // Nothing that can be accessed begins here; it may behind.
+                Err(EFAULT) if part.pages() > 1 => {
+                    addr = part.start() + PAGE_SIZE;
+                    continue;
+                }
+                Err(EFAULT) => continue,
+                Err(e) => return Err(e),
+            };
+            loop {
+                if give_up() {
+                    return Err(ECANCELED);
+                }
+                self.check_active()?;
+                let (_, owner) = self.own();
+                match faulter.walker.walk(&mm, &section, part, None, owner) {
+                    Ok(snapshot) => {
+                        match self.load(&section, snapshot, part.start(), Access::Read)? {
+                            Loaded::Stale => (),
+                            _ => break,
+                        }
+                    }
+                    Err(EBUSY) => (),
+                    Err(e) => return Err(e),
+                }
+                cond_resched();
+            }
+        }
+        Ok(())
+    }
+
+    /// The end of the pages from `addr` on, up to `end`, that have entries which allow the access.
+    fn ready_until(&self, addr: usize, end: usize, access: Access) -> usize {
+        let mut at = addr;
+
+        while at < end {
+            let Some(section) = self.find_section(at) else {
+                break;
+            };
+            let Some(window) = Span::window(at) else {
+                break;
+            };
+            let entries = section.lock();
+            while at < end.min(window.end()) && entries.get(at).allows(access) {
+                at += PAGE_SIZE;
+            }
+            if at < window.end() {
+                break;
+            }
+        }
+        at.min(end)
     }
 
     /// Puts what was seen into the device's page table, if it still holds.
@@ -113,14 +220,18 @@ impl Mirror {
         let mut spare = None;
 
         if !section.lock().has_window(addr) {
-            spare = Some(Entries::new_window(self.node.window_size() / PAGE_SIZE)?);
+            spare = Some(Entries::new_window(mm::window_pages())?);
         }
 
+        let (own, _) = self.own();
         let loaded = snapshot.commit(|entries, view| {
-            let added = entries.load(view, &mut spare, |pfn| self.node.contains(pfn))?;
+            let added = entries.load(view, &mut spare, own)?;
 
             let loaded = match view.at(addr) {
                 _ if entries.get(addr).allows(access) => Loaded::Ready,
+                Entry::Page { pfn, .. } if own.private && own.index(pfn).is_some() => {
+                    Loaded::ReadOnly
+                }
                 // There is a page that the process may access that way, and the device may not.
                 Entry::Page { access: cpu, .. } if cpu == access || cpu == Access::Write => {
                     Loaded::Refused
@@ -131,11 +242,11 @@ impl Mirror {
         });
         match loaded {
             Ok(Some((added, loaded))) => {
-                self.stats.fault_pages.add(added as u64);
+                self.shared.stats.fault_pages.add(added as u64);
                 Ok(loaded)
             }
             Ok(None) | Err(Stale) => {
-                self.stats.fault_retries.add(1);
+                self.shared.stats.fault_retries.add(1);
                 Ok(Loaded::Stale)
             }
         }

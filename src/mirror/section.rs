@@ -7,14 +7,18 @@
 //! A section's notifier, lock and index (1 KiB) cost less than 1 % of its entries when they are all
 //! there; and an invalidation makes faults in its own section retry, not those elsewhere.
 
-use super::stats::Stats;
+use super::table::{Extent, Own, Shared};
 use crate::mm::{
     folio::Pfn,
     notifier::Invalidate,
     range::{Access, Entry, View},
     Span,
 };
-use kernel::{page::PAGE_SHIFT, prelude::*, sync::Arc};
+use kernel::{
+    page::{PAGE_SHIFT, PAGE_SIZE},
+    prelude::*,
+    sync::Arc,
+};
 
 /// How many windows share a notifier, and the logarithm of that.
 pub(super) const WINDOWS_PER_SECTION: usize = 1 << SECTION_ORDER;
@@ -22,7 +26,7 @@ pub(super) const SECTION_ORDER: u32 = 5;
 
 /// An entry of the device's page table.
 ///
-/// Bits 0 to 3 are flags, 8 to 23 count accesses, 24 and up are the page frame number: 40 bits,
+/// Bits 0 to 5 are flags, 8 to 23 count accesses, 24 and up are the page frame number: 40 bits,
 /// for 52 bits of physical address with 4 KiB pages.
 ///
 /// # Invariants
@@ -37,22 +41,33 @@ impl DeviceEntry {
     const WRITE: u64 = 1 << 1;
     const LOCAL: u64 = 1 << 2;
     const WRITTEN: u64 = 1 << 3;
+    const EXCLUSIVE: u64 = 1 << 4;
+    const PRIVATE: u64 = 1 << 5;
     const COUNT_SHIFT: u32 = 8;
     const COUNT: u64 = 0xffff << Self::COUNT_SHIFT;
     const PFN_SHIFT: u32 = 24;
 
     pub(super) const NONE: Self = Self(0);
 
-    /// The entry for a page of the CPU's page table; `local` if it is in the device's own memory.
-    fn new(pfn: Pfn, access: Access, local: bool) -> Self {
+    /// The entry for a page of the CPU's page table; `own` is the device's own memory.
+    fn new(pfn: Pfn, access: Access, own: Own) -> Self {
         let write = if access == Access::Write {
             Self::WRITE
         } else {
             0
         };
-        let local = if local { Self::LOCAL } else { 0 };
+        let place = match own.index(pfn) {
+            None => 0,
+            Some(_) if own.private => Self::LOCAL | Self::PRIVATE,
+            Some(_) => Self::LOCAL,
+        };
 
-        Self((pfn.raw() as u64) << Self::PFN_SHIFT | local | write | Self::VALID)
+        Self((pfn.raw() as u64) << Self::PFN_SHIFT | place | write | Self::VALID)
+    }
+
+    /// The entry for a page that the device has for itself.
+    fn new_exclusive(pfn: Pfn, own: Own) -> Self {
+        Self(Self::new(pfn, Access::Write, own).0 | Self::EXCLUSIVE)
     }
 
     pub(super) fn is_valid(self) -> bool {
@@ -61,6 +76,16 @@ impl DeviceEntry {
 
     pub(super) fn is_local(self) -> bool {
         self.0 & Self::LOCAL != 0
+    }
+
+    /// Whether only the device can access the page.
+    pub(super) fn is_private(self) -> bool {
+        self.0 & Self::PRIVATE != 0
+    }
+
+    /// Whether the device has the page for itself.
+    pub(super) fn is_exclusive(self) -> bool {
+        self.0 & Self::EXCLUSIVE != 0
     }
 
     /// Whether the device may access the page that way.
@@ -109,16 +134,20 @@ pub(crate) struct Entries {
     span: Span,
     window_shift: u32,
     windows: [Option<KVec<DeviceEntry>>; WINDOWS_PER_SECTION],
-    stats: Arc<Stats>,
+    // The device's memory when the last entry was made. No local entry is older: memory goes only
+    // when none of its pages is mapped any more.
+    own: Own,
+    shared: Arc<Shared>,
 }
 
 impl Entries {
-    pub(super) fn new(span: Span, window_shift: u32, stats: Arc<Stats>) -> Self {
+    pub(super) fn new(span: Span, window_shift: u32, shared: Arc<Shared>) -> Self {
         Self {
             span,
             window_shift,
             windows: [const { None }; WINDOWS_PER_SECTION],
-            stats,
+            own: Own::default(),
+            shared,
         }
     }
 
@@ -154,6 +183,67 @@ impl Entries {
             .is_some_and(|window| window.is_some())
     }
 
+    /// The entry of the page at `addr`, as drivers see it.
+    pub(super) fn extent(&self, addr: usize) -> Option<Extent> {
+        Self::describe(self.own, addr & !(PAGE_SIZE - 1), self.get(addr))
+    }
+
+    fn describe(own: Own, addr: usize, entry: DeviceEntry) -> Option<Extent> {
+        let pfn = entry.pfn()?;
+
+        Some(Extent {
+            addr,
+            pfn,
+            index: own.index(pfn).filter(|_| entry.is_local()),
+            pages: 1,
+            access: if entry.allows(Access::Write) {
+                Access::Write
+            } else {
+                Access::Read
+            },
+            exclusive: entry.is_exclusive(),
+        })
+    }
+
+    /// Enters the page at `addr`, which the device has for itself now. False if its window is not
+    /// there and there is no spare one.
+    pub(super) fn load_exclusive(
+        &mut self,
+        addr: usize,
+        pfn: Pfn,
+        spare: &mut Option<KVec<DeviceEntry>>,
+        own: Own,
+    ) -> bool {
+        if self.shared.is_retired() {
+            return false;
+        }
+        if let Some(slot) = self
+            .locate(addr)
+            .and_then(|(window, _)| self.windows.get_mut(window))
+        {
+            if slot.is_none() {
+                *slot = spare.take();
+            }
+        }
+        let Some(entry) = self.get_mut(addr) else {
+            return false;
+        };
+
+        // INVARIANT: The page is mapped, exclusively, and no invalidation returns while we are
+        // here.
+        *entry = DeviceEntry::new_exclusive(pfn, own);
+        self.own = own;
+        if let Some(extent) = self.extent(addr) {
+            self.shared.map(&extent);
+        }
+        true
+    }
+
+    /// Takes all entries away from the device.
+    pub(super) fn clear(&mut self) {
+        self.invalidate(self.span);
+    }
+
     /// An empty window, for [`Self::load`]. ENOMEM.
     pub(super) fn new_window(pages: usize) -> Result<KVec<DeviceEntry>> {
         Ok(KVec::from_elem(DeviceEntry::NONE, pages, GFP_KERNEL)?)
@@ -161,35 +251,69 @@ impl Entries {
 
     /// Takes over what the CPU's page table has, for the pages of `view`, all of one window; if
     /// that is not there, `spare` becomes it. Returns how many entries are new, or `None` if the
-    /// window went meanwhile and there is no spare one. Pages that no device may access get no entry.
+    /// window went meanwhile and there is no spare one. Pages that no device may access get no
+    /// entry, and those that the device has for itself keep it, as the CPU has none to see.
     pub(super) fn load(
         &mut self,
         view: &View<'_>,
         spare: &mut Option<KVec<DeviceEntry>>,
-        local: impl Fn(Pfn) -> bool,
+        own: Own,
     ) -> Option<usize> {
+        if self.shared.is_retired() {
+            return None;
+        }
         let (window, first) = self.locate(view.span().start())?;
         let slot = self.windows.get_mut(window)?;
 
         if slot.is_none() {
             *slot = spare.take();
         }
+        self.own = own;
 
         let mut added = 0;
+        let mut run: Option<Extent> = None;
         let entries = slot.as_mut()?.iter_mut().skip(first);
-        for (entry, cpu) in entries.zip(view.entries()) {
+        let addrs = (view.span().start()..).step_by(PAGE_SIZE);
+        for ((entry, cpu), addr) in entries.zip(view.entries()).zip(addrs) {
             let new = match cpu {
                 // SAFETY: The view holds, and no invalidation returns while we are here.
                 Entry::Page { pfn, access, .. } if unsafe { pfn.may_access() } => {
-                    DeviceEntry::new(pfn, access, local(pfn))
+                    DeviceEntry::new(pfn, access, own)
                 }
+                Entry::None if entry.is_exclusive() => continue,
                 _ => DeviceEntry::NONE,
             };
-            if !entry.same(new) {
-                // INVARIANT: The view holds, and no invalidation returns while we are here.
-                *entry = new;
-                added += usize::from(new.is_valid());
+            if entry.same(new) {
+                continue;
             }
+            let old = core::mem::replace(
+                // INVARIANT: The view holds, and no invalidation returns while we are here.
+                entry, new,
+            );
+            match Self::describe(own, addr, new) {
+                Some(extent) => {
+                    added += 1;
+                    run = match run {
+                        None => Some(extent),
+                        Some(mut known) => match known.join(extent) {
+                            None => Some(known),
+                            Some(next) => {
+                                self.shared.map(&known);
+                                Some(next)
+                            }
+                        },
+                    };
+                }
+                None if old.is_valid() => {
+                    if let Some(page) = Span::covering(addr, 1) {
+                        self.shared.invalidate(page);
+                    }
+                }
+                None => (),
+            }
+        }
+        if let Some(run) = run {
+            self.shared.map(&run);
         }
         Some(added)
     }
@@ -218,16 +342,20 @@ impl Invalidate for Entries {
                 *slot = None;
             }
         }
-        self.stats.invalidations.add(1);
-        self.stats.invalidated_pages.add(cleared);
+        if cleared > 0 {
+            self.shared.invalidate(span);
+        }
+        self.shared.stats.invalidations.add(1);
+        self.shared.stats.invalidated_pages.add(cleared);
     }
 }
 
 #[kunit_tests(hmm_cdm_section)]
 mod tests {
+    use super::super::table::Table;
     use super::*;
     use crate::mm::folio::NewPage;
-    use kernel::page::PAGE_SIZE;
+    use kernel::{new_mutex, sync::Mutex};
 
     /// Pages in a window, fewer than those of a node's.
     const PAGES: usize = 4;
@@ -236,14 +364,23 @@ mod tests {
     const START: usize = 1 << 30;
     const END: usize = START + WINDOWS_PER_SECTION * WINDOW;
 
-    fn section(stats: &Arc<Stats>) -> Result<Entries> {
+    fn section(shared: &Arc<Shared>) -> Result<Entries> {
         let span = Span::new(START, END).ok_or(EINVAL)?;
 
-        Ok(Entries::new(span, SHIFT, stats.clone()))
+        Ok(Entries::new(span, SHIFT, shared.clone()))
     }
 
-    fn new_stats() -> Result<Arc<Stats>> {
-        Ok(Arc::new(Stats::new(), GFP_KERNEL)?)
+    fn new_shared() -> Result<Arc<Shared>> {
+        Ok(Arc::new(Shared::new(), GFP_KERNEL)?)
+    }
+
+    /// Memory that is this page, or none.
+    fn own(page: Option<&NewPage>, private: bool) -> Own {
+        Own {
+            first: page.map_or(0, |page| page.pfn().raw()),
+            pages: usize::from(page.is_some()),
+            private,
+        }
     }
 
     /// Loads the `raw` entries from `addr` on, with a window if there is none.
@@ -251,7 +388,7 @@ mod tests {
         let span = Span::new(addr, addr + raw.len() * PAGE_SIZE).ok_or(EINVAL)?;
         let mut spare = Some(Entries::new_window(PAGES)?);
 
-        Ok(entries.load(&View::of(span, raw), &mut spare, |_| false))
+        Ok(entries.load(&View::of(span, raw), &mut spare, Own::default()))
     }
 
     fn span(from: usize, to: usize) -> Result<Span> {
@@ -261,8 +398,8 @@ mod tests {
     #[test]
     fn an_entry_keeps_its_page_and_rights() -> Result {
         let page = NewPage::system().ok_or(ENOMEM)?;
-        let read = DeviceEntry::new(page.pfn(), Access::Read, false);
-        let write = DeviceEntry::new(page.pfn(), Access::Write, true);
+        let read = DeviceEntry::new(page.pfn(), Access::Read, Own::default());
+        let write = DeviceEntry::new(page.pfn(), Access::Write, own(Some(&page), false));
 
         assert_eq!(read.pfn(), Some(page.pfn()));
         assert!(read.allows(Access::Read) && !read.allows(Access::Write));
@@ -287,7 +424,7 @@ mod tests {
     #[test]
     fn accesses_are_counted_up_to_their_maximum() -> Result {
         let page = NewPage::system().ok_or(ENOMEM)?;
-        let mut entry = DeviceEntry::new(page.pfn(), Access::Write, true);
+        let mut entry = DeviceEntry::new(page.pfn(), Access::Write, own(Some(&page), false));
         let fresh = entry;
 
         for count in 1..=u16::MAX {
@@ -305,7 +442,7 @@ mod tests {
     #[test]
     fn the_first_write_is_told_once() -> Result {
         let page = NewPage::system().ok_or(ENOMEM)?;
-        let mut entry = DeviceEntry::new(page.pfn(), Access::Write, false);
+        let mut entry = DeviceEntry::new(page.pfn(), Access::Write, Own::default());
 
         assert!(!entry.touch(Access::Read));
         assert!(entry.touch(Access::Write));
@@ -321,12 +458,16 @@ mod tests {
             NewPage::system().ok_or(ENOMEM)?,
             NewPage::system().ok_or(ENOMEM)?,
         );
-        let entry = DeviceEntry::new(page.pfn(), Access::Read, false);
+        let entry = DeviceEntry::new(page.pfn(), Access::Read, Own::default());
 
         assert!(entry.same(entry));
-        assert!(!entry.same(DeviceEntry::new(other.pfn(), Access::Read, false)));
-        assert!(!entry.same(DeviceEntry::new(page.pfn(), Access::Write, false)));
-        assert!(!entry.same(DeviceEntry::new(page.pfn(), Access::Read, true)));
+        assert!(!entry.same(DeviceEntry::new(other.pfn(), Access::Read, Own::default())));
+        assert!(!entry.same(DeviceEntry::new(page.pfn(), Access::Write, Own::default())));
+        assert!(!entry.same(DeviceEntry::new(
+            page.pfn(),
+            Access::Read,
+            own(Some(&page), false)
+        )));
         assert!(!entry.same(DeviceEntry::NONE));
         Ok(())
     }
@@ -334,7 +475,7 @@ mod tests {
     #[test]
     fn addresses_outside_of_a_section_have_no_entry() -> Result {
         let page = NewPage::system().ok_or(ENOMEM)?;
-        let mut entries = section(&new_stats()?)?;
+        let mut entries = section(&new_shared()?)?;
         let raw = [View::raw(page.pfn(), Access::Write); PAGES];
 
         for start in (START..END).step_by(WINDOW) {
@@ -354,7 +495,7 @@ mod tests {
     #[test]
     fn a_window_comes_with_its_first_entries() -> Result {
         let page = NewPage::system().ok_or(ENOMEM)?;
-        let mut entries = section(&new_stats()?)?;
+        let mut entries = section(&new_shared()?)?;
         let raw = [View::raw(page.pfn(), Access::Read); 2];
         let last = END - WINDOW;
 
@@ -373,16 +514,16 @@ mod tests {
     #[test]
     fn without_a_window_nothing_is_loaded() -> Result {
         let page = NewPage::system().ok_or(ENOMEM)?;
-        let mut entries = section(&new_stats()?)?;
+        let mut entries = section(&new_shared()?)?;
         let raw = [View::raw(page.pfn(), Access::Read)];
         let view = View::of(span(START, START + PAGE_SIZE)?, &raw);
 
-        assert_eq!(entries.load(&view, &mut None, |_| false), None);
+        assert_eq!(entries.load(&view, &mut None, Own::default()), None);
         assert!(!entries.has_window(START));
         // A window that is there is not replaced.
         assert_eq!(load(&mut entries, START, &raw)?, Some(1));
         let mut spare = Some(Entries::new_window(PAGES)?);
-        assert_eq!(entries.load(&view, &mut spare, |_| false), Some(0));
+        assert_eq!(entries.load(&view, &mut spare, Own::default()), Some(0));
         assert!(spare.is_some());
         Ok(())
     }
@@ -390,7 +531,7 @@ mod tests {
     #[test]
     fn what_has_not_changed_keeps_its_count() -> Result {
         let page = NewPage::system().ok_or(ENOMEM)?;
-        let mut entries = section(&new_stats()?)?;
+        let mut entries = section(&new_shared()?)?;
         let read = [View::raw(page.pfn(), Access::Read); PAGES];
         let mut mixed = read;
 
@@ -416,7 +557,7 @@ mod tests {
             NewPage::system().ok_or(ENOMEM)?,
             NewPage::system().ok_or(ENOMEM)?,
         );
-        let mut entries = section(&new_stats()?)?;
+        let mut entries = section(&new_shared()?)?;
         let raw = [
             View::raw(here.pfn(), Access::Read),
             View::raw(there.pfn(), Access::Read),
@@ -424,7 +565,7 @@ mod tests {
         let view = View::of(span(START, START + 2 * PAGE_SIZE)?, &raw);
         let mut spare = Some(Entries::new_window(PAGES)?);
 
-        let added = entries.load(&view, &mut spare, |pfn| pfn == here.pfn());
+        let added = entries.load(&view, &mut spare, own(Some(&here), false));
         assert_eq!(added, Some(2));
         assert!(entries.get(START).is_local());
         assert!(!entries.get(START + PAGE_SIZE).is_local());
@@ -434,8 +575,8 @@ mod tests {
     #[test]
     fn an_invalidation_takes_its_pages_and_no_others() -> Result {
         let page = NewPage::system().ok_or(ENOMEM)?;
-        let stats = new_stats()?;
-        let mut entries = section(&stats)?;
+        let shared = new_shared()?;
+        let mut entries = section(&shared)?;
         let raw = [View::raw(page.pfn(), Access::Write); PAGES];
 
         for window in 0..3 {
@@ -453,28 +594,236 @@ mod tests {
         assert!(entries.has_window(START));
         assert!(!entries.has_window(START + WINDOW));
         assert!(entries.has_window(START + 2 * WINDOW));
-        assert_eq!(stats.invalidations.get(), 1);
-        assert_eq!(stats.invalidated_pages.get(), PAGES as u64 + 2);
+        assert_eq!(shared.stats.invalidations.get(), 1);
+        assert_eq!(shared.stats.invalidated_pages.get(), PAGES as u64 + 2);
         Ok(())
     }
 
     #[test]
     fn an_invalidation_of_everything_leaves_no_window() -> Result {
         let page = NewPage::system().ok_or(ENOMEM)?;
-        let stats = new_stats()?;
-        let mut entries = section(&stats)?;
+        let shared = new_shared()?;
+        let mut entries = section(&shared)?;
         let raw = [View::raw(page.pfn(), Access::Read)];
 
         load(&mut entries, START, &raw)?;
         load(&mut entries, END - PAGE_SIZE, &raw)?;
         entries.invalidate(span(0, END + WINDOW)?);
         assert!(entries.windows.iter().all(Option::is_none));
-        assert_eq!(stats.invalidated_pages.get(), 2);
+        assert_eq!(shared.stats.invalidated_pages.get(), 2);
 
         // And once more, with nothing to take.
         entries.invalidate(span(START, END)?);
-        assert_eq!(stats.invalidations.get(), 2);
-        assert_eq!(stats.invalidated_pages.get(), 2);
+        assert_eq!(shared.stats.invalidations.get(), 2);
+        assert_eq!(shared.stats.invalidated_pages.get(), 2);
+        Ok(())
+    }
+
+    /// What a device with a page table of its own was told.
+    #[derive(Clone, PartialEq, Eq, Debug)]
+    enum Told {
+        Map(Extent),
+        Invalidate(Span),
+    }
+
+    /// In a test nothing holds a spinlock, so a mutex does.
+    #[pin_data]
+    struct Device {
+        #[pin]
+        told: Mutex<KVec<Told>>,
+    }
+
+    impl Table for Device {
+        fn map(&self, extent: &Extent) {
+            let _ = self.told.lock().push(Told::Map(*extent), GFP_KERNEL);
+        }
+
+        fn invalidate(&self, span: Span) {
+            let _ = self.told.lock().push(Told::Invalidate(span), GFP_KERNEL);
+        }
+    }
+
+    /// A section whose entries `Device` is told of.
+    fn told() -> Result<(Entries, Arc<Device>)> {
+        let device = Arc::pin_init(
+            pin_init!(Device { told <- new_mutex!(KVec::new()) }),
+            GFP_KERNEL,
+        )?;
+        let shared = new_shared()?;
+
+        shared.table.populate(device.clone());
+        Ok((section(&shared)?, device))
+    }
+
+    impl Device {
+        fn take(&self) -> KVec<Told> {
+            core::mem::take(&mut *self.told.lock())
+        }
+    }
+
+    #[test]
+    fn a_device_is_told_of_new_entries_in_runs() -> Result {
+        let (mut entries, device) = told()?;
+        let page = NewPage::system().ok_or(ENOMEM)?;
+        let same = View::raw(page.pfn(), Access::Read);
+
+        // The same frame twice is not contiguous, so each is a run; then nothing is new.
+        load(&mut entries, START, &[same, same, 0])?;
+        load(&mut entries, START, &[same, same, 0])?;
+        let extent = |addr, access| Extent {
+            addr,
+            pfn: page.pfn(),
+            index: None,
+            pages: 1,
+            access,
+            exclusive: false,
+        };
+        let seen = device.take();
+        assert_eq!(seen.len(), 2);
+        assert_eq!(seen.first(), Some(&Told::Map(extent(START, Access::Read))));
+        assert_eq!(
+            seen.get(1),
+            Some(&Told::Map(extent(START + PAGE_SIZE, Access::Read)))
+        );
+
+        // Other rights are told, and so is what has gone.
+        let write = View::raw(page.pfn(), Access::Write);
+        load(&mut entries, START, &[write, 0])?;
+        let seen = device.take();
+        let gone = span(START + PAGE_SIZE, START + 2 * PAGE_SIZE)?;
+        assert_eq!(seen.len(), 2);
+        assert!(seen.contains(&Told::Map(extent(START, Access::Write))));
+        assert!(seen.contains(&Told::Invalidate(gone)));
+        Ok(())
+    }
+
+    #[test]
+    fn contiguous_pages_are_one_extent() -> Result {
+        let page = NewPage::system().ok_or(ENOMEM)?;
+        let extent = |i: usize, access| Extent {
+            addr: START + i * PAGE_SIZE,
+            // SAFETY: Nothing looks behind the number.
+            pfn: unsafe { Pfn::new(page.pfn().raw() + i) },
+            index: Some(5 + i),
+            pages: 1,
+            access,
+            exclusive: false,
+        };
+        let mut run = extent(0, Access::Read);
+
+        assert_eq!(run.join(extent(1, Access::Read)), None);
+        assert_eq!(run.pages, 2);
+        let other = extent(2, Access::Write);
+        assert_eq!(run.join(other), Some(other));
+        let elsewhere = Extent {
+            index: None,
+            ..extent(2, Access::Read)
+        };
+        assert_eq!(run.join(elsewhere), Some(elsewhere));
+        let exclusive = Extent {
+            exclusive: true,
+            ..extent(2, Access::Read)
+        };
+        assert_eq!(run.join(exclusive), Some(exclusive));
+        let behind_a_gap = extent(3, Access::Read);
+        assert_eq!(run.join(behind_a_gap), Some(behind_a_gap));
+        assert_eq!(run.pages, 2);
+        Ok(())
+    }
+
+    #[test]
+    fn a_device_is_told_of_invalidations_that_concern_it() -> Result {
+        let (mut entries, device) = told()?;
+        let page = NewPage::system().ok_or(ENOMEM)?;
+
+        load(&mut entries, START, &[View::raw(page.pfn(), Access::Read)])?;
+        device.take();
+        entries.invalidate(span(START + PAGE_SIZE, END)?);
+        assert!(device.take().is_empty());
+        let hit = span(START, START + 2 * PAGE_SIZE)?;
+        entries.invalidate(hit);
+        let seen = device.take();
+        assert_eq!(
+            (seen.len(), seen.first()),
+            (1, Some(&Told::Invalidate(hit)))
+        );
+        entries.invalidate(hit);
+        assert!(device.take().is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn exclusive_entries_outlast_a_look_at_the_cpus() -> Result {
+        let (mut entries, device) = told()?;
+        let (taken, other) = (
+            NewPage::system().ok_or(ENOMEM)?,
+            NewPage::system().ok_or(ENOMEM)?,
+        );
+        let mut spare = Some(Entries::new_window(PAGES)?);
+
+        assert!(!entries.load_exclusive(START, taken.pfn(), &mut None, Own::default()));
+        assert!(entries.load_exclusive(START, taken.pfn(), &mut spare, Own::default()));
+        let entry = entries.get(START);
+        assert!(entry.is_exclusive() && entry.allows(Access::Write));
+        assert!(matches!(
+            device.take().first(),
+            Some(Told::Map(extent)) if extent.exclusive && extent.addr == START
+        ));
+
+        // The CPU has an entry that faults there.
+        load(
+            &mut entries,
+            START,
+            &[0, View::raw(other.pfn(), Access::Read)],
+        )?;
+        assert!(entries.get(START) == entry);
+        // When the CPU has it back, it is like any other.
+        entries.invalidate(span(START, START + PAGE_SIZE)?);
+        assert!(!entries.get(START).is_valid());
+        load(
+            &mut entries,
+            START,
+            &[View::raw(taken.pfn(), Access::Write)],
+        )?;
+        assert!(entries.get(START).is_valid() && !entries.get(START).is_exclusive());
+        Ok(())
+    }
+
+    #[test]
+    fn a_retired_mirror_gets_no_entries() -> Result {
+        let page = NewPage::system().ok_or(ENOMEM)?;
+        let shared = new_shared()?;
+        let mut entries = section(&shared)?;
+        let raw = [View::raw(page.pfn(), Access::Read)];
+        let mut spare = Some(Entries::new_window(PAGES)?);
+
+        assert_eq!(load(&mut entries, START, &raw)?, Some(1));
+        shared.retire();
+        entries.clear();
+        assert!(!entries.get(START).is_valid());
+        assert_eq!(load(&mut entries, START, &raw)?, None);
+        assert!(!entries.load_exclusive(START, page.pfn(), &mut spare, Own::default()));
+        assert!(!entries.has_window(START));
+        Ok(())
+    }
+
+    #[test]
+    fn private_memory_is_known_as_such() -> Result {
+        let page = NewPage::system().ok_or(ENOMEM)?;
+        let mut entries = section(&new_shared()?)?;
+        let raw = [View::raw(page.pfn(), Access::Write)];
+        let view = View::of(span(START, START + PAGE_SIZE)?, &raw);
+        let mut spare = Some(Entries::new_window(PAGES)?);
+
+        entries.load(&view, &mut spare, own(Some(&page), true));
+        assert!(entries.get(START).is_local() && entries.get(START).is_private());
+        assert_eq!(entries.extent(START + 5).map(|e| e.index), Some(Some(0)));
+        entries.load(&view, &mut spare, own(Some(&page), false));
+        assert!(entries.get(START).is_local() && !entries.get(START).is_private());
+        entries.load(&view, &mut spare, own(None, true));
+        assert!(!entries.get(START).is_local() && !entries.get(START).is_private());
+        assert_eq!(entries.extent(START).map(|e| e.index), Some(None));
+        assert_eq!(entries.extent(START + PAGE_SIZE), None);
         Ok(())
     }
 }

@@ -32,6 +32,11 @@ impl Pfn {
         self.0
     }
 
+    /// The page, for C.
+    pub(crate) fn as_raw_page(self) -> *mut bindings::page {
+        self.page().as_ptr()
+    }
+
     pub(super) fn page(self) -> NonNull<bindings::page> {
         // SAFETY: By the type invariants there is a page for this number, and its address is not
         // null.
@@ -73,6 +78,12 @@ impl Pfn {
         unsafe { bindings::hmm_cdm_may_access(self.0) }
     }
 
+    /// Whether it is the page of zeros that stands for memory that nobody has written to.
+    pub(crate) fn is_zero(self) -> bool {
+        // SAFETY: The function takes any number.
+        unsafe { bindings::hmm_cdm_pfn_is_zero(self.0) }
+    }
+
     /// Whether this is ordinary memory of the kernel, and not that of some device.
     pub fn is_system(self) -> bool {
         // SAFETY: The function takes any number.
@@ -92,14 +103,16 @@ pub(crate) unsafe fn mark_written(pfn: Pfn) {
     unsafe { bindings::hmm_cdm_mark_written(pfn.raw()) };
 }
 
-/// A single page that is locked, that its owner has the only reference to, and that no page table
-/// maps: what a migration needs as destination. Dropping it gives the page back.
+/// A page, single or huge, that is locked, that its owner has the only reference to, and that no
+/// page table maps: what a migration needs as destination. Dropping it gives the page back.
 ///
 /// # Invariants
 ///
-/// `page` is a locked order-0 page whose lock and one reference the value owns.
+/// `page` is the first of a locked folio of `1 << order` pages, whose lock and one reference the
+/// value owns. `order` is zero or that of [`super::pmd_order`].
 pub struct NewPage {
     page: NonNull<bindings::page>,
+    order: u32,
 }
 
 // SAFETY: A page lock may be released by another task than the one that took it.
@@ -109,37 +122,62 @@ impl NewPage {
     /// Allocates a page of system memory for a process. May sleep; `None` if there is none.
     pub fn system() -> Option<Self> {
         // SAFETY: May be called from any context that can sleep.
-        let page = NonNull::new(unsafe { bindings::hmm_cdm_alloc_page() })?;
+        unsafe { Self::take(bindings::hmm_cdm_alloc_page(), 0) }
+    }
+
+    /// The same for a fault, which kills someone if there is none. `None` if that was the caller.
+    pub(crate) fn system_for_fault() -> Option<Self> {
+        // SAFETY: May be called from any context that can sleep.
+        unsafe { Self::take(bindings::hmm_cdm_alloc_page_hard(), 0) }
+    }
+
+    /// Allocates a huge page of system memory for a process. May sleep; `None` if there is none.
+    pub fn system_huge() -> Option<Self> {
+        // SAFETY: May be called from any context that can sleep.
+        unsafe { Self::take(bindings::hmm_cdm_alloc_huge_page(), super::pmd_order()) }
+    }
+
+    /// # Safety
+    ///
+    /// `page` is null or the first of a new folio of that order.
+    unsafe fn take(page: *mut bindings::page, order: u32) -> Option<Self> {
+        let page = NonNull::new(page)?;
 
         // SAFETY: The page is new: nobody else can have locked it.
         unsafe { bindings::hmm_cdm_lock_new_page(page.as_ptr()) };
         // INVARIANT: The allocation came with one reference, and the page is locked now.
-        Some(Self { page })
+        Some(Self { page, order })
     }
 
-    /// Prepares a free page of device memory.
+    /// Prepares free pages of device memory, as one page.
     ///
     /// # Safety
     ///
-    /// `pfn` belongs to `pgmap`, which is registered, and nobody else uses the page: its reference
-    /// count is zero and the caller alone got it from the allocator.
-    pub(super) unsafe fn device(pfn: Pfn, pgmap: *mut bindings::dev_pagemap) -> Self {
+    /// The `1 << order` frames from `pfn` belong to `pgmap`, which is registered, are naturally
+    /// aligned, and nobody else uses them: their reference counts are zero and the caller alone got
+    /// them from the allocator. `order` is as in the type's invariants, and zero unless the memory
+    /// is private.
+    pub(super) unsafe fn device(pfn: Pfn, pgmap: *mut bindings::dev_pagemap, order: u32) -> Self {
         let page = pfn.page();
 
         // SAFETY: By the safety requirements.
-        unsafe { bindings::zone_device_page_init(page.as_ptr(), pgmap, 0) };
+        unsafe { bindings::zone_device_page_init(page.as_ptr(), pgmap, order) };
         // INVARIANT: `zone_device_page_init()` sets the count to one and locks the page.
-        Self { page }
+        Self { page, order }
     }
 
-    /// Its frame. The page must outlive what is made of it.
-    #[cfg(CONFIG_KUNIT = "y")]
+    /// Its first frame. The page must outlive what is made of it.
     pub(crate) fn pfn(&self) -> Pfn {
-        // SAFETY: A single page is its own folio.
+        // SAFETY: By the type invariants it is the first page of its folio.
         let pfn = unsafe { bindings::hmm_cdm_folio_pfn(self.page.as_ptr().cast()) };
 
         // INVARIANT: It came from a `struct page`.
         Pfn(pfn)
+    }
+
+    /// How many base pages it has.
+    pub fn pages(&self) -> usize {
+        1 << self.order
     }
 
     /// Leaves something in the page, as its last user may have.
@@ -153,20 +191,18 @@ impl NewPage {
         };
     }
 
-    /// Fills the page with zeros, so that what its last user left in it is gone.
-    pub fn zero(&mut self) {
-        // SAFETY: The value owns the page, and nobody else can see its content.
-        unsafe { bindings::hmm_cdm_clear_page(self.page.as_ptr()) };
-    }
-
     /// Gives the page away as an entry of a migration's destination array, which from then on owns
     /// lock and reference.
     pub(super) fn into_mpfn(self) -> usize {
-        // SAFETY: A single page is its own folio.
-        let pfn = unsafe { bindings::hmm_cdm_folio_pfn(self.page.as_ptr().cast()) };
+        let huge = if self.order > 0 {
+            bindings::MIGRATE_PFN_COMPOUND as usize
+        } else {
+            0
+        };
+        let pfn = self.pfn().raw();
 
         core::mem::forget(self);
-        (pfn << bindings::MIGRATE_PFN_SHIFT) | bindings::MIGRATE_PFN_VALID as usize
+        (pfn << bindings::MIGRATE_PFN_SHIFT) | bindings::MIGRATE_PFN_VALID as usize | huge
     }
 
     /// Takes a page back from a destination array.
@@ -176,9 +212,13 @@ impl NewPage {
     /// `mpfn` came from [`NewPage::into_mpfn`], and its owner gives up lock and reference.
     pub(super) unsafe fn from_mpfn(mpfn: usize) -> Self {
         let pfn = Pfn(mpfn >> bindings::MIGRATE_PFN_SHIFT);
+        let huge = mpfn & bindings::MIGRATE_PFN_COMPOUND as usize != 0;
 
         // INVARIANT: By the safety requirements.
-        Self { page: pfn.page() }
+        Self {
+            page: pfn.page(),
+            order: if huge { super::pmd_order() } else { 0 },
+        }
     }
 }
 
@@ -198,10 +238,11 @@ impl Drop for NewPage {
 /// # Invariants
 ///
 /// For the lifetime `'a` the page is mapped by the address space that the device mirrors, with
-/// write permission if `writable`.
+/// write permission if `writable`. Unless `private`, it is in the direct map.
 pub struct MappedPage<'a> {
     pfn: Pfn,
     writable: bool,
+    private: bool,
     _section: core::marker::PhantomData<&'a ()>,
 }
 
@@ -211,13 +252,15 @@ impl MappedPage<'_> {
     /// # Safety
     ///
     /// The caller holds the lock that the invalidation of this entry takes, for all of `'a`, and
-    /// the entry is valid, for writing if `writable`.
-    pub(crate) unsafe fn new(pfn: Pfn, writable: bool) -> Self {
+    /// the entry is valid, for writing if `writable`. `private` tells whether the page is memory
+    /// that the CPU cannot access.
+    pub(crate) unsafe fn new(pfn: Pfn, writable: bool, private: bool) -> Self {
         // INVARIANT: While the lock is held the invalidation that precedes any change of the CPU's
         // page table cannot return.
         Self {
             pfn,
             writable,
+            private,
             _section: core::marker::PhantomData,
         }
     }
@@ -229,11 +272,11 @@ impl MappedPage<'_> {
 
     fn at(&self, offset: usize, len: usize) -> Option<*mut u8> {
         let end = offset.checked_add(len)?;
-        if end > PAGE_SIZE {
+        if end > PAGE_SIZE || self.private {
             return None;
         }
 
-        // SAFETY: By the type invariants there is a page.
+        // SAFETY: By the type invariants there is a page, in the direct map.
         let base: *mut u8 = unsafe { bindings::hmm_cdm_pfn_to_virt(self.pfn.raw()) }.cast();
         Some(base.wrapping_add(offset))
     }
@@ -243,6 +286,12 @@ impl MappedPage<'_> {
             return None;
         }
         Some(self.at(offset, 8)?.cast())
+    }
+
+    /// Whether only the device can access the page: then the functions below, which are done with
+    /// the CPU, give `None`, and the driver goes to its memory itself.
+    pub fn is_private(&self) -> bool {
+        self.private
     }
 
     /// Reads `buf.len()` bytes at `offset`. `None` if they are not all in the page.
@@ -310,7 +359,7 @@ mod tests {
 
     fn mapped(page: &NewPage, writable: bool) -> MappedPage<'_> {
         // SAFETY: Nothing maps the page, and nobody but the test uses it while it is borrowed.
-        unsafe { MappedPage::new(page.pfn(), writable) }
+        unsafe { MappedPage::new(page.pfn(), writable, false) }
     }
 
     #[test]
@@ -341,24 +390,9 @@ mod tests {
     }
 
     #[test]
-    fn zeroing_reaches_the_whole_page() -> Result {
-        let mut page = NewPage::system().ok_or(ENOMEM)?;
-
-        for offset in (0..PAGE_SIZE).step_by(8) {
-            assert_eq!(mapped(&page, true).write_u64(offset, !0), Some(()));
-        }
-        page.zero();
-        let page = mapped(&page, false);
-        assert!((0..PAGE_SIZE)
-            .step_by(8)
-            .all(|offset| page.read_u64(offset) == Some(0)));
-        Ok(())
-    }
-
-    #[test]
     fn accesses_end_at_the_page() -> Result {
         let mut page = NewPage::system().ok_or(ENOMEM)?;
-        page.zero();
+        page.fill(0);
         let page = mapped(&page, true);
         let mut two = [0; 2];
 
@@ -379,7 +413,7 @@ mod tests {
     #[test]
     fn words_are_aligned() -> Result {
         let mut page = NewPage::system().ok_or(ENOMEM)?;
-        page.zero();
+        page.fill(0);
         let page = mapped(&page, true);
 
         for offset in 1..8 {
@@ -394,9 +428,48 @@ mod tests {
     }
 
     #[test]
+    fn private_pages_are_not_touched() -> Result {
+        let mut page = NewPage::system().ok_or(ENOMEM)?;
+        page.fill(7);
+        // SAFETY: As in `mapped()`.
+        let private = unsafe { MappedPage::new(page.pfn(), true, true) };
+        let mut byte = [0];
+
+        assert!(private.is_private());
+        assert_eq!(private.read(0, &mut byte), None);
+        assert_eq!(private.write(0, &byte), None);
+        assert_eq!(private.read_u64(0), None);
+        assert_eq!(private.write_u64(0, 0), None);
+        assert_eq!(private.cmpxchg_u64(0, 0, 0), None);
+        assert_eq!(private.fetch_add_u64(0, 1), None);
+        assert_eq!(mapped(&page, false).read(0, &mut byte), Some(()));
+        assert_eq!(byte, [7]);
+        Ok(())
+    }
+
+    #[test]
+    fn huge_pages_are_one_destination() -> Result {
+        let Some(page) = NewPage::system_huge() else {
+            // There may be none, which is no fault of ours.
+            return Ok(());
+        };
+        let (pfn, pages) = (page.pfn(), page.pages());
+
+        assert_eq!(pages, 1 << crate::mm::pmd_order());
+        assert_eq!(pfn.raw() % pages, 0);
+        let mpfn = page.into_mpfn();
+        assert!(mpfn & bindings::MIGRATE_PFN_COMPOUND as usize != 0);
+        // SAFETY: It was made right above, and is not used again.
+        let back = unsafe { NewPage::from_mpfn(mpfn) };
+        assert_eq!((back.pfn(), back.pages()), (pfn, pages));
+        assert_eq!(back.pfn().counts(), (1, 0));
+        Ok(())
+    }
+
+    #[test]
     fn atomics_return_what_was_there() -> Result {
         let mut page = NewPage::system().ok_or(ENOMEM)?;
-        page.zero();
+        page.fill(0);
         let page = mapped(&page, true);
 
         assert_eq!(page.fetch_add_u64(8, 5), Some(0));
@@ -411,7 +484,7 @@ mod tests {
     #[test]
     fn read_only_pages_are_not_written() -> Result {
         let mut page = NewPage::system().ok_or(ENOMEM)?;
-        page.zero();
+        page.fill(0);
         let page = mapped(&page, false);
 
         assert_eq!(page.write(0, &[1]), None);

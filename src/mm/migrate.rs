@@ -1,21 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Moving pages between system and device memory, as a chain of types: [`Collected`] pages are
-//! locked and unmapped, [`Collected::install`] puts the new pages in their place, and the
-//! [`Installed`] ones are copied and mapped. Leaving the chain at any point undoes what has no
-//! destination and completes what has one; no page is lost, and none is seen before its content
-//! is there.
-//!
-//! The content is copied after `migrate_vma_pages()`, for those pages only that it accepted. Both
-//! pages are still locked then and mapped by migration entries alone, as in
-//! `migrate_device_coherent_folio()`. Pages for holes, on the other hand, are mapped by
-//! `migrate_vma_pages()` itself, so they are zeroed before.
+//! locked and unmapped; [`Collected::install`] gives the destinations their content and puts them in
+//! the place of the sources; the [`Installed`] ones are mapped when they are dropped. Leaving the
+//! chain at any point undoes what has no destination and completes what has one; no page is lost,
+//! and none is seen before its content is there.
 //!
 //! # Huge pages
 //!
-//! They are split before they are collected, which `migrate_vma_setup()` does under the folio's
-//! lock and for all who map it. Collecting one in one piece (`MIGRATE_VMA_SELECT_COMPOUND`) and
-//! giving it base pages as destinations is not safe in 7.3.4, as
+//! One that is to become base pages is split before it is collected, which `migrate_vma_setup()` does
+//! under the folio's lock and for all who map it. With [`Request::whole`] it is collected in one
+//! piece (`MIGRATE_VMA_SELECT_COMPOUND`), and gets a huge destination or none: giving it base pages
+//! is not safe in 7.3.4, as
 //! `migrate_vma_split_unmapped_folio()` splits the folio, but then counts on finding its huge
 //! migration entry, and only that one, in the caller's page table:
 //!
@@ -29,17 +25,28 @@
 //! C file: `mm/migrate_device.c`.
 
 use super::{
+    copy::{Mover, Task},
+    fault::CpuFault,
     folio::{NewPage, Pfn},
+    pagemap::{Kind, Owner},
+    pmd_order,
     vma::Mapping,
     Span,
 };
 use crate::bindings;
 use core::marker::PhantomData;
-use kernel::{alloc::KVVec, error::to_result, ffi::c_void, prelude::*};
+use kernel::{alloc::KVVec, error::to_result, prelude::*};
 
 const VALID: usize = bindings::MIGRATE_PFN_VALID as usize;
 const MIGRATE: usize = bindings::MIGRATE_PFN_MIGRATE as usize;
+const HUGE: usize = bindings::MIGRATE_PFN_COMPOUND as usize;
 const SHIFT: u32 = bindings::MIGRATE_PFN_SHIFT;
+
+/// Ours, in the destination array: there was a destination that could not be given its content. The
+/// kernel looks at nothing of an entry without `VALID` (`migrate_pfn_to_page()`).
+const NOT_COPIED: usize = 1 << 2;
+const _: () = assert!(NOT_COPIED & (VALID | MIGRATE | HUGE) == 0 && NOT_COPIED < 1 << SHIFT);
+const _: () = assert!(NOT_COPIED != bindings::MIGRATE_PFN_WRITE as usize);
 
 /// The source and destination arrays of migrations, allocated once and used for many.
 ///
@@ -66,9 +73,21 @@ impl Buffers {
 pub enum From {
     /// Pages of system memory, and holes where there is no page yet.
     System,
-    /// Pages of the device's own memory. Holes are collected too (the C function makes no
-    /// difference), and are best left without a destination.
-    Device,
+    /// Pages of the device's own memory, of its kind. Holes are collected too (the C function makes
+    /// no difference), and are best left without a destination.
+    Device(Kind),
+}
+
+/// What [`Collected::vma`] is asked for.
+pub(crate) struct Request<'a> {
+    /// Which pages.
+    pub(crate) from: From,
+    /// For the memory of this owner.
+    pub(crate) owner: Owner,
+    /// A huge page that fills the span is collected in one piece, as is a hole.
+    pub(crate) whole: bool,
+    /// The fault that waits for one of the pages, and has it locked.
+    pub(crate) fault: Option<&'a CpuFault<'a>>,
 }
 
 /// What was collected for one page of the span.
@@ -101,13 +120,14 @@ pub enum Outcome {
     RefusedHole,
     /// It had no destination, or was never collected.
     Untouched,
+    /// Its destination could not be given its content.
+    NotCopied,
 }
 
 #[derive(PartialEq, Eq)]
 enum Stage {
     Collected,
     Installed,
-    Copied,
 }
 
 /// A migration under way.
@@ -156,40 +176,99 @@ impl Chain<'_> {
         self.stage = Stage::Installed;
     }
 
-    /// Copies what moved, and returns how many pages that were.
-    fn copy(&mut self) -> usize {
-        let mut copied = 0;
+    /// What is to be done at place `i`: a page or hole with its destination.
+    fn task(&self, i: usize) -> Option<Task> {
+        let (src, dst) = (self.src(i), self.dst(i));
+        if src & MIGRATE == 0 || dst & VALID == 0 {
+            return None;
+        }
 
-        for i in 0..self.nr {
-            let (src, dst) = (self.src(i), self.dst(i));
-            if src & (VALID | MIGRATE) == VALID | MIGRATE && dst & VALID != 0 {
-                // SAFETY: Frames in these arrays have pages.
-                let (from, to) = unsafe { (Pfn::new(src >> SHIFT), Pfn::new(dst >> SHIFT)) };
+        // SAFETY: Frames in these arrays have pages.
+        let (from, to) = unsafe { (Pfn::new(src >> SHIFT), Pfn::new(dst >> SHIFT)) };
+        Some(Task {
+            place: i,
+            from: (src & VALID != 0).then_some(from),
+            to,
+            pages: if dst & HUGE != 0 { 1 << pmd_order() } else { 1 },
+        })
+    }
 
-                // SAFETY: Both pages are locked, and no page table maps them: nobody changes the
-                // source, nobody sees the destination.
-                unsafe {
-                    bindings::hmm_cdm_copy_page(to.page().as_ptr(), from.page().as_ptr());
-                }
-                copied += 1;
+    /// Gives the destinations their content, and takes back those for which that fails.
+    fn copy(&mut self, mover: Mover<'_>) {
+        // The tasks are read from the arrays meanwhile, so failures are only noted.
+        let failed = {
+            let tasks = (0..self.nr).filter_map(|i| self.task(i));
+            let mut failed = Failed::default();
+
+            // SAFETY: The sources are locked and mapped by migration entries alone, or are holes;
+            // the destinations are locked and mapped by nobody. The caller of `install()` names the
+            // mover that the pages' memory is for.
+            unsafe { mover.run(tasks, |place, pages| failed.add(place, pages)) };
+            failed
+        };
+
+        for (first, pages) in failed.ranges() {
+            for i in first..(first + pages).min(self.nr) {
+                self.take_back(i, NOT_COPIED);
             }
         }
-        self.stage = Stage::Copied;
-        copied
+    }
+
+    /// Takes the destination of place `i` back, and leaves `instead`.
+    fn take_back(&mut self, i: usize, instead: usize) {
+        let Some(dst) = self.bufs.dst.get_mut(i) else {
+            return;
+        };
+        let mpfn = *dst;
+
+        if mpfn & VALID != 0 {
+            *dst = instead;
+            // SAFETY: By the type invariants it came from `NewPage::into_mpfn()`, and the array
+            // does not have it any more.
+            drop(unsafe { NewPage::from_mpfn(mpfn) });
+        }
     }
 
     /// Takes all destinations back, so that nothing moves.
     fn abandon(&mut self) {
-        for dst in self.bufs.dst.iter_mut().take(self.nr) {
-            let mpfn = core::mem::take(dst);
-            if mpfn & VALID != 0 {
-                // SAFETY: By the type invariants it came from `NewPage::into_mpfn()`, and the array
-                // does not have it any more.
-                drop(unsafe { NewPage::from_mpfn(mpfn) });
-            }
+        for i in 0..self.nr {
+            self.take_back(i, 0);
         }
         // Clears MIGRATE of every source without a destination, which is all of them.
         self.pages();
+    }
+}
+
+/// Which places could not be copied. Nothing is allocated for them: what does not fit is taken
+/// together with what lies between.
+#[derive(Default)]
+struct Failed {
+    ranges: [(usize, usize); Self::ROOM],
+    len: usize,
+}
+
+impl Failed {
+    const ROOM: usize = 16;
+
+    fn add(&mut self, place: usize, pages: usize) {
+        match self.ranges.get_mut(self.len) {
+            Some(slot) => {
+                *slot = (place, pages);
+                self.len += 1;
+            }
+            None => {
+                if let Some((first, known)) = self.ranges.last_mut() {
+                    let end = (*first + *known).max(place + pages);
+
+                    *first = (*first).min(place);
+                    *known = end - *first;
+                }
+            }
+        }
+    }
+
+    fn ranges(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        self.ranges.iter().take(self.len).copied()
     }
 }
 
@@ -198,14 +277,11 @@ impl Drop for Chain<'_> {
         if self.stage == Stage::Collected {
             self.abandon();
         }
-        if self.stage == Stage::Installed {
-            self.copy();
-        }
 
         let (src, dst) = (self.bufs.src.as_mut_ptr(), self.bufs.dst.as_mut_ptr());
         match &mut self.vma {
             // SAFETY: By the type invariants `migrate_vma_pages()` was called, and the content of
-            // what moved is in place. This ends the migration: lock and references of all pages in
+            // what moved was in place before. This ends the migration: lock and references of all pages in
             // the arrays are given up, as is the borrow of the arrays.
             Some(args) => unsafe { bindings::migrate_vma_finalize(args) },
             // SAFETY: As above.
@@ -218,24 +294,32 @@ impl Drop for Chain<'_> {
 pub struct Collected<'a>(Chain<'a>);
 
 impl<'a> Collected<'a> {
-    /// Collects the pages of `span`, which is inside of the mapping, for the memory that `owner`
-    /// stands for. Sleeps.
+    /// Collects the pages of `span`, which is inside of the mapping, as requested. Sleeps.
     ///
     /// EINVAL if the mapping cannot be migrated at all, or the buffers are too small.
     pub(crate) fn vma(
         mapping: &'a Mapping<'_>,
         span: Span,
         bufs: &'a mut Buffers,
-        from: From,
-        owner: *mut c_void,
+        request: Request<'_>,
     ) -> Result<Self> {
         let nr = span.pages();
         if bufs.src.len() < nr {
             return Err(EINVAL);
         }
-        let flags = match from {
+        let from = match request.from {
             From::System => bindings::migrate_vma_direction_MIGRATE_VMA_SELECT_SYSTEM,
-            From::Device => bindings::migrate_vma_direction_MIGRATE_VMA_SELECT_DEVICE_COHERENT,
+            From::Device(Kind::Coherent) => {
+                bindings::migrate_vma_direction_MIGRATE_VMA_SELECT_DEVICE_COHERENT
+            }
+            From::Device(Kind::Private) => {
+                bindings::migrate_vma_direction_MIGRATE_VMA_SELECT_DEVICE_PRIVATE
+            }
+        };
+        let whole = if request.whole {
+            bindings::migrate_vma_direction_MIGRATE_VMA_SELECT_COMPOUND
+        } else {
+            0
         };
         let mut args = bindings::migrate_vma {
             vma: mapping.as_ptr(),
@@ -245,15 +329,18 @@ impl<'a> Collected<'a> {
             npages: 0,
             start: span.start(),
             end: span.end(),
-            pgmap_owner: owner,
-            flags: flags as usize,
-            fault_page: core::ptr::null_mut(),
+            pgmap_owner: request.owner.as_ptr(),
+            flags: (from | whole) as usize,
+            fault_page: request
+                .fault
+                .map_or(core::ptr::null_mut(), |fault| fault.page()),
         };
 
         // The collecting walk sets every entry that it reaches; it may stop early.
         bufs.dst.fill(0);
         // SAFETY: The mapping is valid and the mmap lock held for 'a; both arrays have room for the
-        // span, were given exclusively for 'a, and do not move (the vectors are never resized).
+        // span, were given exclusively for 'a, and do not move (the vectors are never resized). A
+        // fault's page is locked and referenced for longer, by its invariants.
         to_result(unsafe { bindings::migrate_vma_setup(&mut args) })?;
         // INVARIANT: The setup has filled the arrays.
         Ok(Self(Chain {
@@ -265,8 +352,8 @@ impl<'a> Collected<'a> {
         }))
     }
 
-    /// Collects the `nr` pages of device memory from `first` that are in use, whoever maps them.
-    /// Sleeps. EINVAL if the buffers are too small.
+    /// Collects the `nr` pages of device memory from `first` that are in use, whoever maps them; huge
+    /// ones in one piece. Sleeps. EINVAL if the buffers are too small.
     pub(crate) fn frames(first: Pfn, nr: usize, bufs: &'a mut Buffers) -> Result<Self> {
         if bufs.src.len() < nr {
             return Err(EINVAL);
@@ -315,64 +402,76 @@ impl<'a> Collected<'a> {
         Source::Page { pfn, anon }
     }
 
-    /// Gives page `i` a destination; for a hole, `page` is zeroed here. Destinations for pages
-    /// that were not collected are given back.
-    pub fn set_destination(&mut self, i: usize, mut page: NewPage) {
-        let src = self.0.src(i);
+    /// Whether what was collected for page `i` is a huge page or hole, in one piece. Nothing is
+    /// collected for the others of it.
+    pub fn is_huge(&self, i: usize) -> bool {
+        self.0.src(i) & (MIGRATE | HUGE) == MIGRATE | HUGE
+    }
 
-        if src & MIGRATE == 0 {
+    /// Whether page `i` has been given a destination.
+    pub fn has_destination(&self, i: usize) -> bool {
+        self.0.dst(i) & VALID != 0
+    }
+
+    /// Gives page `i` a destination of its size. Destinations for pages that were not collected, or
+    /// of another size, are given back.
+    pub fn set_destination(&mut self, i: usize, page: NewPage) {
+        let chain = &mut self.0;
+
+        if chain.src(i) & MIGRATE == 0 || (chain.src(i) & HUGE != 0) != (page.pages() > 1) {
             return;
         }
-        if src & VALID == 0 {
-            page.zero();
-        }
-        let chain = &mut self.0;
         match chain.bufs.dst.get_mut(i) {
             Some(dst) if i < chain.nr && *dst == 0 => *dst = page.into_mpfn(),
             _ => (),
         }
     }
 
-    /// Puts the destinations in the place of their sources.
-    pub fn install(mut self) -> Installed<'a> {
+    /// Has `mover` give the destinations their content, and puts them in the place of their
+    /// sources.
+    ///
+    /// The mover is that of the device's memory at one side; [`Mover::Cpu`] does if that is
+    /// coherent.
+    pub fn install(mut self, mover: Mover<'_>) -> Installed<'a> {
+        self.0.copy(mover);
         self.0.pages();
         Installed(self.0)
     }
 }
 
 /// Pages that are in their new place, still locked, and not yet mapped unless they filled a hole.
-///
-/// Dropping this copies what has not been copied, and maps everything.
+/// Dropping this maps everything.
 pub struct Installed<'a>(Chain<'a>);
 
 impl Installed<'_> {
     /// What became of page `i`.
     pub fn outcome(&self, i: usize) -> Outcome {
-        let src = self.0.src(i);
+        let (src, dst) = (self.0.src(i), self.0.dst(i));
 
-        match (
-            src & MIGRATE != 0,
-            src & VALID != 0,
-            self.0.dst(i) & VALID != 0,
-        ) {
-            (_, _, false) => Outcome::Untouched,
-            (true, true, true) => Outcome::Moved,
-            (true, false, true) => Outcome::Filled,
-            (false, true, true) => Outcome::RefusedPage,
-            (false, false, true) => Outcome::RefusedHole,
+        if dst & VALID == 0 {
+            return if dst & NOT_COPIED != 0 {
+                Outcome::NotCopied
+            } else {
+                Outcome::Untouched
+            };
         }
-    }
-
-    /// Copies what moved, with the CPU, and returns how many pages that were.
-    pub fn copy(&mut self) -> usize {
-        self.0.copy()
+        match (src & MIGRATE != 0, src & VALID != 0) {
+            (true, true) => Outcome::Moved,
+            (true, false) => Outcome::Filled,
+            (false, true) => Outcome::RefusedPage,
+            (false, false) => Outcome::RefusedHole,
+        }
     }
 }
 
 #[kunit_tests(hmm_cdm_migrate)]
 mod tests {
     use super::*;
-    use crate::mm::{kunit::UserMemory, vma::Mappings};
+    use crate::mm::{
+        copy::{Copier, Direction, Run},
+        kunit::UserMemory,
+        vma::Mappings,
+    };
     use kernel::current;
 
     /// Collects the pages of `span`, all in one mapping, and hands them to `with`.
@@ -381,10 +480,17 @@ mod tests {
         let mappings = Mappings::lock(current.mm().ok_or(ESRCH)?);
         let mapping = mappings.next(span.start()).ok_or(EFAULT)?;
         let mut bufs = Buffers::new(span.pages())?;
-        let nobody = core::ptr::null_mut();
-
-        let pages = Collected::vma(&mapping, span, &mut bufs, From::System, nobody)?;
+        let pages = Collected::vma(&mapping, span, &mut bufs, from_system())?;
         Ok(with(pages))
+    }
+
+    fn from_system() -> Request<'static> {
+        Request {
+            from: From::System,
+            owner: Owner::NOBODY,
+            whole: false,
+            fault: None,
+        }
     }
 
     #[test]
@@ -395,19 +501,12 @@ mod tests {
         let mapping = mappings.next(memory.span().start()).ok_or(EFAULT)?;
         let page = NewPage::system().ok_or(ENOMEM)?;
         let mut bufs = Buffers::new(3)?;
-        let owner = core::ptr::null_mut();
 
-        let pages = Collected::vma(&mapping, memory.span(), &mut bufs, From::System, owner);
+        let pages = Collected::vma(&mapping, memory.span(), &mut bufs, from_system());
         assert_eq!(pages.err(), Some(EINVAL));
         let frames = Collected::frames(page.pfn(), 4, &mut bufs);
         assert_eq!(frames.err(), Some(EINVAL));
-        let fits = Collected::vma(
-            &mapping,
-            memory.pages(0, 3)?,
-            &mut bufs,
-            From::System,
-            owner,
-        );
+        let fits = Collected::vma(&mapping, memory.pages(0, 3)?, &mut bufs, from_system());
         assert_eq!(fits.map(|pages| pages.len()), Ok(3));
         Ok(())
     }
@@ -430,9 +529,8 @@ mod tests {
 
         assert!(pages.is_empty());
         assert_eq!(pages.source(0), Source::None);
-        let mut done = pages.install();
+        let done = pages.install(Mover::Cpu);
         assert_eq!(done.outcome(0), Outcome::Untouched);
-        assert_eq!(done.copy(), 0);
         Ok(())
     }
 
@@ -485,12 +583,11 @@ mod tests {
         collect(memory.span(), |mut pages| {
             pages.set_destination(0, first);
             pages.set_destination(2, last);
-            let mut done = pages.install();
+            let done = pages.install(Mover::Cpu);
             assert_eq!(done.outcome(0), Outcome::Moved);
             assert_eq!(done.outcome(1), Outcome::Untouched);
             assert_eq!(done.outcome(2), Outcome::Moved);
             assert_eq!(done.outcome(3), Outcome::Untouched);
-            assert_eq!(done.copy(), 2);
         })?;
         for page in 0..3 {
             assert_eq!(memory.read(page)?, 7 + page as u64);
@@ -502,21 +599,106 @@ mod tests {
         Ok(())
     }
 
-    #[test]
-    fn installed_pages_are_copied_without_being_told() -> Result {
-        let memory = UserMemory::map(1)?;
+    /// A device that fails from some run or zeroing on.
+    struct Failing {
+        good: usize,
+    }
 
-        memory.write(0, 7)?;
-        let destination = NewPage::system().ok_or(ENOMEM)?;
-        let pfn = destination.pfn();
+    impl Copier for Failing {
+        fn copy(&self, _: Direction, runs: &[Run]) -> usize {
+            // What it does not do for these tests is copy.
+            self.good.min(runs.len())
+        }
+
+        fn zero(&self, _: usize, _: usize) -> Result {
+            Err(EIO)
+        }
+    }
+
+    #[test]
+    fn what_is_not_copied_stays() -> Result {
+        let memory = UserMemory::map(4)?;
+
+        // Page 2 is a hole; 1 has no destination, so that 0 and 3 are runs of their own.
+        for page in [0, 1, 3] {
+            memory.write(page, 7 + page as u64)?;
+        }
+        let before = collect(memory.span(), |pages| [0, 3].map(|i| pages.source(i)))?;
+        let mut destinations = KVec::new();
+        for _ in 0..3 {
+            let page = NewPage::system().ok_or(ENOMEM)?;
+            destinations.push(page, GFP_KERNEL)?;
+        }
+        let first = destinations.first().ok_or(ENOMEM)?.pfn();
         collect(memory.span(), |mut pages| {
-            pages.set_destination(0, destination);
-            drop(pages.install());
+            for (i, page) in [0, 2, 3].into_iter().zip(destinations) {
+                pages.set_destination(i, page);
+            }
+            let done = pages.install(Mover::Device {
+                copier: &Failing { good: 0 },
+                first,
+                direction: Direction::In,
+            });
+            assert_eq!(done.outcome(0), Outcome::NotCopied);
+            assert_eq!(done.outcome(1), Outcome::Untouched);
+            assert_eq!(done.outcome(2), Outcome::NotCopied);
+            assert_eq!(done.outcome(3), Outcome::NotCopied);
         })?;
-        assert_eq!(memory.read(0)?, 7);
-        let [page] = collect(memory.span(), |pages| [pages.source(0)])?;
-        assert!(matches!(page, Source::Page { pfn: at, .. } if at == pfn));
+        for page in [0, 1, 3] {
+            assert_eq!(memory.read(page)?, 7 + page as u64);
+        }
+        let after = collect(memory.span(), |pages| [0, 3].map(|i| pages.source(i)))?;
+        assert_eq!(before, after);
         Ok(())
+    }
+
+    #[test]
+    fn a_copy_that_fails_halfway_moves_the_first_half() -> Result {
+        let memory = UserMemory::map(3)?;
+
+        for page in 0..3 {
+            memory.write(page, 7)?;
+        }
+        let (first, last) = (
+            NewPage::system().ok_or(ENOMEM)?,
+            NewPage::system().ok_or(ENOMEM)?,
+        );
+        let pfn = first.pfn();
+        let outcomes = collect(memory.span(), |mut pages| {
+            pages.set_destination(0, first);
+            pages.set_destination(2, last);
+            let done = pages.install(Mover::Device {
+                copier: &Failing { good: 1 },
+                first: pfn,
+                direction: Direction::In,
+            });
+            [0, 1, 2].map(|i| done.outcome(i))
+        })?;
+        assert_eq!(
+            outcomes,
+            [Outcome::Moved, Outcome::Untouched, Outcome::NotCopied]
+        );
+        assert_eq!(memory.read(2)?, 7);
+        Ok(())
+    }
+
+    #[test]
+    fn failures_that_are_too_many_are_taken_together() {
+        let mut failed = Failed::default();
+
+        for i in 0..Failed::ROOM + 3 {
+            failed.add(10 * i, 2);
+        }
+        assert_eq!(failed.ranges().count(), Failed::ROOM);
+        for i in 0..Failed::ROOM + 3 {
+            assert!(failed
+                .ranges()
+                .any(|(first, pages)| first <= 10 * i && 10 * i + 2 <= first + pages));
+        }
+        // None is before the first one that failed, or behind the last.
+        assert!(failed
+            .ranges()
+            .all(|(first, pages)| first + pages <= 10 * (Failed::ROOM + 2) + 2));
     }
 
     #[test]
@@ -527,10 +709,9 @@ mod tests {
         destination.fill(0xff);
         collect(memory.span(), |mut pages| {
             pages.set_destination(1, destination);
-            let mut done = pages.install();
+            let done = pages.install(Mover::Cpu);
             assert_eq!(done.outcome(0), Outcome::Untouched);
             assert_eq!(done.outcome(1), Outcome::Filled);
-            assert_eq!(done.copy(), 0);
         })?;
         let now = collect(memory.span(), |pages| [0, 1].map(|i| pages.source(i)))?;
         assert!(matches!(now, [Source::Hole, Source::Page { .. }]));
@@ -554,7 +735,7 @@ mod tests {
             pages.set_destination(0, second);
             // There is no such page.
             pages.set_destination(1, beyond);
-            assert_eq!(pages.install().copy(), 1);
+            assert_eq!(pages.install(Mover::Cpu).outcome(0), Outcome::Moved);
         })?;
         let [page] = collect(memory.span(), |pages| [pages.source(0)])?;
         assert!(matches!(page, Source::Page { pfn: at, .. } if at == pfn));

@@ -123,6 +123,13 @@ impl<T: Invalidate> IntervalNotifier<T> {
         Ok(enter(&mut data))
     }
 
+    /// Begins to look at the span: waits until no invalidation is running. Sleeps; takes no lock.
+    pub(super) fn begin(&self) -> Sequence {
+        // SAFETY: Inserted by the type invariants. No lock that `invalidate` takes is held, as the
+        // caller can only have got it from `lock()`.
+        Sequence(unsafe { bindings::mmu_interval_read_begin(self.as_raw()) })
+    }
+
     pub(super) fn as_raw(&self) -> *mut bindings::mmu_interval_notifier {
         self.inner.get()
     }
@@ -140,7 +147,14 @@ impl<T: Invalidate> IntervalNotifier<T> {
         // `mmu_interval_notifier_remove()` has waited for this callback.
         let this = unsafe { &*kernel::container_of!(field, Self, inner) };
         // SAFETY: The range is valid during the callback.
-        let (start, end) = unsafe { ((*range).start, (*range).end) };
+        let (start, end, event, owner) =
+            unsafe { ((*range).start, (*range).end, (*range).event, (*range).owner) };
+
+        // Our own: a page is being made exclusive to the device, which keeps what it knows of it.
+        // Whoever does that would never find the sequence unchanged otherwise.
+        if event == bindings::mmu_notifier_event_MMU_NOTIFY_EXCLUSIVE && owner == inner.cast() {
+            return true;
+        }
 
         // A spinlock, so that this works whether or not the caller allows us to sleep.
         let mut data = this.data.lock();
@@ -192,11 +206,6 @@ mod tests {
         KBox::pin_init(IntervalNotifier::new(mm, span, Seen::default()), GFP_KERNEL)
     }
 
-    fn begin(notifier: &IntervalNotifier<Seen>) -> Sequence {
-        // SAFETY: Inserted by the type invariants, and no lock is held.
-        Sequence(unsafe { bindings::mmu_interval_read_begin(notifier.as_raw()) })
-    }
-
     #[test]
     fn what_is_told_lies_inside_of_the_span() -> Result {
         let memory = UserMemory::map(8)?;
@@ -220,7 +229,7 @@ mod tests {
         let current = current!();
         let mm = current.mm().ok_or(ESRCH)?;
         let notifier = watch(mm, memory.pages(2, 6)?)?;
-        let seq = begin(&notifier);
+        let seq = notifier.begin();
 
         memory.unmap(memory.pages(0, 2)?)?;
         memory.unmap(memory.pages(6, 8)?)?;
@@ -236,14 +245,14 @@ mod tests {
         let mm = current.mm().ok_or(ESRCH)?;
         let notifier = watch(mm, memory.span())?;
 
-        let before = begin(&notifier);
+        let before = notifier.begin();
         assert_eq!(notifier.commit(before, |seen| seen.count), Ok(0));
         memory.unmap(memory.pages(1, 2)?)?;
         let mut entered = false;
         assert_eq!(notifier.commit(before, |_| entered = true), Err(Stale));
         assert!(!entered);
 
-        let after = begin(&notifier);
+        let after = notifier.begin();
         assert_eq!(notifier.commit(after, |seen| seen.count), Ok(1));
         Ok(())
     }
@@ -257,7 +266,7 @@ mod tests {
             watch(mm, memory.pages(0, 2)?)?,
             watch(mm, memory.pages(2, 4)?)?,
         );
-        let (at_low, at_high) = (begin(&low), begin(&high));
+        let (at_low, at_high) = (low.begin(), high.begin());
 
         memory.unmap(memory.pages(3, 4)?)?;
         assert_eq!(low.commit(at_low, |seen| seen.count), Ok(0));

@@ -4,32 +4,70 @@
 //!
 //! C files: `mm/memremap.c`, `include/linux/memremap.h`.
 
-use super::folio::{NewPage, Pfn};
+use super::{
+    fault::{CpuFault, Home},
+    folio::{NewPage, Pfn},
+};
 use crate::bindings;
 use core::ops::Range;
 use kernel::{
     error::from_err_ptr,
-    ffi::c_int,
+    ffi::{c_int, c_void},
     page::{PAGE_SHIFT, PAGE_SIZE},
     prelude::*,
     types::Opaque,
 };
 
+/// What kind of memory a device has.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The CPU maps and accesses it as any other memory (`MEMORY_DEVICE_COHERENT`).
+    Coherent,
+    /// Only the device accesses it; an access of the CPU faults (`MEMORY_DEVICE_PRIVATE`).
+    Private,
+}
+
+/// What the kernel knows a device's pages by: the owner of their pagemap.
+///
+/// It is compared, never followed, so it may be older than the pagemap.
+#[derive(Copy, Clone, PartialEq, Eq)]
+pub struct Owner(*mut c_void);
+
+// SAFETY: The pointer is not followed.
+unsafe impl Send for Owner {}
+// SAFETY: As above.
+unsafe impl Sync for Owner {}
+
+impl Owner {
+    /// Of no memory.
+    pub const NOBODY: Self = Self(core::ptr::null_mut());
+
+    pub(super) fn as_ptr(self) -> *mut c_void {
+        self.0
+    }
+}
+
 /// What the owner of device memory does when the kernel gives pages of it back.
-pub trait Frames: Send + Sync {
-    /// The page `index`, counted from the first of the memory, has lost its last user and may be
-    /// handed out again.
+pub trait Frames: Send + Sync + Sized {
+    /// The `1 << order` pages from `index` on, counted from the first of the memory, have lost their
+    /// last user and may be handed out again.
     ///
     /// Context: any, interrupts included; locks must be taken accordingly, and nothing may sleep.
-    fn freed(&self, index: usize);
+    fn freed(&self, index: usize, order: u32);
+
+    /// The CPU has touched a page of private memory, and waits for it to come home.
+    ///
+    /// Context: that of a page fault, with the mmap lock held for reading and the page locked;
+    /// sleeps.
+    fn touched(memory: &Pagemap<Self>, fault: &CpuFault<'_>) -> Home;
 
     /// The hardware reported that the pages `range` are damaged. They must not be handed out
     /// again. Context: process.
     fn failed(&self, range: Range<usize>);
 }
 
-/// A range of physical memory, registered as pages of type `MEMORY_DEVICE_COHERENT`: the CPU maps
-/// and accesses them as any other memory, but the kernel never allocates from them.
+/// A range of physical memory, registered as pages that the kernel never allocates from. Of private
+/// memory there are addresses only: nothing is behind them that the CPU could access.
 ///
 /// Dropping it waits, without a bound, until no page is in use (`memunmap_pages()`): the owner
 /// moves the pages away first.
@@ -55,10 +93,12 @@ unsafe impl<T: Frames> Send for Pagemap<T> {}
 unsafe impl<T: Frames> Sync for Pagemap<T> {}
 
 impl<T: Frames> Pagemap<T> {
+    /// Without `folio_split` the kernel does all that a split needs: the library keeps nothing in a
+    /// folio (`zone_device_private_split_cb()`).
     const OPS: bindings::dev_pagemap_ops = bindings::dev_pagemap_ops {
         folio_free: Some(Self::folio_free),
         memory_failure: Some(Self::memory_failure),
-        migrate_to_ram: None,
+        migrate_to_ram: Some(Self::migrate_to_ram),
         folio_split: None,
     };
 
@@ -70,6 +110,7 @@ impl<T: Frames> Pagemap<T> {
     ///
     /// Errors are those of `memremap_pages()`: ENOMEM, EINVAL.
     pub fn register(
+        kind: Kind,
         start: u64,
         size: u64,
         nid: i32,
@@ -87,7 +128,10 @@ impl<T: Frames> Pagemap<T> {
                 // The union starts with the one range of `nr_range == 1`.
                 unsafe {
                     slot.write_bytes(0, 1);
-                    (*slot).type_ = bindings::memory_type_MEMORY_DEVICE_COHERENT;
+                    (*slot).type_ = match kind {
+                        Kind::Coherent => bindings::memory_type_MEMORY_DEVICE_COHERENT,
+                        Kind::Private => bindings::memory_type_MEMORY_DEVICE_PRIVATE,
+                    };
                     (*slot).ops = &Self::OPS;
                     (*slot).owner = slot.cast();
                     (*slot).nr_range = 1;
@@ -136,7 +180,7 @@ impl<T: Frames> Pagemap<T> {
 
     /// Whether the first and the last page keep what is written to them. Addresses without memory
     /// behind them mostly do not, unless a cache answers for them: a check that finds a wrong
-    /// address, no proof. Only for memory of which no page has been handed out.
+    /// address, no proof. Only for coherent memory of which no page has been handed out.
     pub fn holds_data(&self) -> bool {
         const PATTERN: u64 = 0x6864_6d63_5f6d_6d68;
 
@@ -153,22 +197,25 @@ impl<T: Frames> Pagemap<T> {
         })
     }
 
-    /// What `migrate_vma` compares to take only pages of this memory.
-    pub(crate) fn owner(&self) -> *mut kernel::ffi::c_void {
-        self.pgmap.get().cast()
+    /// What the kernel knows the pages by.
+    pub(crate) fn owner(&self) -> Owner {
+        Owner(self.pgmap.get().cast())
     }
 
-    /// Prepares page `index` for a new user. `None` beyond the end.
+    /// Prepares the `1 << order` pages from `index` on for a new user, as one page. `None` beyond
+    /// the end.
     ///
     /// # Safety
     ///
-    /// The caller has got the page from the allocator, which gives a page only once until
-    /// [`Frames::freed`] is called for it.
-    pub unsafe fn hand_out(&self, index: usize) -> Option<NewPage> {
+    /// The caller has got the pages from the allocator, which gives a page only once until
+    /// [`Frames::freed`] is called for it. `order` is zero, or, with private memory, that of
+    /// [`super::pmd_order`]; then they are naturally aligned.
+    pub unsafe fn hand_out(&self, index: usize, order: u32) -> Option<NewPage> {
         let pfn = self.pfn(index)?;
 
-        // SAFETY: The page is ours and registered; nobody else uses it by the safety requirements.
-        Some(unsafe { NewPage::device(pfn, self.pgmap.get()) })
+        // SAFETY: The pages are ours and registered; nobody else uses them by the safety
+        // requirements.
+        Some(unsafe { NewPage::device(pfn, self.pgmap.get(), order) })
     }
 
     /// # Safety
@@ -194,8 +241,25 @@ impl<T: Frames> Pagemap<T> {
         let this = unsafe { Self::from_raw(pgmap) };
         // SAFETY: The folio is valid.
         let pfn = unsafe { bindings::hmm_cdm_folio_pfn(folio) };
+        // SAFETY: As above.
+        let order = unsafe { bindings::hmm_cdm_folio_order(folio) };
 
-        this.frames.freed(pfn - this.first);
+        this.frames.freed(pfn - this.first, order);
+    }
+
+    /// # Safety
+    ///
+    /// Called by `do_swap_page()` or `do_huge_pmd_device_private()` for a page of a pagemap with
+    /// these ops, which is locked and referenced.
+    unsafe extern "C" fn migrate_to_ram(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
+        // SAFETY: By the safety requirements.
+        let fault = unsafe { CpuFault::from_raw(vmf) };
+        // SAFETY: The page is in use, so it is its folio's pagemap that it belongs to.
+        let pgmap = unsafe { bindings::hmm_cdm_folio_pgmap(fault.folio()) };
+        // SAFETY: As in `folio_free()`.
+        let this = unsafe { Self::from_raw(pgmap) };
+
+        T::touched(this, &fault).into_raw()
     }
 
     /// The generic handler would dereference the mapping of an anonymous page
@@ -243,7 +307,10 @@ mod tests {
     }
 
     impl Frames for Owner {
-        fn freed(&self, _: usize) {}
+        fn freed(&self, _: usize, _: u32) {}
+        fn touched(_: &Pagemap<Self>, _: &CpuFault<'_>) -> Home {
+            Home::Lost
+        }
         fn failed(&self, _: Range<usize>) {}
     }
 
@@ -255,7 +322,10 @@ mod tests {
         };
 
         let (registered, warnings) = expect_warnings(|| {
-            KBox::pin_init(Pagemap::register(start, size, 0, owner), GFP_KERNEL)
+            KBox::pin_init(
+                Pagemap::register(Kind::Coherent, start, size, 0, owner),
+                GFP_KERNEL,
+            )
         })?;
         let error = registered.err();
         // What the owner keeps has gone with it.

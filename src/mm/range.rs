@@ -7,6 +7,7 @@
 use super::{
     folio::Pfn,
     notifier::{IntervalNotifier, Invalidate, Sequence, Stale},
+    pagemap::Owner,
     Span,
 };
 use crate::bindings;
@@ -62,7 +63,12 @@ impl Walker {
     ///
     /// Sleeps; takes the mmap lock for reading, so the caller must not hold it.
     ///
-    /// * EFAULT: an address in the span cannot be accessed that way
+    /// `owner` is that of the device's memory: of private memory, its pages are looked at where
+    /// they are, while those of others are faulted in. One that may not be written is not faulted
+    /// in for that either (`hmm_vma_handle_pte()`): for this, nobody has to be the owner.
+    ///
+    /// * EFAULT: an address in the span cannot be accessed
+    /// * EPERM: it can be read, but not be written
     /// * EBUSY: the range kept changing for a second
     /// * EINTR: a fatal signal arrived
     /// * ENOMEM, EINVAL
@@ -72,6 +78,7 @@ impl Walker {
         notifier: &'a IntervalNotifier<T>,
         span: Span,
         fault: Option<Access>,
+        owner: Owner,
     ) -> Result<Snapshot<'a, T>> {
         if span.intersect(notifier.span()) != Some(span) {
             return Err(EINVAL);
@@ -94,8 +101,7 @@ impl Walker {
             default_flags: request,
             // What an earlier walk left in the array is no request.
             pfn_flags_mask: 0,
-            // Private pages of any device are migrated home by the fault.
-            dev_private_owner: core::ptr::null_mut(),
+            dev_private_owner: owner.as_ptr(),
         };
 
         // The sticky flags are copied from input to output.
@@ -115,8 +121,6 @@ impl Walker {
                 seq: Sequence(range.notifier_seq),
                 view: View { span, pfns },
             }),
-            // Writing to what may only be read is as wrong as accessing nothing.
-            Err(e) if e == EPERM => Err(EFAULT),
             Err(e) => Err(e),
         }
     }
@@ -286,7 +290,13 @@ mod tests {
         let notifier = watch(mm, memory.pages(2, 6)?)?;
         let mut walker = Walker::new(2)?;
         let mut walk = |first, end| -> Result {
-            walker.walk(mm, &notifier, memory.pages(first, end)?, None)?;
+            walker.walk(
+                mm,
+                &notifier,
+                memory.pages(first, end)?,
+                None,
+                Owner::NOBODY,
+            )?;
             Ok(())
         };
 
@@ -312,7 +322,7 @@ mod tests {
         memory.write(2, 7)?;
         memory.unmap(memory.pages(3, 4)?)?;
         for _ in 0..2 {
-            let seen = walker.walk(mm, &notifier, memory.span(), None)?;
+            let seen = walker.walk(mm, &notifier, memory.span(), None, Owner::NOBODY)?;
             let seen = seen.commit(|_, view| [0, 1, 2, 3].map(|page| kind(view, page)));
 
             assert_eq!(
@@ -337,7 +347,7 @@ mod tests {
         let mut walker = Walker::new(2)?;
 
         for access in [Access::Read, Access::Write] {
-            let seen = walker.walk(mm, &notifier, memory.span(), Some(access))?;
+            let seen = walker.walk(mm, &notifier, memory.span(), Some(access), Owner::NOBODY)?;
             let seen = seen.commit(|_, view| [kind(view, 0), kind(view, 1)]);
 
             assert_eq!(seen, Ok([Some(Some(access)); 2]));
@@ -354,9 +364,21 @@ mod tests {
         let mut walker = Walker::new(4)?;
 
         memory.unmap(memory.pages(2, 3)?)?;
-        let hole = walker.walk(mm, &notifier, memory.span(), Some(Access::Read));
+        let hole = walker.walk(
+            mm,
+            &notifier,
+            memory.span(),
+            Some(Access::Read),
+            Owner::NOBODY,
+        );
         assert_eq!(hole.err(), Some(EFAULT));
-        let beside = walker.walk(mm, &notifier, memory.pages(0, 2)?, Some(Access::Read));
+        let beside = walker.walk(
+            mm,
+            &notifier,
+            memory.pages(0, 2)?,
+            Some(Access::Read),
+            Owner::NOBODY,
+        );
         assert!(beside.is_ok());
         Ok(())
     }
@@ -370,10 +392,10 @@ mod tests {
         let mut walker = Walker::new(2)?;
 
         memory.write(0, 7)?;
-        let seen = walker.walk(mm, &notifier, memory.span(), None)?;
+        let seen = walker.walk(mm, &notifier, memory.span(), None, Owner::NOBODY)?;
         memory.unmap(memory.pages(0, 1)?)?;
         assert_eq!(seen.commit(|_, view| kind(view, 0)), Err(Stale));
-        let again = walker.walk(mm, &notifier, memory.span(), None)?;
+        let again = walker.walk(mm, &notifier, memory.span(), None, Owner::NOBODY)?;
         assert_eq!(again.commit(|_, view| kind(view, 0)), Ok(None));
         Ok(())
     }

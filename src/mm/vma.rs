@@ -40,6 +40,13 @@ impl<'a> Mappings<'a> {
 /// A mapping of an address space that is locked for reading.
 pub struct Mapping<'a>(&'a VmaRef);
 
+impl<'a> Mapping<'a> {
+    /// A mapping whose address space is locked, for reading at least, for `'a`.
+    pub(super) fn new(vma: &'a VmaRef) -> Self {
+        Self(vma)
+    }
+}
+
 impl Mapping<'_> {
     /// The addresses it maps.
     pub fn span(&self) -> Option<Span> {

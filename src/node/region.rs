@@ -173,6 +173,25 @@ impl Region {
     }
 }
 
+/// Checks the size of memory that has no addresses yet, and returns the NUMA node to use. What is
+/// wrong is in the kernel's log. EINVAL, ENXIO.
+pub(super) fn check_private(size: u64, nid: Option<i32>) -> Result<i32> {
+    let align = resource::alignment();
+    let nid = nid.unwrap_or(0);
+
+    let fault = if size == 0 {
+        Fault::Empty
+    } else if size & (align - 1) != 0 {
+        Fault::Size(align)
+    } else if !resource::is_possible_nid(nid) {
+        Fault::NoNode(nid)
+    } else {
+        return Ok(nid);
+    };
+    pr_err!("private memory of {size:#x} bytes: {fault}\n");
+    Err(fault.errno())
+}
+
 #[kunit_tests(hmm_cdm_region)]
 mod tests {
     use super::*;
@@ -278,6 +297,19 @@ mod tests {
         let end = resource::max_address() + 1 - align;
 
         assert_eq!(fault(end, align, None), Some((Fault::NotReserved, ENODEV)));
+    }
+
+    #[test]
+    fn private_memory_needs_a_size_and_a_node() {
+        let align = resource::alignment();
+
+        assert_eq!(check_private(align, None), Ok(0));
+        assert_eq!(check_private(align, Some(0)), Ok(0));
+        assert_eq!(check_private(0, None), Err(EINVAL));
+        assert_eq!(check_private(align - 1, None), Err(EINVAL));
+        assert_eq!(check_private(align + align / 2, None), Err(EINVAL));
+        assert_eq!(check_private(align, Some(-1)), Err(ENXIO));
+        assert_eq!(check_private(align, Some(i32::MAX)), Err(ENXIO));
     }
 
     #[test]

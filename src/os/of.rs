@@ -90,6 +90,18 @@ enum What {
 }
 
 impl DeviceNode {
+    /// Takes a reference on a node that C has; `None` if it is null.
+    ///
+    /// # Safety
+    ///
+    /// `node` is null or a node that the caller holds a reference on.
+    pub(crate) unsafe fn from_raw(node: *mut bindings::device_node) -> Option<ARef<Self>> {
+        let node = NonNull::new(node)?;
+
+        // SAFETY: By the safety requirements; the type is transparent.
+        Some(unsafe { node.cast::<Self>().as_ref() }.into())
+    }
+
     /// All nodes that have `name` among their compatible strings, wherever in the list.
     pub fn all_compatible(name: &'static CStr) -> impl Iterator<Item = ARef<Self>> {
         Self::find(What::Compatible(name))

@@ -6,7 +6,7 @@
 //! C files: `kernel/resource.c`, `mm/memory_hotplug.c`, `mm/memremap.c`.
 
 use crate::bindings;
-use kernel::{prelude::*, str::CString};
+use kernel::{error::from_err_ptr, prelude::*, str::CString};
 
 /// A claimed range of physical addresses; it is in `/proc/iomem` under its name. Dropping it gives
 /// it back.
@@ -36,6 +36,32 @@ impl ClaimedRange {
             size,
             _name: name,
         })
+    }
+
+    /// Claims `size` bytes, a multiple of [`alignment`], of addresses that nothing is behind, for
+    /// memory that only a device can access. ENOSPC if there are none.
+    pub fn request_free(size: u64, name: CString) -> Result<Self> {
+        // SAFETY: The name lives as long as the resource.
+        let res = unsafe { bindings::hmm_cdm_request_free_region(size, name.as_char_ptr()) };
+        let res = from_err_ptr(res).map_err(|_| ENOSPC)?;
+
+        // INVARIANT: Just requested.
+        Ok(Self {
+            // SAFETY: The resource is valid until it is released.
+            start: unsafe { (*res).start },
+            size,
+            _name: name,
+        })
+    }
+
+    /// The first address.
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// Bytes.
+    pub fn size(&self) -> u64 {
+        self.size
     }
 }
 

@@ -58,7 +58,7 @@ AT(hmm_cdm_page, order, 1);
 AT(hmm_cdm_page, cpu, 2);
 AT(hmm_cdm_page, device, 3);
 AT(hmm_cdm_page, accesses, 4);
-AT(hmm_cdm_page, reserved, 6);
+AT(hmm_cdm_page, flags, 6);
 SIZE(hmm_cdm_page, 8);
 
 AT(hmm_cdm_query, size, 0);

@@ -25,6 +25,7 @@ static const char * const reasons[HMM_CDM_SKIP_NR] = {
 	[HMM_CDM_SKIP_ABSENT] = "they are swapped out",
 	[HMM_CDM_SKIP_RACED] = "something else changed them",
 	[HMM_CDM_SKIP_ELSEWHERE] = "they are on another device",
+	[HMM_CDM_SKIP_FAILED] = "the device could not copy them",
 };
 
 /* A row of the table: a number of struct stage, or one of the two below. */

@@ -113,6 +113,7 @@ enum hmm_cdm_target {
  * @HMM_CDM_SKIP_RACED: the page was changed, moved or locked by someone else
  *	at the same time; another attempt may succeed
  * @HMM_CDM_SKIP_ELSEWHERE: the page is in the memory of another device
+ * @HMM_CDM_SKIP_FAILED: the device could not copy or zero its memory
  * @HMM_CDM_SKIP_NR: number of reasons; the arrays have room for eight
  *
  * None of these is an error: the memory stays usable by both sides.
@@ -124,7 +125,8 @@ enum hmm_cdm_skip {
 	HMM_CDM_SKIP_ABSENT = 3,
 	HMM_CDM_SKIP_RACED = 4,
 	HMM_CDM_SKIP_ELSEWHERE = 5,
-	HMM_CDM_SKIP_NR = 6,
+	HMM_CDM_SKIP_FAILED = 6,
+	HMM_CDM_SKIP_NR = 7,
 };
 
 #define HMM_CDM_SKIP_MAX	8
@@ -188,7 +190,7 @@ enum hmm_cdm_where {
 #define HMM_CDM_ACCESS_READ	(1 << 0)
 #define HMM_CDM_ACCESS_WRITE	(1 << 1)
 
-/* The page is the shared one of zeros, which stands for untouched memory. */
+/* The page is the shared one of zeros (not the huge one): untouched memory. */
 #define HMM_CDM_PAGE_ZERO	(1 << 0)
 /* The page is in memory that the CPU cannot access; touching it brings it home. */
 #define HMM_CDM_PAGE_PRIVATE	(1 << 1)

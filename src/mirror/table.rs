@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a device that has page tables of its own is told, and what the library's page table has to
+//! know of the device's memory.
+
+use super::stats::Stats;
+use crate::{
+    mm::{folio::Pfn, pagemap::Kind, range::Access, Span},
+    node::Node,
+};
+use kernel::sync::{
+    atomic::{Atomic, Relaxed},
+    Arc, SetOnce,
+};
+
+/// Contiguous pages of the device's page table, all with the same rights.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// The process's address of the first page.
+    pub addr: usize,
+    /// The first page's frame.
+    pub pfn: Pfn,
+    /// If the pages are in the device's own memory: the first one's place, counted in pages from
+    /// the start of the memory.
+    pub index: Option<usize>,
+    /// How many pages there are.
+    pub pages: usize,
+    /// What the device may do.
+    pub access: Access,
+    /// The device has them for itself: the CPU faults, and takes them back.
+    pub exclusive: bool,
+}
+
+impl Extent {
+    /// Takes `next` in if it goes on where this one ends; else hands it back.
+    pub(super) fn join(&mut self, next: Extent) -> Option<Extent> {
+        let pages = self.pages;
+        let follows = self.addr + pages * kernel::page::PAGE_SIZE == next.addr
+            && self.pfn.raw() + pages == next.pfn.raw()
+            && self.index.map(|index| index + pages) == next.index
+            && self.access == next.access
+            && self.exclusive == next.exclusive;
+
+        if follows {
+            self.pages += next.pages;
+            None
+        } else {
+            Some(next)
+        }
+    }
+}
+
+/// A page table of the device's own, which follows the library's.
+///
+/// Both are called with the spinlock held that the section of the addresses has, so neither may
+/// sleep or go back into the mirror. It must not own the mirror, or neither would go.
+pub trait Table: Send + Sync {
+    /// Pages have been entered; what was there for these addresses is replaced. They hold until
+    /// they are invalidated.
+    fn map(&self, extent: &Extent);
+
+    /// The device must not use any page of `span` any more when this returns.
+    ///
+    /// The caller may hold the mmap lock, rmap locks and locks of pages, and may be in memory
+    /// reclaim.
+    fn invalidate(&self, span: Span);
+}
+
+/// What all sections of a mirror have in common.
+pub(super) struct Shared {
+    pub(super) stats: Stats,
+    pub(super) table: SetOnce<Arc<dyn Table>>,
+    retired: Atomic<bool>,
+}
+
+impl Shared {
+    pub(super) fn new() -> Self {
+        Self {
+            stats: Stats::new(),
+            table: SetOnce::new(),
+            retired: Atomic::new(false),
+        }
+    }
+
+    /// No entry is made any more. Those who make them look under the lock of a section, which the
+    /// caller takes afterwards to clear it.
+    pub(super) fn retire(&self) {
+        self.retired.store(true, Relaxed);
+    }
+
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.load(Relaxed)
+    }
+
+    pub(super) fn map(&self, extent: &Extent) {
+        if let Some(table) = self.table.as_ref() {
+            table.map(extent);
+        }
+    }
+
+    pub(super) fn invalidate(&self, span: Span) {
+        if let Some(table) = self.table.as_ref() {
+            table.invalidate(span);
+        }
+    }
+}
+
+/// The device's own memory, as its page table has to know it: which frames, and what kind.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Own {
+    pub(super) first: usize,
+    pub(super) pages: usize,
+    pub(super) private: bool,
+}
+
+impl Own {
+    pub(super) fn of(node: &Node) -> Self {
+        Self {
+            first: node.pfn(0).map_or(0, |pfn| pfn.raw()),
+            pages: node.pages(),
+            private: node.kind() == Kind::Private,
+        }
+    }
+
+    /// Which page of the memory `pfn` is, if it is one.
+    pub(super) fn index(&self, pfn: Pfn) -> Option<usize> {
+        pfn.raw()
+            .checked_sub(self.first)
+            .filter(|index| *index < self.pages)
+    }
+}

@@ -1,0 +1,494 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Copying the content of pages that move, and zeroing of those that are new: with the CPU, or by
+//! the device that the memory belongs to.
+//!
+//! It is done while both pages are locked and mapped by migration entries alone, so that nobody
+//! changes the source or sees the destination; and before the destination takes the source's place,
+//! so that a copy which fails leaves the page where it is.
+
+use super::folio::Pfn;
+use crate::bindings;
+use kernel::prelude::*;
+
+/// Contiguous pages to be copied between system memory and the device's.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The first page of system memory.
+    pub system: Pfn,
+    /// The first page of device memory, counted from the memory's start.
+    pub index: usize,
+    /// How many base pages there are, contiguous on both sides.
+    pub pages: usize,
+}
+
+/// Which way pages are copied.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From system memory to the device's.
+    In,
+    /// From the device's memory to system memory.
+    Out,
+}
+
+/// A device that copies and zeroes its memory itself.
+///
+/// Context of the first two: process; they may sleep, but the mmap lock and page locks may be held,
+/// so they must not access user memory or wait for someone who does.
+pub trait Copier: Send + Sync {
+    /// Whether it copies and zeroes at all. One that only wants to be told of freed pages leaves
+    /// that to the CPU, which cannot do it for private memory.
+    fn copies(&self) -> bool {
+        true
+    }
+
+    /// Copies, and returns how many of the runs, from the first, are complete. The pages of the
+    /// others stay where they are.
+    fn copy(&self, direction: Direction, runs: &[Run]) -> usize;
+
+    /// Fills `pages` pages of the device's memory with zeros, from page `index` on. With an error
+    /// they are not used.
+    fn zero(&self, index: usize, pages: usize) -> Result;
+
+    /// The pages have no user any more.
+    ///
+    /// Context: any, interrupts included; must not sleep.
+    fn freed(&self, _index: usize, _pages: usize) {}
+}
+
+/// Who copies in a migration.
+#[derive(Copy, Clone)]
+pub enum Mover<'a> {
+    /// The CPU, which can access both sides.
+    Cpu,
+    /// The device.
+    Device {
+        /// Its driver.
+        copier: &'a dyn Copier,
+        /// The first frame of its memory.
+        first: Pfn,
+        /// To it, or from it.
+        direction: Direction,
+    },
+}
+
+/// How many runs are handed to a device at a time.
+const BATCH: usize = 32;
+
+/// Collects what a device is to copy into runs, and says which of them it did.
+struct Batch<'a, 'b> {
+    copier: &'a dyn Copier,
+    direction: Direction,
+    runs: [Run; BATCH],
+    len: usize,
+    // The pages of the runs, by their place in the migration.
+    places: [usize; BATCH],
+    failed: &'b mut dyn FnMut(usize, usize),
+}
+
+impl Batch<'_, '_> {
+    fn add(&mut self, place: usize, run: Run) {
+        if let Some(last) = self.len.checked_sub(1) {
+            let first = self.places.get(last).copied().unwrap_or(0);
+            if let Some(known) = self.runs.get_mut(last) {
+                // Together on both sides, and neighbours in the migration.
+                if first + known.pages == place
+                    && known.system.raw() + known.pages == run.system.raw()
+                    && known.index + known.pages == run.index
+                {
+                    known.pages += run.pages;
+                    return;
+                }
+            }
+        }
+        if self.len == BATCH {
+            self.flush();
+        }
+        if let (Some(slot), Some(at)) = (self.runs.get_mut(self.len), self.places.get_mut(self.len))
+        {
+            *slot = run;
+            *at = place;
+            self.len += 1;
+        }
+    }
+
+    fn flush(&mut self) {
+        let runs = self.runs.get(..self.len).unwrap_or_default();
+        if runs.is_empty() {
+            return;
+        }
+
+        let done = self.copier.copy(self.direction, runs);
+        for (run, place) in runs.iter().zip(&self.places).skip(done) {
+            (self.failed)(*place, run.pages);
+        }
+        self.len = 0;
+    }
+}
+
+/// What is to be done for the destination at one place of a migration.
+#[derive(Copy, Clone)]
+pub(super) struct Task {
+    /// The place.
+    pub(super) place: usize,
+    /// What moves; `None` for a destination that fills a hole.
+    pub(super) from: Option<Pfn>,
+    /// The destination.
+    pub(super) to: Pfn,
+    /// Base pages.
+    pub(super) pages: usize,
+}
+
+impl Mover<'_> {
+    /// Gives the destinations of the tasks, in order of their places, their content. `failed` is
+    /// told the place and the number of base pages of those that did not get it.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else uses the destinations or changes the sources. For the CPU they are in the direct
+    /// map; for a device one side is in its memory, by its direction, and destinations for holes
+    /// are.
+    pub(super) unsafe fn run(
+        self,
+        tasks: impl Iterator<Item = Task>,
+        mut failed: impl FnMut(usize, usize),
+    ) {
+        let Mover::Device {
+            copier,
+            first,
+            direction,
+        } = self
+        else {
+            for task in tasks {
+                // SAFETY: By the safety requirements.
+                unsafe { Self::with_cpu(task) };
+            }
+            return;
+        };
+
+        let index = |pfn: Pfn| pfn.raw().wrapping_sub(first.raw());
+        // Holes that follow each other are zeroed together.
+        let mut holes: Option<Task> = None;
+        let mut batch = Batch {
+            copier,
+            direction,
+            runs: [Run {
+                system: first,
+                index: 0,
+                pages: 0,
+            }; BATCH],
+            len: 0,
+            places: [0; BATCH],
+            failed: &mut failed,
+        };
+
+        for task in tasks {
+            let Some(from) = task.from else {
+                match &mut holes {
+                    Some(run)
+                        if run.place + run.pages == task.place
+                            && run.to.raw() + run.pages == task.to.raw() =>
+                    {
+                        run.pages += task.pages;
+                    }
+                    _ => {
+                        if let Some(run) = holes.replace(task) {
+                            zero(copier, index(run.to), run, batch.failed);
+                        }
+                    }
+                }
+                continue;
+            };
+            let (system, device) = match direction {
+                Direction::In => (from, task.to),
+                Direction::Out => (task.to, from),
+            };
+
+            batch.add(
+                task.place,
+                Run {
+                    system,
+                    index: index(device),
+                    pages: task.pages,
+                },
+            );
+        }
+        batch.flush();
+        if let Some(run) = holes {
+            zero(copier, index(run.to), run, &mut failed);
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As for [`Self::run`], for one task.
+    unsafe fn with_cpu(task: Task) {
+        for i in 0..task.pages {
+            // SAFETY: The pages of a folio are contiguous.
+            let to = unsafe { Pfn::new(task.to.raw() + i) }.page().as_ptr();
+
+            match task.from {
+                // SAFETY: By the safety requirements.
+                None => unsafe { bindings::hmm_cdm_clear_page(to) },
+                Some(from) => {
+                    // SAFETY: As above.
+                    let from = unsafe { Pfn::new(from.raw() + i) }.page().as_ptr();
+
+                    // SAFETY: By the safety requirements.
+                    unsafe { bindings::hmm_cdm_copy_page(to, from) };
+                }
+            }
+        }
+    }
+}
+
+fn zero(copier: &dyn Copier, index: usize, run: Task, failed: &mut dyn FnMut(usize, usize)) {
+    if copier.zero(index, run.pages).is_err() {
+        failed(run.place, run.pages);
+    }
+}
+
+#[kunit_tests(hmm_cdm_copy)]
+mod tests {
+    use super::*;
+    use crate::mm::folio::{MappedPage, NewPage};
+    use kernel::{
+        alloc::KVVec,
+        new_mutex,
+        page::PAGE_SIZE,
+        sync::{Arc, Mutex},
+    };
+
+    /// The first frame of the device's memory; nothing looks behind it.
+    const FIRST: usize = 0x1000;
+
+    #[derive(Default)]
+    struct Log {
+        copies: KVec<(Direction, Run)>,
+        zeroed: KVec<(usize, usize)>,
+        calls: usize,
+        // How many runs, or zeroings, succeed.
+        good: usize,
+    }
+
+    #[pin_data]
+    struct Device {
+        #[pin]
+        log: Mutex<Log>,
+    }
+
+    impl Device {
+        fn new(good: usize) -> Result<Arc<Self>> {
+            let log = Log {
+                good,
+                ..Log::default()
+            };
+
+            Arc::pin_init(pin_init!(Self { log <- new_mutex!(log) }), GFP_KERNEL)
+        }
+    }
+
+    impl Copier for Device {
+        fn copy(&self, direction: Direction, runs: &[Run]) -> usize {
+            let mut log = self.log.lock();
+            let done = log.good.min(runs.len());
+
+            log.calls += 1;
+            log.good -= done;
+            for run in runs {
+                let _ = log.copies.push((direction, *run), GFP_KERNEL);
+            }
+            done
+        }
+
+        fn zero(&self, index: usize, pages: usize) -> Result {
+            let mut log = self.log.lock();
+            let _ = log.zeroed.push((index, pages), GFP_KERNEL);
+
+            if log.good == 0 {
+                return Err(EIO);
+            }
+            log.good -= 1;
+            Ok(())
+        }
+    }
+
+    fn pfn(raw: usize) -> Pfn {
+        // SAFETY: Nothing looks behind the number.
+        unsafe { Pfn::new(raw) }
+    }
+
+    /// A copy of system page `system` into device page `device`, or a hole for it.
+    fn task(place: usize, system: Option<usize>, device: usize) -> Task {
+        Task {
+            place,
+            from: system.map(pfn),
+            to: pfn(FIRST + device),
+            pages: 1,
+        }
+    }
+
+    /// Has a device do the tasks, and returns the places that failed.
+    fn run(device: &Device, tasks: &[Task]) -> Result<KVec<(usize, usize)>> {
+        let mut failed = KVec::new();
+        let mover = Mover::Device {
+            copier: device,
+            first: pfn(FIRST),
+            direction: Direction::In,
+        };
+
+        // SAFETY: The device touches no memory.
+        unsafe {
+            mover.run(tasks.iter().copied(), |place, pages| {
+                let _ = failed.push((place, pages), GFP_KERNEL);
+            })
+        };
+        Ok(failed)
+    }
+
+    #[test]
+    fn neighbours_are_copied_together() -> Result {
+        let device = Device::new(usize::MAX)?;
+        let failed = run(
+            &device,
+            &[
+                task(0, Some(100), 7),
+                task(1, Some(101), 8),
+                // Contiguous in the system only, and in the device only.
+                task(2, Some(102), 30),
+                task(3, Some(200), 31),
+                // Contiguous in both, with a page between that stays.
+                task(5, Some(201), 32),
+            ],
+        )?;
+        let log = device.log.lock();
+        let runs = [(100, 7, 2), (102, 30, 1), (200, 31, 1), (201, 32, 1)];
+
+        assert!(failed.is_empty());
+        assert_eq!(log.calls, 1);
+        assert_eq!(log.copies.len(), runs.len());
+        for ((direction, run), (system, index, pages)) in log.copies.iter().zip(runs) {
+            assert_eq!(*direction, Direction::In);
+            assert_eq!(
+                (run.system.raw(), run.index, run.pages),
+                (system, index, pages)
+            );
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_copy_that_fails_halfway_names_the_rest() -> Result {
+        let device = Device::new(1)?;
+        let failed = run(
+            &device,
+            &[
+                task(0, Some(100), 7),
+                task(1, Some(101), 8),
+                task(4, Some(300), 20),
+                task(5, Some(301), 21),
+                task(9, Some(400), 40),
+            ],
+        )?;
+
+        assert_eq!(failed.len(), 2);
+        assert_eq!(failed.first(), Some(&(4, 2)));
+        assert_eq!(failed.get(1), Some(&(9, 1)));
+        Ok(())
+    }
+
+    #[test]
+    fn more_than_a_batch_is_handed_over_in_parts() -> Result {
+        let device = Device::new(usize::MAX)?;
+        let mut tasks = KVec::new();
+
+        for place in 0..2 * BATCH + 1 {
+            tasks.push(task(place, Some(100 + 2 * place), place), GFP_KERNEL)?;
+        }
+        assert!(run(&device, &tasks)?.is_empty());
+        let log = device.log.lock();
+        assert_eq!((log.calls, log.copies.len()), (3, 2 * BATCH + 1));
+        Ok(())
+    }
+
+    #[test]
+    fn holes_are_zeroed_and_not_copied() -> Result {
+        let device = Device::new(1)?;
+        let failed = run(
+            &device,
+            &[
+                task(0, None, 3),
+                task(1, None, 4),
+                task(2, None, 9),
+                task(3, None, 10),
+            ],
+        )?;
+        let log = device.log.lock();
+
+        assert!(log.copies.is_empty());
+        assert_eq!(log.zeroed.len(), 2);
+        assert_eq!(log.zeroed.first(), Some(&(3, 2)));
+        assert_eq!(log.zeroed.get(1), Some(&(9, 2)));
+        // The second could not be.
+        assert_eq!(failed.len(), 1);
+        assert_eq!(failed.first(), Some(&(2, 2)));
+        Ok(())
+    }
+
+    #[test]
+    fn the_way_out_has_the_sides_the_other_way_round() -> Result {
+        let device = Device::new(usize::MAX)?;
+        let mover = Mover::Device {
+            copier: &*device,
+            first: pfn(FIRST),
+            direction: Direction::Out,
+        };
+        let task = Task {
+            place: 0,
+            from: Some(pfn(FIRST + 5)),
+            to: pfn(77),
+            pages: 3,
+        };
+
+        // SAFETY: The device touches no memory.
+        unsafe { mover.run([task].into_iter(), |_, _| ()) };
+        let log = device.log.lock();
+        let Some((Direction::Out, run)) = log.copies.first() else {
+            return Err(EINVAL);
+        };
+        assert_eq!((run.system.raw(), run.index, run.pages), (77, 5, 3));
+        Ok(())
+    }
+
+    #[test]
+    fn the_cpu_copies_and_zeroes_whole_pages() -> Result {
+        let mut from = NewPage::system().ok_or(ENOMEM)?;
+        let mut pages = KVVec::new();
+        let mut failed = 0;
+
+        from.fill(7);
+        for _ in 0..2 {
+            let mut page = NewPage::system().ok_or(ENOMEM)?;
+            page.fill(0xff);
+            pages.push(page, GFP_KERNEL)?;
+        }
+        let tasks = pages.iter().enumerate().map(|(place, page)| Task {
+            place,
+            from: (place == 0).then_some(from.pfn()),
+            to: page.pfn(),
+            pages: 1,
+        });
+        // SAFETY: All pages are the test's own.
+        unsafe { Mover::Cpu.run(tasks, |_, _| failed += 1) };
+        assert_eq!(failed, 0);
+        for (page, word) in pages.iter().zip([0x0707_0707_0707_0707, 0]) {
+            // SAFETY: As above.
+            let page = unsafe { MappedPage::new(page.pfn(), false, false) };
+
+            assert!((0..PAGE_SIZE)
+                .step_by(8)
+                .all(|offset| page.read_u64(offset) == Some(word)));
+        }
+        Ok(())
+    }
+}

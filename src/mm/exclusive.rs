@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Taking a page away from the CPU, for a device whose atomic operations are not atomic towards the
+//! CPU's: `make_device_exclusive()`.
+//!
+//! The page stays where it is. The CPU's page table has an entry that faults in its place; whoever
+//! touches it gets the page back, after an invalidation (`remove_device_exclusive_entry()` in
+//! `mm/memory.c`).
+//!
+//! C file: `mm/rmap.c`.
+
+use super::{
+    folio::Pfn,
+    notifier::{IntervalNotifier, Invalidate, Stale},
+    Span,
+};
+use crate::bindings;
+use core::ptr::NonNull;
+use kernel::{error::from_err_ptr, mm::MmWithUser, prelude::*};
+
+/// A page that has just been made exclusive, and cannot be taken back by a fault yet.
+///
+/// # Invariants
+///
+/// The value owns the lock of the folio and a reference on it.
+struct Taken {
+    folio: NonNull<bindings::folio>,
+    pfn: Pfn,
+}
+
+impl Taken {
+    /// Takes the page at `addr`, which is faulted in for writing. All notifiers but `notifier` see
+    /// an invalidation. Sleeps, with the mmap lock held for reading.
+    fn new<T: Invalidate>(
+        mm: &MmWithUser,
+        notifier: &IntervalNotifier<T>,
+        addr: usize,
+    ) -> Result<Self> {
+        let _lock = mm.mmap_read_lock();
+        let mut folio = core::ptr::null_mut();
+        let owner = notifier.as_raw().cast();
+
+        // SAFETY: The mmap lock is held, and `mm_users` by the caller. The owner is only compared.
+        from_err_ptr(unsafe {
+            bindings::make_device_exclusive(mm.as_raw(), addr, owner, &mut folio)
+        })
+        .and_then(|page| {
+            let folio = NonNull::new(folio).ok_or(EFAULT)?;
+
+            // INVARIANT: With success the function returns the folio locked and referenced. The
+            // page is in use, so it has a frame.
+            Ok(Self {
+                folio,
+                // SAFETY: As above.
+                pfn: unsafe { Pfn::new(bindings::hmm_cdm_page_to_pfn(page)) },
+            })
+        })
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants.
+        unsafe { bindings::hmm_cdm_folio_unlock_put(self.folio.as_ptr()) };
+    }
+}
+
+/// Takes the page at `addr`, inside of the notifier's span, away from the CPU, and runs `enter` with
+/// what the notifier guards and the page's frame, if it still holds. While `enter` runs, no
+/// invalidation of the page returns.
+///
+/// The folio's lock keeps faults from taking the page back meanwhile, but not an munmap(2) or
+/// madvise(2), hence the sequence.
+///
+/// Sleeps; takes the mmap lock for reading.
+///
+/// * EFAULT: the process could not write there
+/// * EOPNOTSUPP: the page is not private anonymous memory
+/// * EINTR: a fatal signal arrived
+/// * ENOMEM, EINVAL
+pub fn take<T: Invalidate + Unpin, R>(
+    mm: &MmWithUser,
+    notifier: &IntervalNotifier<T>,
+    addr: usize,
+    enter: impl FnOnce(&mut T, Pfn) -> R,
+) -> Result<core::result::Result<R, Stale>> {
+    let page = Span::covering(addr, 1).ok_or(EINVAL)?;
+    if page.intersect(notifier.span()) != Some(page) {
+        return Err(EINVAL);
+    }
+
+    let seq = notifier.begin();
+    let taken = Taken::new(mm, notifier, page.start())?;
+
+    Ok(notifier.commit(seq, |data| enter(data, taken.pfn)))
+}
+
+#[kunit_tests(hmm_cdm_exclusive)]
+mod tests {
+    use super::*;
+    use crate::mm::kunit::UserMemory;
+    use kernel::current;
+
+    #[derive(Default)]
+    struct Seen(u32);
+
+    impl Invalidate for Seen {
+        fn invalidate(&mut self, _: Span) {
+            self.0 += 1;
+        }
+    }
+
+    fn watch(mm: &MmWithUser, span: Span) -> Result<Pin<KBox<IntervalNotifier<Seen>>>> {
+        KBox::pin_init(IntervalNotifier::new(mm, span, Seen::default()), GFP_KERNEL)
+    }
+
+    #[test]
+    fn a_page_is_taken_and_given_back_to_who_touches_it() -> Result {
+        let memory = UserMemory::map(2)?;
+        let current = current!();
+        let mm = current.mm().ok_or(ESRCH)?;
+        let (ours, others) = (watch(mm, memory.span())?, watch(mm, memory.span())?);
+
+        memory.write(0, 7)?;
+        let before = ours.lock().0;
+        let at = memory.span().start();
+        assert!(matches!(
+            take(mm, &ours, at, |seen, _| seen.0),
+            Ok(Ok(count)) if count == before
+        ));
+        // Everyone else was told, and the CPU's access tells us.
+        assert!(others.lock().0 > before);
+        assert_eq!(ours.lock().0, before);
+        assert_eq!(memory.read(0)?, 7);
+        assert!(ours.lock().0 > before);
+        Ok(())
+    }
+
+    #[test]
+    fn untouched_memory_is_faulted_in() -> Result {
+        let memory = UserMemory::map(1)?;
+        let current = current!();
+        let mm = current.mm().ok_or(ESRCH)?;
+        let notifier = watch(mm, memory.span())?;
+        let at = memory.span().start();
+
+        // The fault changes the page table, so that it may take a second attempt.
+        let frame = (0..3).find_map(|_| take(mm, &notifier, at, |_, pfn| pfn).ok()?.ok());
+        assert!(frame.is_some_and(|pfn| pfn.is_system()));
+        assert_eq!(memory.read(0)?, 0);
+        Ok(())
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_not_taken() -> Result {
+        let memory = UserMemory::map(3)?;
+        let current = current!();
+        let mm = current.mm().ok_or(ESRCH)?;
+        let notifier = watch(mm, memory.pages(0, 2)?)?;
+        let span = memory.span();
+
+        memory.unmap(memory.pages(1, 2)?)?;
+        let hole = take(mm, &notifier, memory.pages(1, 2)?.start(), |_, _| ());
+        assert_eq!(hole.err(), Some(EFAULT));
+        // Outside of what is watched.
+        let outside = take(mm, &notifier, memory.pages(2, 3)?.start(), |_, _| ());
+        assert_eq!(outside.err(), Some(EINVAL));
+        // Nothing stays locked.
+        assert!(matches!(
+            take(mm, &notifier, span.start(), |_, _| ()),
+            Ok(Ok(()) | Err(Stale))
+        ));
+        Ok(())
+    }
+}

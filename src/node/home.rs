@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Bringing private memory home when the CPU touches it.
+//!
+//! # How much
+//!
+//! A huge page comes in one piece. Around a single page, everything of the window comes that is in
+//! the device's memory: what the CPU touches next is probably among it, and each fault costs far
+//! more than a page's copy. If there is no memory for all of it, as much as there is; the page that
+//! was touched always, unless memory is truly gone.
+//!
+//! # Locks
+//!
+//! The fault has its page locked, and the mmap lock for reading. `migrate_vma_setup()` only tries to
+//! lock the other pages, with one exception: a huge page of which single pages are mapped is locked,
+//! however long that takes, to be split (`migrate_vma_split_folio()`). Two faults that have each
+//! other's page locked would wait for ever. So only one fault of a node at a time,
+//! the holder of `Store::returning`, reaches beyond its own page; the others, which do not wait for
+//! it, bring that page alone, and let go of it.
+//!
+//! # A huge page without a huge destination
+//!
+//! It has to be split, which `migrate_vma_setup()` cannot do for a fault on a huge mapping: its
+//! reference and that of the fault are one too many (7.3.4, `migrate_vma_collect_huge_pmd()`); and
+//! base pages as destinations of a page collected whole are not safe (see [`crate::mm::migrate`]). So
+//! a thread of the node does it, which has no fault's reference; the CPU faults again until that is
+//! done.
+
+use super::{mover, Store};
+use crate::{
+    mm::{
+        copy::{Copier, Direction, Mover},
+        fault::{CpuFault, Home},
+        folio::{NewPage, Pfn},
+        migrate::{Buffers, Collected, From, Outcome, Request, Source},
+        pagemap::{Kind, Owner, Pagemap},
+        vma::Mappings,
+        Span,
+    },
+    os::{cond_resched, kthread::Run},
+};
+use kernel::{
+    mm::{Mm, MmWithUser},
+    new_condvar, new_mutex,
+    page::PAGE_SHIFT,
+    prelude::*,
+    sync::{aref::ARef, Arc, CondVar, Mutex},
+};
+
+/// Ends a fault on `memory`.
+pub(super) fn bring(memory: &Pagemap<Store>, fault: &CpuFault<'_>) -> Home {
+    if fault.is_huge() {
+        bring_huge(memory, fault)
+    } else {
+        bring_window(memory, fault)
+    }
+}
+
+fn request<'a>(owner: Owner, whole: bool, fault: Option<&'a CpuFault<'a>>) -> Request<'a> {
+    Request {
+        from: From::Device(Kind::Private),
+        owner,
+        whole,
+        fault,
+    }
+}
+
+fn bring_huge(memory: &Pagemap<Store>, fault: &CpuFault<'_>) -> Home {
+    let Some(span) = Span::window(fault.address()) else {
+        return Home::Lost;
+    };
+    let Ok(mut bufs) = Buffers::new(span.pages()) else {
+        return Home::NoMemory;
+    };
+    let mapping = fault.mapping();
+    let wanted = request(memory.owner(), true, Some(fault));
+    let Ok(mut pages) = Collected::vma(&mapping, span, &mut bufs, wanted) else {
+        return Home::Lost;
+    };
+
+    // Else it has been split since, or moved.
+    if pages.is_huge(0) {
+        match NewPage::system_huge() {
+            Some(page) => {
+                pages.set_destination(0, page);
+                let done = pages.install(mover(memory, Direction::Out));
+                if done.outcome(0) == Outcome::NotCopied {
+                    return Home::Lost;
+                }
+            }
+            None => {
+                drop(pages);
+                if let Some(splitter) = memory.frames().splitter.as_ref() {
+                    splitter.ask(fault.mm(), span);
+                }
+            }
+        }
+    }
+    Home::Again
+}
+
+fn bring_window(memory: &Pagemap<Store>, fault: &CpuFault<'_>) -> Home {
+    let at = fault.address();
+    let mapping = fault.mapping();
+    let around = || {
+        let guard = memory.frames().returning.try_lock()?;
+        let span = Span::window(at)?.intersect(mapping.span()?)?;
+        let bufs = Buffers::new(span.pages()).ok()?;
+
+        Some((Some(guard), span, bufs))
+    };
+    let alone = || Some((None, Span::covering(at, 1)?, Buffers::new(1).ok()?));
+    let Some((_returning, span, mut bufs)) = around().or_else(alone) else {
+        return Home::NoMemory;
+    };
+
+    let touched = (at - span.start()) >> PAGE_SHIFT;
+    let wanted = request(memory.owner(), false, Some(fault));
+    let Ok(mut pages) = Collected::vma(&mapping, span, &mut bufs, wanted) else {
+        return Home::Lost;
+    };
+    if !matches!(pages.source(touched), Source::Page { .. }) {
+        // Someone else is looking at it, or has moved it: the CPU tries again.
+        return Home::Again;
+    }
+
+    // The one that cannot be done without comes first.
+    let Some(page) = NewPage::system_for_fault() else {
+        return Home::NoMemory;
+    };
+    pages.set_destination(touched, page);
+    fill(&mut pages);
+
+    let done = pages.install(mover(memory, Direction::Out));
+    match done.outcome(touched) {
+        Outcome::NotCopied => Home::Lost,
+        _ => Home::Again,
+    }
+}
+
+/// Gives every page that was collected a destination in system memory, as long as there is any.
+fn fill(pages: &mut Collected<'_>) {
+    for i in 0..pages.len() {
+        if !matches!(pages.source(i), Source::Page { .. }) || pages.has_destination(i) {
+            continue;
+        }
+        let Some(page) = NewPage::system() else { break };
+        pages.set_destination(i, page);
+    }
+}
+
+struct Work {
+    // An address space and a window of it.
+    next: Option<(ARef<Mm>, Span)>,
+    stop: bool,
+}
+
+/// Brings huge pages home as base pages, for faults that cannot.
+#[pin_data]
+pub(super) struct Splitter {
+    owner: Owner,
+    first: Pfn,
+    copier: Arc<dyn Copier>,
+    #[pin]
+    work: Mutex<Work>,
+    #[pin]
+    changed: CondVar,
+}
+
+impl Splitter {
+    pub(super) fn new(memory: &Pagemap<Store>, copier: Arc<dyn Copier>) -> Result<Arc<Self>> {
+        let first = memory.pfn(0).ok_or(EINVAL)?;
+        let owner = memory.owner();
+        let work = Work {
+            next: None,
+            stop: false,
+        };
+
+        Arc::pin_init(
+            pin_init!(Self {
+                owner,
+                first,
+                copier,
+                work <- new_mutex!(work, "Splitter::work"),
+                changed <- new_condvar!("Splitter::changed"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Has a window of `mm` brought home, soon. If someone else's is waiting, nothing is done: who
+    /// faults again asks again.
+    fn ask(&self, mm: ARef<Mm>, span: Span) {
+        let mut work = self.work.lock();
+
+        if work.next.is_none() {
+            work.next = Some((mm, span));
+            self.changed.notify_one();
+        }
+    }
+
+    fn wait(&self) -> Option<(ARef<Mm>, Span)> {
+        let mut work = self.work.lock();
+
+        loop {
+            if work.stop {
+                return None;
+            }
+            if let Some(next) = work.next.take() {
+                return Some(next);
+            }
+            // Interruptible, so that an idle thread does not count as load.
+            let _ = self.changed.wait_interruptible(&mut work);
+        }
+    }
+
+    fn split(&self, mm: &MmWithUser, span: Span) {
+        let Ok(mut bufs) = Buffers::new(span.pages()) else {
+            return;
+        };
+        let mappings = Mappings::lock(mm);
+        let Some(mapping) = mappings
+            .next(span.start())
+            .filter(|mapping| mapping.contains(span))
+        else {
+            return;
+        };
+        let wanted = request(self.owner, false, None);
+        let Ok(mut pages) = Collected::vma(&mapping, span, &mut bufs, wanted) else {
+            return;
+        };
+
+        // With none, the page has been split all the same, and faults can bring its parts.
+        fill(&mut pages);
+        drop(pages.install(Mover::Device {
+            copier: &*self.copier,
+            first: self.first,
+            direction: Direction::Out,
+        }));
+    }
+}
+
+impl Run for Splitter {
+    fn run(&self) {
+        while let Some((mm, span)) = self.wait() {
+            if let Some(mm) = mm.mmget_not_zero() {
+                self.split(&mm, span);
+            }
+            cond_resched();
+        }
+    }
+
+    fn stop(&self) {
+        self.work.lock().stop = true;
+        self.changed.notify_all();
+    }
+}
