@@ -7,14 +7,17 @@
 //! pages between system memory and the node.
 //!
 //! A driver implements [`device::Driver`] and [`device::Context`] and makes a
-//! [`registration::Registration`] of its memory; `src/emu/` is one. What the layers are, each knowing only those to its left:
+//! [`registration::Registration`] of its memory; `src/emu/` is one. Drivers in C do the same through
+//! `include/linux/hmm_cdm.h`, which `capi` implements. What the layers are, each knowing only those
+//! to its left:
 //!
 //! [`mm`], [`os`] <- [`node`] <- [`mirror`] <- [`migrate`], [`query`] <- [`job`], [`device`] <-
-//! `chardev` <- [`registration`]
+//! `chardev` <- [`registration`] <- `capi`
 
 use kernel::prelude::*;
 
 mod bindings;
+mod capi;
 mod chardev;
 pub mod device;
 pub mod job;

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Jobs in the hands of a driver in C.
+
+use super::{declared, may_sleep};
+use crate::{
+    bindings,
+    job::{Completion, Job},
+    mm::range::Access,
+    uapi,
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{Atomic, Relaxed},
+        Arc,
+    },
+};
+
+/// What a `hmm_cdm_job` is.
+pub(super) struct Handle {
+    job: Job,
+    // Of the mirror: jobs that have not been completed.
+    open: Arc<Atomic<usize>>,
+}
+
+impl Handle {
+    pub(super) fn new(job: Job, open: Arc<Atomic<usize>>) -> Result<KBox<Self>> {
+        open.fetch_add(1, Relaxed);
+        KBox::new(Self { job, open }, GFP_KERNEL).map_err(Error::from)
+    }
+
+    pub(super) fn into_raw(this: KBox<Self>) -> *mut bindings::hmm_cdm_job {
+        KBox::into_raw(this).cast()
+    }
+
+    /// # Safety
+    ///
+    /// `job` is from [`Self::into_raw`], and nobody uses it any more.
+    pub(super) unsafe fn take(job: *mut bindings::hmm_cdm_job) -> KBox<Self> {
+        // SAFETY: By the safety requirements.
+        unsafe { KBox::from_raw(job.cast()) }
+    }
+
+    /// # Safety
+    ///
+    /// `job` is from [`Self::into_raw`], and not taken for `'a`.
+    unsafe fn from_raw<'a>(job: *const bindings::hmm_cdm_job) -> &'a Self {
+        // SAFETY: By the safety requirements.
+        unsafe { &*job.cast() }
+    }
+}
+
+/// Ends a job that is not open any more.
+fn close(handle: KBox<Handle>) -> Job {
+    let Handle { job, open } = KBox::into_inner(handle);
+
+    open.fetch_sub(1, Relaxed);
+    job
+}
+
+/// Cancels a job that the driver has refused.
+///
+/// # Safety
+///
+/// As for [`Handle::take`].
+pub(super) unsafe fn refuse(job: *mut bindings::hmm_cdm_job) {
+    // SAFETY: By the safety requirements.
+    drop(close(unsafe { Handle::take(job) }));
+}
+
+fn completion(result: &bindings::hmm_cdm_result) -> Completion {
+    let fault = match (result.status == EFAULT.to_errno(), result.fault_access) {
+        (true, uapi::ACCESS_READ) => Some(Access::Read),
+        (true, uapi::ACCESS_WRITE) => Some(Access::Write),
+        _ => None,
+    };
+
+    Completion {
+        status: result.status,
+        fault: fault.map(|access| (result.fault_addr as usize, access)),
+        result: result.result,
+        faults: result.faults,
+        bytes_local: result.bytes_local,
+        bytes_remote: result.bytes_remote,
+    }
+}
+
+declared!(hmm_cdm_job_op, hmm_cdm_job_args, hmm_cdm_complete_job);
+
+/// # Safety
+///
+/// See the header.
+#[no_mangle]
+unsafe extern "C" fn hmm_cdm_job_op(job: *const bindings::hmm_cdm_job) -> u32 {
+    // SAFETY: By the header's rules.
+    unsafe { Handle::from_raw(job) }.job.op()
+}
+
+/// # Safety
+///
+/// See the header.
+#[no_mangle]
+unsafe extern "C" fn hmm_cdm_job_args(job: *const bindings::hmm_cdm_job) -> *const u64 {
+    // SAFETY: By the header's rules.
+    unsafe { Handle::from_raw(job) }.job.args().as_ptr()
+}
+
+/// # Safety
+///
+/// See the header.
+#[no_mangle]
+unsafe extern "C" fn hmm_cdm_complete_job(
+    job: *mut bindings::hmm_cdm_job,
+    result: *const bindings::hmm_cdm_result,
+) {
+    may_sleep();
+    // SAFETY: By the header's rules.
+    let (job, result) = unsafe { (Handle::take(job), &*result) };
+    let done = completion(result);
+
+    // Not open before it is complete: whoever waits for the one may not miss the other.
+    let Handle { job, open } = KBox::into_inner(job);
+    job.complete(done);
+    open.fetch_sub(1, Relaxed);
+}
+
+#[kunit_tests(hmm_cdm_capi_job)]
+mod tests {
+    use super::*;
+    use crate::job::{Ticket, Timeout};
+
+    #[test]
+    fn a_result_says_where_it_failed_only_if_it_did() {
+        let mut result = bindings::hmm_cdm_result {
+            status: EFAULT.to_errno(),
+            fault_access: uapi::ACCESS_WRITE,
+            fault_addr: 0x1000,
+            ..bindings::hmm_cdm_result::default()
+        };
+
+        assert_eq!(completion(&result).fault, Some((0x1000, Access::Write)));
+        result.fault_access = uapi::ACCESS_READ;
+        assert_eq!(completion(&result).fault, Some((0x1000, Access::Read)));
+        // Nonsense of a driver.
+        result.fault_access = 7;
+        assert_eq!(completion(&result).fault, None);
+        result.fault_access = uapi::ACCESS_READ;
+        result.status = 0;
+        assert_eq!(completion(&result).fault, None);
+    }
+
+    #[test]
+    fn jobs_are_open_until_they_end() -> Result {
+        let open = Arc::new(Atomic::new(0), GFP_KERNEL)?;
+        let ticket = Ticket::new(None)?;
+        let job = Handle::new(
+            Job::new(3, [5; uapi::JOB_ARGS], ticket.clone()),
+            open.clone(),
+        )?;
+        let job = Handle::into_raw(job);
+        let result = bindings::hmm_cdm_result {
+            status: 0,
+            faults: 9,
+            ..bindings::hmm_cdm_result::default()
+        };
+
+        assert_eq!(open.load(Relaxed), 1);
+        // SAFETY: The job is ours until it is completed.
+        unsafe {
+            assert_eq!(hmm_cdm_job_op(job), 3);
+            assert_eq!(*hmm_cdm_job_args(job), 5);
+            hmm_cdm_complete_job(job, &result);
+        }
+        assert_eq!(open.load(Relaxed), 0);
+        assert_eq!(ticket.wait(Timeout::Forever)?.faults, 9);
+
+        let ticket = Ticket::new(None)?;
+        let job = Handle::new(
+            Job::new(3, [0; uapi::JOB_ARGS], ticket.clone()),
+            open.clone(),
+        )?;
+        // SAFETY: As above.
+        unsafe { refuse(Handle::into_raw(job)) };
+        assert_eq!(open.load(Relaxed), 0);
+        let status = ticket.wait(Timeout::Forever)?.status;
+        assert_eq!(status, ECANCELED.to_errno());
+        Ok(())
+    }
+}
