@@ -53,7 +53,8 @@ struct page;
  *
  * All functions are called from process context without any lock of mm (mmap
  * lock, page locks, page table locks) and may sleep, but for those that say
- * otherwise. The operations say for themselves what they may do. A function of
+ * otherwise. The calling task need not be of the process that is mirrored. The
+ * operations say for themselves what they may do. A function of
  * this header called from an operation that must not sleep is a bug, which a
  * kernel with CONFIG_DEBUG_ATOMIC_SLEEP reports.
  */
@@ -152,11 +153,12 @@ struct hmm_cdm_ops {
 	int (*open)(struct hmm_cdm_mirror *mirror);
 
 	/**
-	 * @close: the mirror goes. When this returns, nothing of the device
-	 * uses it any more and all its jobs are completed; those that are not
-	 * are taken as cancelled, with a warning. It runs in exit(2) of killed
-	 * processes too, so it takes bounded time. @map and @invalidate may
-	 * still be called until it returns, and are not after it.
+	 * @close: the mirror goes. Before this is called, all its entries have
+	 * been invalidated; from then on there are none, faults fail with
+	 * -ESRCH, and neither @map nor @invalidate is called. So what is under
+	 * way on the device comes to an end. When this returns, nothing uses
+	 * the mirror any more and all its jobs are complete. It runs in exit(2)
+	 * of killed processes too, so it takes bounded time.
 	 *
 	 * Context: process; may sleep. Default: nothing is done.
 	 */
@@ -212,10 +214,12 @@ struct hmm_cdm_ops {
 
 	/**
 	 * @freed: the @pages pages at @offset bytes of the device's memory have
-	 * no user any more.
+	 * no user any more. Called before they can be given out again; also for
+	 * pages whose @copy or @zero failed, or was never called. Not called
+	 * any more when hmm_cdm_remove_memory() has returned.
 	 *
-	 * Context: any, interrupts included; must not sleep. Default: nothing
-	 * is done.
+	 * Context: any, interrupts included, but no lock of the library is
+	 * held; must not sleep. Default: nothing is done.
 	 */
 	void (*freed)(struct hmm_cdm_device *device, u64 offset, u32 pages);
 
@@ -367,10 +371,10 @@ int hmm_cdm_add_memory(struct hmm_cdm_device *device,
  * the beginning on. Calls on files that are still open end with ENODEV.
  *
  * It waits for pages that are held, and says who holds them in the kernel's
- * log. Coherent memory it gives up on after 20 seconds: the library keeps the
- * range, and unregisters it when its last page has been given back. Private
- * memory nobody can pin, and its content cannot be had without the driver, so
- * it is waited for.
+ * log. Memory that the CPU copies it gives up on after 20 seconds: the library
+ * keeps the range, and unregisters it when its last page has been given back.
+ * Memory for which the driver has @copy or @freed cannot be left behind without
+ * the driver, so it is waited for; private memory nobody can pin.
  *
  * Return: zero; -ENODEV if the device has no memory; -EBUSY if pages are still
  * held: the device has no memory any more then, but the range must not be used
@@ -478,7 +482,7 @@ bool hmm_cdm_mirror_is_of(struct hmm_cdm_mirror *mirror,
  *
  * On success there was, for each page, a moment since the call at which the
  * device's page table had an entry that allows the access (with
- * HMM_CDM_FAULT_PRESENT: if the CPU's did). It may have been invalidated again;
+ * HMM_CDM_FAULT_PRESENT: if the CPU's did; that none does is no error). It may have been invalidated again;
  * then the device faults again. Pages are faulted in as by an access of the
  * process; private pages of other devices come home by that. Goes on while the
  * range keeps changing.
@@ -587,8 +591,6 @@ long hmm_cdm_make_exclusive(struct hmm_cdm_mirror *mirror, u64 addr, u64 length)
  * hmm_cdm_stats() - what happened on a mirror
  * @mirror: the mirror
  * @stats: filled in, as by HMM_CDM_IOC_STATS
- *
- * Context: any that may take a spinlock.
  */
 void hmm_cdm_stats(struct hmm_cdm_mirror *mirror, struct hmm_cdm_stats *stats);
 

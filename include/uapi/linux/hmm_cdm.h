@@ -201,7 +201,8 @@ enum hmm_cdm_where {
  * struct hmm_cdm_page - one page in the answer of HMM_CDM_IOC_QUERY
  * @where: one of enum hmm_cdm_where
  * @order: the CPU maps this page as part of a page of 2^order base pages
- * @cpu: HMM_CDM_ACCESS_* that the CPU's page table allows at this moment
+ * @cpu: HMM_CDM_ACCESS_* that the CPU's page table allows at this moment; with
+ *	HMM_CDM_PAGE_PRIVATE, what it will allow once the page is home
  * @device: HMM_CDM_ACCESS_* that the device's page table allows; zero when the
  *	device has no entry for this page
  * @accesses: how often the device accessed the page since its entry was made;
