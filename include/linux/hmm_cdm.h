@@ -62,29 +62,19 @@ struct page;
 /* Of this interface; &struct hmm_cdm_ops has it, and a mismatch is refused. */
 #define HMM_CDM_API_VERSION	1
 
-/**
- * struct hmm_cdm_device - a device; opaque
- */
+/* A device; a process's address space on it; work that a process asked for. */
 struct hmm_cdm_device;
-
-/**
- * struct hmm_cdm_mirror - a process's address space on a device; opaque
- */
 struct hmm_cdm_mirror;
-
-/**
- * struct hmm_cdm_job - work that a process asked the device for; opaque
- */
 struct hmm_cdm_job;
 
 /* The entry is valid for reading. Always set in what the library passes. */
-#define HMM_CDM_EXTENT_READ		(1 << 0)
+#define HMM_CDM_EXTENT_READ		0x1
 /* And for writing. */
-#define HMM_CDM_EXTENT_WRITE		(1 << 1)
+#define HMM_CDM_EXTENT_WRITE		0x2
 /* The pages are in the device's own memory. */
-#define HMM_CDM_EXTENT_LOCAL		(1 << 2)
+#define HMM_CDM_EXTENT_LOCAL		0x4
 /* The device has the pages for itself: the CPU faults, and takes them back. */
-#define HMM_CDM_EXTENT_EXCLUSIVE	(1 << 3)
+#define HMM_CDM_EXTENT_EXCLUSIVE	0x8
 
 /**
  * struct hmm_cdm_extent - contiguous pages in a device's page table
@@ -248,7 +238,7 @@ enum hmm_cdm_memory_type {
 };
 
 /* Do not make a /dev/hmm_cdm<N>: the driver has files of its own. */
-#define HMM_CDM_MEMORY_NO_FILE	(1 << 0)
+#define HMM_CDM_MEMORY_NO_FILE	0x1
 
 /* As @nid: ask the firmware, or else take node 0. */
 #define HMM_CDM_ANY_NODE	(-1)
@@ -468,9 +458,9 @@ bool hmm_cdm_mirror_is_of(struct hmm_cdm_mirror *mirror,
 			  const struct mm_struct *mm);
 
 /* Fault with the intent to write. */
-#define HMM_CDM_FAULT_WRITE	(1 << 0)
+#define HMM_CDM_FAULT_WRITE	0x1
 /* Enter only what is present; nothing is faulted in. */
-#define HMM_CDM_FAULT_PRESENT	(1 << 1)
+#define HMM_CDM_FAULT_PRESENT	0x2
 
 /**
  * hmm_cdm_fault() - handle device faults in a range
@@ -482,10 +472,10 @@ bool hmm_cdm_mirror_is_of(struct hmm_cdm_mirror *mirror,
  *
  * On success there was, for each page, a moment since the call at which the
  * device's page table had an entry that allows the access (with
- * HMM_CDM_FAULT_PRESENT: if the CPU's did; that none does is no error). It may have been invalidated again;
- * then the device faults again. Pages are faulted in as by an access of the
- * process; private pages of other devices come home by that. Goes on while the
- * range keeps changing.
+ * HMM_CDM_FAULT_PRESENT: if the CPU's did; that none does is no error). It may
+ * have been invalidated again; then the device faults again. Pages are faulted
+ * in as by an access of the process; private pages of other devices come home
+ * by that. Goes on while the range keeps changing.
  *
  * Return: zero, or
  *
@@ -585,7 +575,8 @@ int hmm_cdm_query(struct hmm_cdm_mirror *mirror, u64 addr, u64 length,
  * * -ESRCH: the process has exited
  * * -ENOMEM
  */
-long hmm_cdm_make_exclusive(struct hmm_cdm_mirror *mirror, u64 addr, u64 length);
+long hmm_cdm_make_exclusive(struct hmm_cdm_mirror *mirror, u64 addr,
+			    u64 length);
 
 /**
  * hmm_cdm_stats() - what happened on a mirror

@@ -110,9 +110,10 @@ impl Device {
     ///
     /// As for [`Self::from_raw`].
     pub(super) unsafe fn reference(device: *const bindings::hmm_cdm_device) -> Arc<Self> {
-        // SAFETY: By the safety requirements; the reference of the registration stays where it is.
-        let registered =
-            core::mem::ManuallyDrop::new(unsafe { Arc::<Self>::from_raw(device.cast()) });
+        // SAFETY: By the safety requirements.
+        let registered = unsafe { Arc::<Self>::from_raw(device.cast()) };
+        // The reference of the registration stays where it is.
+        let registered = core::mem::ManuallyDrop::new(registered);
 
         (*registered).clone()
     }
