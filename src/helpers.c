@@ -451,6 +451,37 @@ void hmm_cdm_kthread_interrupt(struct task_struct *task)
 	send_sig(SIGKILL, task, 1);
 }
 
+/*
+ * The current task, with a reference, if it is a kthread; it allows the signal
+ * until hmm_cdm_kthread_end_wait(), which it calls itself. @allowed is set if it
+ * did not before.
+ */
+struct task_struct *hmm_cdm_kthread_begin_wait(bool *allowed)
+{
+	const struct k_sigaction *action = &current->sighand->action[SIGKILL - 1];
+
+	if (!(current->flags & PF_KTHREAD))
+		return NULL;
+	*allowed = action->sa.sa_handler == SIG_IGN;
+	if (*allowed)
+		allow_kernel_signal(SIGKILL);
+	get_task_struct(current);
+	return current;
+}
+
+/* Ignoring it again takes it away, should it be pending (kernel_sigaction()). */
+void hmm_cdm_kthread_end_wait(struct task_struct *task, bool allowed)
+{
+	if (allowed)
+		disallow_signal(SIGKILL);
+	put_task_struct(task);
+}
+
+bool hmm_cdm_is_current(const struct task_struct *task)
+{
+	return task == current;
+}
+
 struct eventfd_ctx *hmm_cdm_eventfd_get(int fd)
 {
 	return eventfd_ctx_fdget(fd);

@@ -107,6 +107,9 @@ struct task_struct *hmm_cdm_kthread_run(int (*fn)(void *data), void *data,
 					const char *name, unsigned int nr);
 void hmm_cdm_kthread_allow_interrupt(void);
 void hmm_cdm_kthread_interrupt(struct task_struct *task);
+struct task_struct *hmm_cdm_kthread_begin_wait(bool *allowed);
+void hmm_cdm_kthread_end_wait(struct task_struct *task, bool allowed);
+bool hmm_cdm_is_current(const struct task_struct *task);
 struct eventfd_ctx *hmm_cdm_eventfd_get(int fd);
 void hmm_cdm_eventfd_signal(struct eventfd_ctx *ctx);
 void hmm_cdm_eventfd_put(struct eventfd_ctx *ctx);

@@ -32,6 +32,7 @@ mod fault;
 mod section;
 mod stats;
 mod table;
+mod waiters;
 
 pub use access::{Hit, Missing};
 pub use fault::Faulter;
@@ -51,6 +52,7 @@ use kernel::{
 };
 use section::{Entries, SECTION_ORDER};
 use table::{Own, Shared};
+use waiters::Waiters;
 
 /// One process's address space on one device.
 #[pin_data]
@@ -64,6 +66,8 @@ pub struct Mirror {
     // Where there is one, to find them all.
     #[pin]
     indexes: Mutex<KVec<usize>>,
+    #[pin]
+    waiters: Waiters,
 }
 
 impl Mirror {
@@ -78,6 +82,7 @@ impl Mirror {
                 shared,
                 sections <- XArray::new(AllocKind::Alloc),
                 indexes <- new_mutex!(KVec::new(), "Mirror::indexes"),
+                waiters <- Waiters::new(),
             }),
             GFP_KERNEL,
         )
@@ -89,10 +94,12 @@ impl Mirror {
         self.shared.table.populate(table).then_some(()).ok_or(EBUSY)
     }
 
-    /// Takes all entries away from the device, for ever: faults end with ESRCH, and the table that
-    /// was attached is not called any more when this returns. Sleeps.
+    /// Takes all entries away from the device, for ever: faults end with ESRCH, those of kernel
+    /// threads that sleep too, and the table that was attached is not called any more when this
+    /// returns. Sleeps.
     pub fn retire(&self) {
         self.shared.retire();
+        self.waiters.interrupt();
         // A section that is made meanwhile has no entries, and gets none.
         for index in self.indexes.lock().iter() {
             if let Some(section) = self.find_section(index << Self::section_shift()) {

@@ -145,8 +145,9 @@ struct hmm_cdm_ops {
 	/**
 	 * @close: the mirror goes. Before this is called, all its entries have
 	 * been invalidated; from then on there are none, faults fail with
-	 * -ESRCH, and neither @map nor @invalidate is called. So what is under
-	 * way on the device comes to an end. When this returns, nothing uses
+	 * -ESRCH, those that sleep in a kernel thread or work item too, and
+	 * neither @map nor @invalidate is called. So what is under way on the
+	 * device comes to an end. When this returns, nothing uses
 	 * the mirror any more and all its jobs are complete. It runs in exit(2)
 	 * of killed processes too, so it takes bounded time.
 	 *
@@ -158,7 +159,10 @@ struct hmm_cdm_ops {
 	 * @map: pages have been entered into the device's page table. A device
 	 * that has one of its own takes the entries over; those it had for
 	 * these addresses are replaced. They hold until @invalidate is called
-	 * for their addresses.
+	 * for their addresses. A fault tells of everything that is present in
+	 * its window (@window_size of &struct hmm_cdm_info), so of addresses
+	 * beyond its range, and of entries that were told before: what a driver
+	 * had no room for it is told again when the device faults again.
 	 *
 	 * Context: a spinlock is held, the same as for @invalidate of these
 	 * addresses; must not sleep. Default: the device uses the library's,
@@ -254,7 +258,8 @@ enum hmm_cdm_memory_type {
  * @reserved: zero
  * @of_node: the node of the device tree that describes coherent memory (on
  *	POWER9 the GPU's ``memory-region``); then @start and @size are zero and
- *	@nid is HMM_CDM_ANY_NODE. Otherwise NULL
+ *	@nid is HMM_CDM_ANY_NODE. Otherwise NULL. The caller's reference is
+ *	needed for the call only
  */
 struct hmm_cdm_memory {
 	u32 type;
@@ -611,6 +616,9 @@ const u64 *hmm_cdm_job_args(const struct hmm_cdm_job *job);
  * hmm_cdm_complete_job() - end a job, and wake those who wait for it
  * @job: the job; not to be used any more
  * @result: how it ended
+ *
+ * Context: process, as for the others: a work item, if the device tells of the
+ * end by an interrupt.
  */
 void hmm_cdm_complete_job(struct hmm_cdm_job *job,
 			  const struct hmm_cdm_result *result);

@@ -26,13 +26,14 @@ impl Mirror {
     ///
     /// Sleeps; takes the mmap lock and whatever a CPU fault takes.
     pub fn make_exclusive(&self, span: Span, give_up: impl Fn() -> bool) -> Result<usize> {
+        let _waiter = self.waiters.enter()?;
         let mm = self.mm()?;
         let mut done = 0;
 
         for addr in (span.start()..span.end()).step_by(PAGE_SIZE) {
             match self.take_page(&mm, addr, &give_up) {
                 Ok(()) => done += 1,
-                Err(e) if done == 0 => return Err(e),
+                Err(e) if done == 0 => return Err(self.ended(e)),
                 Err(_) => break,
             }
             cond_resched();

@@ -59,10 +59,29 @@ impl Mirror {
     ///
     /// * EFAULT: the process itself could not access `addr`, or no device may
     /// * EPERM: the process could read there, but not write
-    /// * ESRCH: the address space is being torn down
+    /// * ESRCH: the address space is being torn down, or the mirror has retired
     /// * ECANCELED: `give_up` returned true
     /// * ENOMEM
     pub fn fault(
+        &self,
+        faulter: &mut Faulter,
+        addr: usize,
+        len: usize,
+        access: Access,
+        give_up: impl Fn() -> bool,
+    ) -> Result {
+        let _waiter = self.waiters.enter()?;
+
+        self.resolve(faulter, addr, len, access, give_up)
+            .map_err(|e| self.ended(e))
+    }
+
+    /// The end of the mirror is why everything else ended.
+    pub(super) fn ended(&self, e: Error) -> Error {
+        self.check_active().err().unwrap_or(e)
+    }
+
+    fn resolve(
         &self,
         faulter: &mut Faulter,
         addr: usize,
@@ -187,7 +206,9 @@ impl Mirror {
         Ok(())
     }
 
-    /// The end of the pages from `addr` on, up to `end`, that have entries which allow the access.
+    /// The end of the pages from `addr` on, up to `end`, that have entries which allow the access. A
+    /// device with a table of its own is to be told of each window, so for that it is not behind
+    /// the end of one.
     fn ready_until(&self, addr: usize, end: usize, access: Access) -> usize {
         let mut at = addr;
 
@@ -202,7 +223,7 @@ impl Mirror {
             while at < end.min(window.end()) && entries.get(at).allows(access) {
                 at += PAGE_SIZE;
             }
-            if at < window.end() {
+            if at < window.end() || self.shared.has_table() {
                 break;
             }
         }

@@ -9,7 +9,7 @@
 
 use super::table::{Extent, Own, Shared};
 use crate::mm::{
-    folio::Pfn,
+    folio::{mark_written, Pfn},
     notifier::Invalidate,
     range::{Access, Entry, View},
     Span,
@@ -233,7 +233,9 @@ impl Entries {
         // here.
         *entry = DeviceEntry::new_exclusive(pfn, own);
         self.own = own;
-        if let Some(extent) = self.extent(addr) {
+        if let Some(extent) = self.extent(addr).filter(|_| self.shared.has_table()) {
+            // SAFETY: As above.
+            unsafe { mark_written(pfn) };
             self.shared.map(&extent);
         }
         true
@@ -253,6 +255,9 @@ impl Entries {
     /// that is not there, `spare` becomes it. Returns how many entries are new, or `None` if the
     /// window went meanwhile and there is no spare one. Pages that no device may access get no
     /// entry, and those that the device has for itself keep it, as the CPU has none to see.
+    ///
+    /// A device with a table of its own is told of all entries, old ones too: it may have had no
+    /// room for them. It writes through its own, unseen, so what it may write counts as written.
     pub(super) fn load(
         &mut self,
         view: &View<'_>,
@@ -283,16 +288,21 @@ impl Entries {
                 Entry::None if entry.is_exclusive() => continue,
                 _ => DeviceEntry::NONE,
             };
-            if entry.same(new) {
+            let old = *entry;
+            if !old.same(new) {
+                // INVARIANT: The view holds, and no invalidation returns while we are here.
+                *entry = new;
+                added += usize::from(new.is_valid());
+            }
+            if !self.shared.has_table() {
                 continue;
             }
-            let old = core::mem::replace(
-                // INVARIANT: The view holds, and no invalidation returns while we are here.
-                entry, new,
-            );
             match Self::describe(own, addr, new) {
                 Some(extent) => {
-                    added += 1;
+                    if new.allows(Access::Write) {
+                        // SAFETY: The view holds, and no invalidation returns while we are here.
+                        unsafe { mark_written(extent.pfn) };
+                    }
                     run = match run {
                         None => Some(extent),
                         Some(mut known) => match known.join(extent) {
@@ -667,9 +677,8 @@ mod tests {
         let page = NewPage::system().ok_or(ENOMEM)?;
         let same = View::raw(page.pfn(), Access::Read);
 
-        // The same frame twice is not contiguous, so each is a run; then nothing is new.
-        load(&mut entries, START, &[same, same, 0])?;
-        load(&mut entries, START, &[same, same, 0])?;
+        // The same frame twice is not contiguous, so each is a run.
+        assert_eq!(load(&mut entries, START, &[same, same, 0])?, Some(2));
         let extent = |addr, access| Extent {
             addr,
             pfn: page.pfn(),
@@ -685,6 +694,10 @@ mod tests {
             seen.get(1),
             Some(&Told::Map(extent(START + PAGE_SIZE, Access::Read)))
         );
+
+        // Once more, though nothing is new: it may have lost them.
+        assert_eq!(load(&mut entries, START, &[same, same, 0])?, Some(0));
+        assert_eq!(device.take(), seen);
 
         // Other rights are told, and so is what has gone.
         let write = View::raw(page.pfn(), Access::Write);

@@ -56,7 +56,8 @@ impl Extent {
 /// sleep or go back into the mirror. It must not own the mirror, or neither would go.
 pub trait Table: Send + Sync {
     /// Pages have been entered; what was there for these addresses is replaced. They hold until
-    /// they are invalidated.
+    /// they are invalidated. A fault tells of all that its window has, old and new, so what there
+    /// was no room for is told again when the device faults again.
     fn map(&self, extent: &Extent);
 
     /// The device must not use any page of `span` any more when this returns.
@@ -90,6 +91,10 @@ impl Shared {
 
     pub(super) fn is_retired(&self) -> bool {
         self.retired.load(Relaxed)
+    }
+
+    pub(super) fn has_table(&self) -> bool {
+        self.table.as_ref().is_some()
     }
 
     pub(super) fn map(&self, extent: &Extent) {

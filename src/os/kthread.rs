@@ -83,6 +83,51 @@ impl<T: Run> Drop for Thread<T> {
     }
 }
 
+/// The current thread, as long as it is a kernel thread whose waits can be ended; a thread ignores
+/// all signals otherwise. What the thread allowed before stays allowed after.
+///
+/// # Invariants
+///
+/// The value owns a reference on `task`, which is a kernel thread that allows `SIGKILL` from the
+/// kernel. It is dropped by that thread.
+pub(crate) struct Interruptible {
+    task: NonNull<bindings::task_struct>,
+    allowed_here: bool,
+}
+
+// SAFETY: Any task may send the signal.
+unsafe impl Send for Interruptible {}
+
+impl Interruptible {
+    /// `None` if the current task is not a kernel thread.
+    pub(crate) fn current() -> Option<Self> {
+        let mut allowed_here = false;
+        // SAFETY: Looks at the current task, and takes a reference on it.
+        let task = unsafe { bindings::hmm_cdm_kthread_begin_wait(&mut allowed_here) };
+
+        // INVARIANT: The helper has done what they ask for.
+        NonNull::new(task).map(|task| Self { task, allowed_here })
+    }
+
+    pub(crate) fn is_current(&self) -> bool {
+        // SAFETY: Compares with the current task.
+        unsafe { bindings::hmm_cdm_is_current(self.task.as_ptr()) }
+    }
+
+    /// Ends a wait of the thread that a fatal signal would end in a process.
+    pub(crate) fn interrupt(&self) {
+        // SAFETY: By the type invariants.
+        unsafe { bindings::hmm_cdm_kthread_interrupt(self.task.as_ptr()) };
+    }
+}
+
+impl Drop for Interruptible {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants; called by the thread itself.
+        unsafe { bindings::hmm_cdm_kthread_end_wait(self.task.as_ptr(), self.allowed_here) };
+    }
+}
+
 #[kunit_tests(hmm_cdm_kthread)]
 mod tests {
     use super::*;
@@ -167,6 +212,63 @@ mod tests {
         drop(thread);
         // It was told all the same.
         assert!(body.state.lock().stop);
+        Ok(())
+    }
+
+    #[pin_data]
+    struct Waiting {
+        #[pin]
+        waiter: Mutex<Option<bool>>,
+        #[pin]
+        changed: CondVar,
+    }
+
+    impl Run for Waiting {
+        fn run(&self) {
+            // `Thread` has allowed the signal: it stays so.
+            let waiter = Interruptible::current();
+            let current = waiter.as_ref().is_some_and(Interruptible::is_current);
+            let kept = waiter.is_some_and(|waiter| !waiter.allowed_here);
+
+            *self.waiter.lock() = Some(current && kept);
+            self.changed.notify_all();
+        }
+
+        fn stop(&self) {}
+    }
+
+    #[test]
+    fn a_thread_of_ours_can_be_interrupted_before_and_after() -> Result {
+        let body = Arc::pin_init(
+            pin_init!(Waiting {
+                waiter <- new_mutex!(None),
+                changed <- new_condvar!(),
+            }),
+            GFP_KERNEL,
+        )?;
+        let thread = Thread::spawn(c"hmm_cdm test", 3, body.clone())?;
+        let mut seen = body.waiter.lock();
+
+        while seen.is_none() {
+            body.changed.wait(&mut seen);
+        }
+        assert_eq!(*seen, Some(true));
+        drop(seen);
+        drop(thread);
+        Ok(())
+    }
+
+    #[test]
+    fn the_signal_is_gone_after_the_wait() -> Result {
+        // The tests run in a kernel thread too, which ignores signals.
+        let waiter = Interruptible::current().ok_or(EINVAL)?;
+
+        assert!(waiter.is_current() && waiter.allowed_here);
+        assert!(!crate::os::fatal_signal_pending());
+        waiter.interrupt();
+        assert!(crate::os::fatal_signal_pending());
+        drop(waiter);
+        assert!(!crate::os::fatal_signal_pending());
         Ok(())
     }
 }
