@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * cdm_dmirror.ko: the interface of the kernel's lib/test_hmm.c on top of
+ * hmm_cdm.ko, so that the kernel's own tests of HMM
+ * (tools/testing/selftests/mm/hmm-tests.c) can be run on the library. A driver
+ * in C that uses <linux/hmm_cdm.h> alone.
+ */
+#ifndef _CDM_DMIRROR_H
+#define _CDM_DMIRROR_H
+
+#include <linux/hmm_cdm.h>
+#include <linux/miscdevice.h>
+#include <linux/mutex.h>
+
+struct hmm_dmirror_cmd;
+
+/**
+ * struct dmirror_device - a device, and its file /dev/hmm_dmirror<N>
+ * @cdm: what the library knows it as; NULL if this device is not there. Read
+ *	with the module's parameters locked, by users of the file without
+ * @misc: the file
+ * @memory: what memory it has, when it has it
+ * @memory_lock: held while its memory is added or removed, so that -EBUSY of the
+ *	former has one meaning
+ * @backing: for private memory, the system memory that plays it, by page of the
+ *	device's memory; NULL where nobody uses the page. A slot belongs to
+ *	whoever the page belongs to, so there is no lock: memory.c
+ */
+struct dmirror_device {
+	struct hmm_cdm_device *cdm;
+	struct miscdevice misc;
+	struct hmm_cdm_memory memory;
+	struct mutex memory_lock; /* of adding and removing @memory */
+	struct page **backing;
+};
+
+/**
+ * struct dmirror - an open file
+ * @device: the device
+ * @mirror: the address space of the process that opened it. Its children have
+ *	the file too and work on that address space, not on their own
+ * @fail_alloc: the next migration finds no large page
+ */
+struct dmirror {
+	struct dmirror_device *device;
+	struct hmm_cdm_mirror *mirror;
+	bool fail_alloc;
+};
+
+/* main.c */
+int dmirror_add_memory(struct dmirror_device *device);
+int dmirror_remove_memory(struct dmirror_device *device);
+
+/* file.c */
+extern const struct file_operations dmirror_fops;
+
+/* memory.c */
+extern const struct hmm_cdm_ops dmirror_private_ops;
+extern const struct hmm_cdm_ops dmirror_coherent_ops;
+int dmirror_alloc_backing(struct dmirror_device *device);
+void dmirror_free_backing(struct dmirror_device *device);
+struct page *dmirror_page(struct dmirror_device *device,
+			  const struct hmm_cdm_extent *at);
+
+/* access.c */
+int dmirror_read(struct dmirror *dmirror, struct hmm_dmirror_cmd *cmd);
+int dmirror_read_kind(struct dmirror *dmirror, struct hmm_dmirror_cmd *cmd,
+		      u32 need);
+int dmirror_write(struct dmirror *dmirror, struct hmm_dmirror_cmd *cmd);
+int dmirror_check_exclusive(struct dmirror *dmirror,
+			    struct hmm_dmirror_cmd *cmd);
+
+/* place.c */
+int dmirror_migrate_to_device(struct dmirror *dmirror,
+			      struct hmm_dmirror_cmd *cmd);
+int dmirror_migrate_to_system(struct dmirror *dmirror,
+			      struct hmm_dmirror_cmd *cmd);
+int dmirror_exclusive(struct dmirror *dmirror, struct hmm_dmirror_cmd *cmd);
+int dmirror_snapshot(struct dmirror *dmirror, struct hmm_dmirror_cmd *cmd);
+
+#endif /* _CDM_DMIRROR_H */

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The devices: hmm_dmirror0 and 1 have private memory, 2 and 3 coherent memory,
+ * and are there only if it is said where that is.
+ */
+
+#include <linux/array_size.h>
+#include <linux/bug.h>
+#include <linux/err.h>
+#include <linux/module.h>
+#include <linux/moduleparam.h>
+#include <linux/sizes.h>
+
+#include "dmirror.h"
+
+/* Of each device; lib/test_hmm.c takes that much of coherent memory. */
+#define DMIRROR_MEMORY	SZ_256M
+
+static unsigned long spm_addr_dev0;
+module_param(spm_addr_dev0, ulong, 0444);
+MODULE_PARM_DESC(spm_addr_dev0,
+		 "Physical address of 256 MiB that are not the kernel's: the coherent memory of hmm_dmirror2");
+
+static unsigned long spm_addr_dev1;
+module_param(spm_addr_dev1, ulong, 0444);
+MODULE_PARM_DESC(spm_addr_dev1, "The same for hmm_dmirror3");
+
+static struct dmirror_device dmirror_devices[4];
+
+/* Locked against the devices' coming and going by the caller. */
+static int dmirror_get_used(char *buffer, const struct kernel_param *kp)
+{
+	const char *separator = "";
+	unsigned int i;
+	int len = 0;
+
+	for (i = 0; i < ARRAY_SIZE(dmirror_devices); i++) {
+		struct hmm_cdm_device *cdm = dmirror_devices[i].cdm;
+		u64 pages, free = 0;
+
+		if (!cdm)
+			continue;
+		pages = hmm_cdm_pages(cdm, &free);
+		len += scnprintf(buffer + len, PAGE_SIZE - len, "%s%llu",
+				 separator, pages - free);
+		separator = ",";
+	}
+	return len + scnprintf(buffer + len, PAGE_SIZE - len, "\n");
+}
+
+static const struct kernel_param_ops dmirror_used_ops = {
+	.get = dmirror_get_used,
+};
+
+module_param_cb(used, &dmirror_used_ops, NULL, 0444);
+MODULE_PARM_DESC(used,
+		 "How many pages of device memory are in use, for each device; cannot be set");
+
+/**
+ * dmirror_add_memory() - give a device its memory, if it has none
+ * @device: the device
+ *
+ * Return: zero, -EINTR if a fatal signal arrived, or an error of
+ * hmm_cdm_add_memory(): -EBUSY if some of it is held since it was removed.
+ */
+int dmirror_add_memory(struct dmirror_device *device)
+{
+	int ret;
+
+	ret = mutex_lock_killable(&device->memory_lock);
+	if (ret)
+		return ret;
+	if (!hmm_cdm_pages(device->cdm, NULL))
+		ret = hmm_cdm_add_memory(device->cdm, &device->memory);
+	mutex_unlock(&device->memory_lock);
+	return ret;
+}
+
+/**
+ * dmirror_remove_memory() - take a device's memory away, if it has some
+ * @device: the device
+ *
+ * Return: zero, -EINTR if a fatal signal arrived, or -EBUSY if some of it is
+ * held: it is removed all the same, and cannot be added until that ends.
+ */
+int dmirror_remove_memory(struct dmirror_device *device)
+{
+	int ret;
+
+	ret = mutex_lock_killable(&device->memory_lock);
+	if (ret)
+		return ret;
+	ret = hmm_cdm_remove_memory(device->cdm);
+	mutex_unlock(&device->memory_lock);
+	return ret == -ENODEV ? 0 : ret;
+}
+
+/* A module's parameters can be read before its init and after its exit. */
+static void dmirror_set_cdm(struct dmirror_device *device,
+			    struct hmm_cdm_device *cdm)
+{
+	kernel_param_lock(THIS_MODULE);
+	device->cdm = cdm;
+	kernel_param_unlock(THIS_MODULE);
+}
+
+/* Undoes dmirror_start(); nobody has a file of the device open. */
+static void dmirror_stop(struct dmirror_device *device)
+{
+	struct hmm_cdm_device *cdm = device->cdm;
+
+	if (!cdm)
+		return;
+	dmirror_set_cdm(device, NULL);
+	/* It may have none. What is held of it, the library keeps. */
+	hmm_cdm_remove_memory(cdm);
+	WARN_ON(hmm_cdm_unregister_device(cdm));
+	dmirror_free_backing(device);
+}
+
+/* A device with memory: coherent memory at @start, or private memory if zero. */
+static int dmirror_start(struct dmirror_device *device, u64 start)
+{
+	const struct hmm_cdm_ops *ops = &dmirror_coherent_ops;
+	struct hmm_cdm_device *cdm;
+	int ret;
+
+	mutex_init(&device->memory_lock);
+	device->memory = (struct hmm_cdm_memory) {
+		.type	= HMM_CDM_MEMORY_COHERENT,
+		.flags	= HMM_CDM_MEMORY_NO_FILE,
+		.start	= start,
+		.size	= DMIRROR_MEMORY,
+		.nid	= HMM_CDM_ANY_NODE,
+	};
+	if (!start) {
+		device->memory.type = HMM_CDM_MEMORY_PRIVATE;
+		ops = &dmirror_private_ops;
+		ret = dmirror_alloc_backing(device);
+		if (ret)
+			return ret;
+	}
+
+	cdm = hmm_cdm_register_device(ops, device);
+	if (IS_ERR(cdm)) {
+		dmirror_free_backing(device);
+		return PTR_ERR(cdm);
+	}
+	dmirror_set_cdm(device, cdm);
+
+	ret = dmirror_add_memory(device);
+	if (ret)
+		dmirror_stop(device);
+	return ret;
+}
+
+static int dmirror_add_file(struct dmirror_device *device, unsigned int index)
+{
+	static const char * const names[] = {
+		"hmm_dmirror0", "hmm_dmirror1", "hmm_dmirror2", "hmm_dmirror3",
+	};
+
+	device->misc = (struct miscdevice) {
+		.minor	= MISC_DYNAMIC_MINOR,
+		.name	= names[index],
+		.fops	= &dmirror_fops,
+	};
+	return misc_register(&device->misc);
+}
+
+static int __init dmirror_init(void)
+{
+	const u64 starts[] = { 0, 0, spm_addr_dev0, spm_addr_dev1 };
+	unsigned int i, files;
+	int ret;
+
+	for (i = 0; i < ARRAY_SIZE(dmirror_devices); i++) {
+		/* The second two are coherent, or not there. */
+		if (i >= 2 && !starts[i])
+			continue;
+		ret = dmirror_start(&dmirror_devices[i], starts[i]);
+		if (ret)
+			goto stop;
+	}
+	/* Last, since they can be opened from then on. */
+	for (files = 0; files < ARRAY_SIZE(dmirror_devices); files++) {
+		if (!dmirror_devices[files].cdm)
+			continue;
+		ret = dmirror_add_file(&dmirror_devices[files], files);
+		if (ret)
+			goto remove_files;
+	}
+	return 0;
+
+remove_files:
+	while (files--)
+		if (dmirror_devices[files].cdm)
+			misc_deregister(&dmirror_devices[files].misc);
+stop:
+	while (i--)
+		dmirror_stop(&dmirror_devices[i]);
+	return ret;
+}
+
+/* No file is open. Memory that processes have in the devices is saved. */
+static void __exit dmirror_exit(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(dmirror_devices); i++)
+		if (dmirror_devices[i].cdm)
+			misc_deregister(&dmirror_devices[i].misc);
+	for (i = 0; i < ARRAY_SIZE(dmirror_devices); i++)
+		dmirror_stop(&dmirror_devices[i]);
+}
+
+module_init(dmirror_init);
+module_exit(dmirror_exit);
+MODULE_DESCRIPTION("The kernel's HMM tests on hmm_cdm.ko");
+MODULE_LICENSE("GPL");

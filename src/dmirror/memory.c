@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What the library has a device do with its memory. The CPU does it all; coherent
+ * memory needs no help with that, so its operations are the library's.
+ *
+ * Private memory has nothing behind its addresses. Each of its pages gets a page
+ * of system memory when something is first put there, and gives it back when
+ * its last user is gone. Who has the device page has its slot in the array of
+ * these pages, too: from the library's allocator it goes to @zero or @copy, to
+ * accesses through the device's page table, to @freed, and back to the
+ * allocator, which orders one owner's accesses before the next one's.
+ */
+
+#include <linux/bug.h>
+#include <linux/gfp.h>
+#include <linux/highmem.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+
+#include "dmirror.h"
+
+/*
+ * Page locks and the mmap lock are held. A page that finds no room in the device
+ * stays in system memory: that is not worth much effort, or a word in the log.
+ */
+#define DMIRROR_GFP	(GFP_NOFS | __GFP_HIGHMEM | __GFP_NORETRY | __GFP_NOWARN)
+
+static size_t dmirror_backing_size(struct dmirror_device *device)
+{
+	return (device->memory.size >> PAGE_SHIFT) * sizeof(*device->backing);
+}
+
+/**
+ * dmirror_alloc_backing() - make room to remember backing pages
+ * @device: the device, before it is registered
+ *
+ * Return: zero or -ENOMEM.
+ */
+int dmirror_alloc_backing(struct dmirror_device *device)
+{
+	device->backing = kvzalloc(dmirror_backing_size(device), GFP_KERNEL);
+	return device->backing ? 0 : -ENOMEM;
+}
+
+/**
+ * dmirror_free_backing() - undo dmirror_alloc_backing()
+ * @device: the device, which has no memory any more
+ */
+void dmirror_free_backing(struct dmirror_device *device)
+{
+	/* The library has said of each page that it has no user. */
+	WARN_ON(device->backing &&
+		memchr_inv(device->backing, 0, dmirror_backing_size(device)));
+	kvfree(device->backing);
+	device->backing = NULL;
+}
+
+static struct page **dmirror_slot(struct dmirror_device *device, u64 offset)
+{
+	return &device->backing[offset >> PAGE_SHIFT];
+}
+
+/**
+ * dmirror_page() - the page that the CPU has to access instead of the device
+ * @device: the device
+ * @at: an entry of its page table that is valid as long as the page is used
+ *
+ * Return: the page.
+ */
+struct page *dmirror_page(struct dmirror_device *device,
+			  const struct hmm_cdm_extent *at)
+{
+	if (device->backing && (at->flags & HMM_CDM_EXTENT_LOCAL))
+		return *dmirror_slot(device, at->offset);
+	return pfn_to_page(at->pfn);
+}
+
+static void dmirror_drop_backing(struct page **slots, u32 pages)
+{
+	u32 i;
+
+	for (i = 0; i < pages; i++) {
+		struct page *page = slots[i];
+
+		slots[i] = NULL;
+		if (page)
+			__free_page(page);
+	}
+}
+
+/* All or nothing. What is in a slot already is kept. */
+static int dmirror_fill_backing(struct page **slots, u32 pages)
+{
+	unsigned long filled, before = 0;
+
+	for (;;) {
+		/* It may stop early, and counts those that were there. */
+		filled = alloc_pages_bulk(DMIRROR_GFP, pages, slots);
+		if (filled == pages)
+			return 0;
+		if (filled == before)
+			break;
+		before = filled;
+	}
+	dmirror_drop_backing(slots, pages);
+	return -ENOMEM;
+}
+
+static int dmirror_copy_one(struct dmirror_device *device,
+			    const struct hmm_cdm_copy *copy)
+{
+	struct page **slots = dmirror_slot(device, copy->offset);
+	bool in = copy->direction == HMM_CDM_COPY_IN;
+	u32 i;
+
+	if (in) {
+		int ret = dmirror_fill_backing(slots, copy->pages);
+
+		if (ret)
+			return ret;
+	}
+	for (i = 0; i < copy->pages; i++) {
+		if (in)
+			copy_highpage(slots[i], copy->page + i);
+		else
+			copy_highpage(copy->page + i, slots[i]);
+	}
+	return 0;
+}
+
+static int dmirror_copy(struct hmm_cdm_device *cdm,
+			const struct hmm_cdm_copy *copies, u32 nr)
+{
+	struct dmirror_device *device = hmm_cdm_device_data(cdm);
+	u32 i;
+
+	for (i = 0; i < nr; i++) {
+		int ret = dmirror_copy_one(device, &copies[i]);
+
+		if (ret)
+			return i ?: ret;
+	}
+	return nr;
+}
+
+static int dmirror_zero(struct hmm_cdm_device *cdm, u64 offset, u32 pages)
+{
+	struct dmirror_device *device = hmm_cdm_device_data(cdm);
+	struct page **slots = dmirror_slot(device, offset);
+	int ret;
+	u32 i;
+
+	ret = dmirror_fill_backing(slots, pages);
+	if (ret)
+		return ret;
+	for (i = 0; i < pages; i++)
+		clear_highpage(slots[i]);
+	return 0;
+}
+
+/* Any context. Pages that nothing was put into have no backing. */
+static void dmirror_freed(struct hmm_cdm_device *cdm, u64 offset, u32 pages)
+{
+	struct dmirror_device *device = hmm_cdm_device_data(cdm);
+
+	dmirror_drop_backing(dmirror_slot(device, offset), pages);
+}
+
+const struct hmm_cdm_ops dmirror_private_ops = {
+	.version	= HMM_CDM_API_VERSION,
+	.owner		= THIS_MODULE,
+	.name		= "cdm_dmirror",
+	.copy		= dmirror_copy,
+	.zero		= dmirror_zero,
+	.freed		= dmirror_freed,
+};
+
+const struct hmm_cdm_ops dmirror_coherent_ops = {
+	.version	= HMM_CDM_API_VERSION,
+	.owner		= THIS_MODULE,
+	.name		= "cdm_dmirror",
+};
