@@ -4,10 +4,15 @@
 
 use super::{section::Entries, Mirror};
 use crate::{
-    mm::{self, exclusive, Span},
+    mm::{
+        self, exclusive,
+        pagemap::Owner,
+        range::{Access, Walker},
+        Span,
+    },
     os::cond_resched,
 };
-use kernel::{page::PAGE_SIZE, prelude::*};
+use kernel::{mm::MmWithUser, page::PAGE_SIZE, prelude::*};
 
 impl Mirror {
     /// Takes the pages of `span` away from the CPU, each faulted in for writing, and gives the
@@ -28,10 +33,11 @@ impl Mirror {
     pub fn make_exclusive(&self, span: Span, give_up: impl Fn() -> bool) -> Result<usize> {
         let _waiter = self.waiters.enter()?;
         let mm = self.mm()?;
+        let mut walker = Walker::new(1)?;
         let mut done = 0;
 
         for addr in (span.start()..span.end()).step_by(PAGE_SIZE) {
-            match self.take_page(&mm, addr, &give_up) {
+            match self.take_page(&mm, &mut walker, addr, &give_up) {
                 Ok(()) => done += 1,
                 Err(e) if done == 0 => return Err(self.ended(e)),
                 Err(_) => break,
@@ -43,17 +49,22 @@ impl Mirror {
 
     fn take_page(
         &self,
-        mm: &kernel::mm::MmWithUser,
+        mm: &MmWithUser,
+        walker: &mut Walker,
         addr: usize,
         give_up: impl Fn() -> bool,
     ) -> Result {
         let section = self.section(mm, addr)?;
+        let page = Span::covering(addr, 1).ok_or(EINVAL)?;
 
         loop {
             if give_up() {
                 return Err(ECANCELED);
             }
             self.check_active()?;
+            if section.lock().get(addr).is_exclusive() {
+                return Ok(());
+            }
             let mut spare = None;
             if !section.lock().has_window(addr) {
                 spare = Some(Entries::new_window(mm::window_pages())?);
@@ -63,11 +74,16 @@ impl Mirror {
             let entered = exclusive::take(mm, &section, addr, |entries, pfn| {
                 entries.load_exclusive(addr, pfn, &mut spare, own)
             })?;
-            // Else the page table has changed, if only by our own fault.
             if entered == Ok(true) {
                 return Ok(());
             }
+            // The page table has changed, if only by our own fault. The CPU's entry is exclusive
+            // all the same, and the next attempt would take the page back to begin with, see a
+            // change by that, and so on for ever. So it is taken back now. What goes wrong with
+            // that goes wrong with the next attempt, too.
+            let _ = walker.walk(mm, &section, page, Some(Access::Write), Owner::NOBODY);
             self.shared.stats.fault_retries.add(1);
+            cond_resched();
         }
     }
 }
