@@ -100,8 +100,8 @@ class Amd64(Machine):
 
     def __init__(self, ram_mib, region_mib, cpus):
         super().__init__(ram_mib, region_mib, cpus)
-        if self.total > 2816 * MIB:
-            raise ValueError("q35 moves memory above 2816 MiB to beyond 4 GiB")
+        if self.total >= 2816 * MIB:
+            raise ValueError("q35 has less below 4 GiB if it has 2816 MiB or more")
 
     def arguments(self, accel):
         args = ["-machine", "q35", "-accel", accel]
