@@ -20,7 +20,7 @@ KBUILD_OUT := $(BUILD)/kdir
 KBUILD_RUN := $(MAKE) -C $(KDIR) M=$(CURDIR) MO=$(KBUILD_OUT)
 endif
 
-.PHONY: all modules demo check check-all lint shell install install_modules install_files \
+.PHONY: all modules demo check conformance check-all lint shell install install_modules install_files \
 	clean distclean help
 .NOTPARALLEL:
 
@@ -38,6 +38,9 @@ demo:
 
 check:
 	@$(LAB) check
+
+conformance:
+	@$(LAB) conformance $(TESTS)
 
 check-all:
 	@scripts/sum lint check 'check FLAVOUR=amd64' 'check FLAVOUR=rt-amd64' \

@@ -6,6 +6,8 @@
 #	build/module/	hmm_cdm.ko and the drivers on top of it
 #	build/tests/	the kselftests
 #	build/tools/	programs for users, cdm-demo among them
+#	build/conformance/	the kernel's HMM tests, and module/ with its own drivers
+#			for them
 
 # For other kernels than the stock one the names have that of the kernel behind
 # them, as in build/module-debug/.

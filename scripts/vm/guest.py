@@ -39,9 +39,10 @@ class GuestError(Exception):
 class Guest:
     """One boot of a kernel on a machine, as a stream of lines."""
 
-    def __init__(self, machine, kernel, logs, patience=1):
+    def __init__(self, machine, kernel, driver, logs, patience=1):
         self.machine = machine
         self.kernel = kernel
+        self.driver = driver
         self.patience = patience
         stamp = time.strftime("%m%d-%H%M%S") + f".{time.time_ns() // 1000 % 1000000:06}"
         self.console = os.path.join(logs, f"console-{stamp}.log")
@@ -58,11 +59,11 @@ class Guest:
             *machine.kernel_arguments(),
             *self.kernel.arguments,
             "panic=-1",
-            "oops=panic",
+            *(["oops=panic"] if self.driver.ours else []),
             "printk.devkmsg=on",
             "loglevel=7",
             "hugepages=16",
-            "transparent_hugepage=madvise",
+            *self.driver.arguments,
         ]
         return [
             machine.emulator,
@@ -79,13 +80,17 @@ class Guest:
             f"RESULTS={self.machine.results}",
             f"LIMIT_KILL={KILL_LIMIT}",
             f"PATIENCE={self.patience}",
-            f"CHECKS={'y' if self.kernel.checks else ''}",
+            f"DRIVER={self.driver.name}",
+            f"OURS={'y' if self.driver.ours else ''}",
+            f"CHECKS={'y' if self.kernel.checks and self.driver.ours else ''}",
             f"CDM_TREE={'y' if self.machine.tree else ''}",
             'CDM_REGIONS="' + " ".join(map(str, self.machine.regions)) + '"',
         ]
         files = {"lab/env": "\n".join(env) + "\n", **files}
-        names = sorted(f for f in os.listdir(self.kernel.modules) if f.endswith(".ko"))
-        modules = {f: os.path.join(self.kernel.modules, f) for f in names}
+        modules = {}
+        for where in (self.kernel.modules, *self.driver.modules):
+            names = sorted(f for f in os.listdir(where) if f.endswith(".ko"))
+            modules |= {f: os.path.join(where, f) for f in names}
         guest_dir = os.path.join(HERE, "../guest")
         write(path, guest_dir, self.machine.busybox, modules, programs, files)
         return path

@@ -58,6 +58,11 @@ class Finding:
         self.program = program
         self.lines = [line]
 
+    @property
+    def count(self):
+        """How many of its lines would be an error by themselves."""
+        return sum(bool(GRAVE.search(line)) for line in self.lines) or 1
+
 
 def scan(text):
     """The findings of a whole console log, one for each program and report.

@@ -9,6 +9,9 @@ from tap import Tap
 class Program:
     """A program that prints TAP; in a guest if `path` is set."""
 
+    # What is printed after its counts.
+    gap = "\n"
+
     def __init__(self, name, path=None, limit=60, arguments=()):
         self.name = name
         self.path = path
@@ -55,7 +58,12 @@ class Program:
     def _close(self):
         self.ended = True
         took = f" in {time.monotonic() - self.started:.1f} s" if self.started else ""
-        print(f"# {self.name}: {summary([self])}{took}\n", flush=True)
+        print(f"# {self.name}: {summary([self])}{took}{self.gap}", flush=True)
+
+    @property
+    def files(self):
+        """What of it has to be in the guest; the first is what is started."""
+        return [self.path or self.name]
 
     @property
     def running(self):

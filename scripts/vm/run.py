@@ -8,21 +8,26 @@ Called inside the toolchain root, by scripts/lib/guest.sh. The last line is
 
 import argparse
 import os
+import random
 import subprocess
 import sys
 import time
 
+from driver import Driver
 from kernel import by_name
 from kunit import Kunit, declared
 from machine import Amd64
 from power import Powernv9, Pseries
 from program import BrokenDemo, Demo, Plain, Program, summary
 from session import Session
+from suite import Column, declared_tests, ordered_runs, single_runs, table
 
 from guest import Guest, GuestError
 
 LOGS = "/out/log"
 KUNIT = "/src/scripts/guest/kunit"
+HMM_TESTS = "/kernel/source/tools/testing/selftests/mm/hmm-tests.c"
+WITH_IDLE = "/src/scripts/guest/conformance"
 TEXT = "/usr/share/common-licenses/GPL-2"
 
 RAM_MIB = 2048
@@ -32,15 +37,23 @@ MACHINES = {m.name: m for m in (Amd64, Powernv9, Pseries)}
 # Consoles' logs of earlier guests that are left there.
 KEEP = 20
 
+# Seconds for all runs on a driver and for each of them: a driver can hang in every
+# test, and each time it takes the harness half a minute to see that.
+DRIVER_LIMIT = 600
+RUN_LIMIT = 120
+
 BEGIN = time.monotonic()
 
 
-def new_guest(args):
+EMU = Driver("cdm_emu", arguments=("transparent_hugepage=madvise",))
+
+
+def new_guest(args, driver=EMU):
     """A function that makes guests as `args` describe them."""
     more = {"mmu": args.mmu} if args.mmu else {}
-    machine = MACHINES[args.machine](RAM_MIB, args.region, CPUS, **more)
+    machine = MACHINES[args.machine](args.ram, args.region, CPUS, **more)
     machine.broken_nodes = args.action == "check"
-    return lambda: Guest(machine, by_name(args.kernel), LOGS, args.patience)
+    return lambda: Guest(machine, by_name(args.kernel), driver, LOGS, args.patience)
 
 
 def run_on_host(program, command, env):
@@ -135,6 +148,43 @@ def demo(args):
     return failed
 
 
+def chosen(test, patterns):
+    """Whether a test of the kernel's has one of these names, or part of it, if any."""
+    return not patterns or any(p in test for p in patterns)
+
+
+def conformance(args):
+    """The kernel's HMM tests on our driver, and on the one that they come with."""
+    paths = [WITH_IDLE, os.path.join(args.conformance, "hmm-tests")]
+    modules = (os.path.join(args.conformance, "module"),)
+    with open(HMM_TESTS, encoding="utf-8") as source:
+        tests = [t for t in declared_tests(source.read()) if chosen(t, args.program)]
+    if not tests:
+        raise GuestError(f"no test is named {' or '.join(args.program)}")
+    seed = args.seed if args.seed is not None else time.time_ns() % 100000
+    shuffled = random.Random(seed).sample(tests, len(tests))
+
+    programs = ordered_runs(args.runs, paths, args.patience, tests)
+    programs += single_runs(paths, args.patience, shuffled)
+    print(f"==> cdm_dmirror: {args.runs} runs in order, then one in random order, seed {seed}")
+    limit = (DRIVER_LIMIT + args.runs * RUN_LIMIT) * args.patience
+    driver = Driver("cdm_dmirror", modules=modules)
+    session = Session(new_guest(args, driver), programs, limit=limit)
+    ours = Column("ours", session.run(), session.findings, not args.no_skips)
+    columns = [ours]
+    if not args.no_reference:
+        print("==> test_hmm, the reference")
+        driver = Driver("test_hmm", ours=False, modules=modules)
+        programs = single_runs(paths, args.patience, tests)
+        limit = DRIVER_LIMIT * args.patience
+        session = Session(new_guest(args, driver), programs, limit=limit)
+        columns.append(Column("reference", session.run(), session.findings))
+    print(*table(tests, columns), sep="\n")
+    print(f"took {time.monotonic() - BEGIN:.0f} s")
+    print(ours.summary(tests))
+    return bool(ours.failed(tests))
+
+
 def shell(args):
     """A guest to play in: a shell on its console."""
     guest = new_guest(args)()
@@ -145,10 +195,14 @@ def shell(args):
     return subprocess.run([*guest.command(initrd), *console], check=False).returncode
 
 
+ACTIONS = {"check": check, "conformance": conformance, "demo": demo, "shell": shell}
+
+
 def main():
     """Parse the arguments, run, and put every error into one line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("action", choices=("check", "demo", "shell"))
+    parser.add_argument("action", choices=sorted(ACTIONS))
+    parser.add_argument("--ram", type=int, metavar="MIB", default=RAM_MIB)
     parser.add_argument("--region", type=int, action="append", metavar="MIB", default=[])
     parser.add_argument("--kernel", default="stock", metavar="NAME")
     parser.add_argument("--machine", choices=sorted(MACHINES), default=Amd64.name)
@@ -159,13 +213,18 @@ def main():
     parser.add_argument("--demo", metavar="PATH")
     parser.add_argument("--plain", action="append", metavar="PATH", default=[])
     parser.add_argument("--text", metavar="FILE", default=TEXT)
+    parser.add_argument("--conformance", metavar="DIR", help="where its modules and programs are")
+    parser.add_argument("--runs", type=int, default=1, metavar="TIMES", help="of all its tests")
+    parser.add_argument("--seed", type=int, help="of the random order, to repeat it")
+    parser.add_argument("--no-reference", action="store_true")
+    parser.add_argument("--no-skips", action="store_true", help="a test that skips has failed")
     parser.add_argument("program", nargs="*")
     args = parser.parse_args()
     os.makedirs(LOGS, exist_ok=True)
     for old in sorted(f for f in os.listdir(LOGS) if f.startswith("console-"))[:-KEEP]:
         os.unlink(os.path.join(LOGS, old))
     try:
-        return int({"check": check, "demo": demo, "shell": shell}[args.action](args))
+        return int(ACTIONS[args.action](args))
     except (GuestError, OSError) as error:
         print(f"hmm-cdm: error: {error}", file=sys.stderr)
         return 1

@@ -12,10 +12,12 @@ import io
 import pathlib
 import sys
 
+from driver import Driver
 from klog import scan
 from kunit import Kunit, declared
 from program import BrokenDemo, Demo, Phase, Plain, Program
 from session import LOAD, UNLOAD, Session, judge_log
+from suite import LEFT_IN_USE, Column, Run, declared_tests, ordered_runs, table
 from tap import Tap
 
 RECORDED = pathlib.Path(__file__).resolve().parents[2] / "tests/lab"
@@ -29,12 +31,14 @@ class FakeGuest:
     """A guest that reports the lines it was given and logs `console`."""
 
     accel = None
+    driver = Driver("cdm_emu")
     console_name = "nowhere"
     proof = "the machine"
 
-    def __init__(self, lines, console=""):
+    def __init__(self, lines, console="", driver=None):
         self.script = lines
         self.console = console
+        self.driver = driver or self.driver
 
     def choose_accel(self):
         return "tcg"
@@ -170,7 +174,7 @@ def others():
     yield "red: one program's excuse in another", [f.program for f in scan(other)] == ["fail"]
     phase = Phase(LOAD)
     with contextlib.redirect_stdout(io.StringIO()):
-        judge_log("Kernel panic - not syncing: before any program", {}, phase)
+        judge_log(scan("Kernel panic - not syncing: before any program"), {}, phase)
     yield "red: a panic at boot", phase.failed == 1
 
 
@@ -214,9 +218,80 @@ def kunit():
     yield "green: each suite has a name of its own", len(names) == len({*names}) > 0
 
 
+def conformance():
+    """The kernel's HMM tests, and columns of what became of them."""
+    tests = ["f.v.a", "f.v.b"]
+
+    def said(run, *lines, status="0", plan=2):
+        return [f"@@lab start {run}", f"1..{plan}", *lines, "", f"@@lab end {run} {status}"]
+
+    def column(*scripts, runs=None, log="", ours=True, limit=60, may_skip=False):
+        runs = runs or [Run("x", ["p"], 60, tests)]
+        guests = [FakeGuest(lines, log, Driver("d", ours=ours)) for lines in scripts]
+        boots = iter(guests)
+        with contextlib.redirect_stdout(io.StringIO()):
+            session = Session(lambda: next(boots, FakeGuest([])), runs, limit=limit)
+            return Column("c", session.run(), session.findings, may_skip)
+
+    def result(*args, **options):
+        made = column(*args, **options)
+        return made.count(tests, "ok"), made.failed(tests)
+
+    def boot(*lines):
+        return [*LOADED, *lines, *UNLOADED]
+
+    a, b = "ok 1 f.v.a", "ok 2 f.v.b"
+    good = boot(*said("x", a, b))
+    yield "green: all tests of the kernel's", result(good) == (2, 0)
+    yield "red: one that fails", result(boot(*said("x", a, f"not {b}", status="1"))) == (1, 1)
+    yield "red: one that does not report", result(boot(*said("x", a)))[0] == 1
+    yield "red: one that is not planned", result(boot(*said("x", a, plan=1))) == (1, 1)
+    extra = boot(*said("x", a, b, "ok 3 f.v.c", plan=3))
+    yield "red: one that nobody knows", result(extra) == (2, 1)
+    skipped = boot(*said("x", a, f"{b} # SKIP not here"))
+    yield "red: one that must not skip", result(skipped) == (1, 1)
+    yield "green: one that may", result(skipped, may_skip=True) == (1, 0)
+    text = column(skipped, may_skip=True).summary(tests)
+    yield "green: it counts as skipped", text == "1 passed, 0 failed, 1 skipped"
+    left = boot(*said("x", a, b, status=LEFT_IN_USE))
+    yield "red: memory that is left in use", result(left) == (2, 1)
+    bug = "hmm-cdm-lab: start x\nBUG: a\nWARNING: b\nhmm-cdm-lab: end x\n"
+    yield "red: the kernel complains", result(good, log=bug) == (2, 1)
+    tolerated = column(good, log=bug, ours=False)
+    yield "green: of the reference", tolerated.failed(tests) == 0
+    yield "green: its complaints are counted", tolerated.complaints() == "2, in 1"
+
+    def singles():
+        return [Run(test, ["p"], 60, [test]) for test in tests]
+
+    dies = [*LOADED, "@@lab start f.v.a", "1..1"]
+    rest = boot(*said("f.v.b", "ok 1 f.v.b", plan=1))
+    yield "red: the guest dies, the rest goes on", result(dies, rest, runs=singles()) == (1, 2)
+    yield "red: no time is left", result(rest, runs=singles(), limit=0)[0] == 0
+    twice = [Run(name, ["p"], 60, tests) for name in "xy"]
+    worse = boot(*said("x", a, b), *said("y", a, f"not {b}", status="1"))
+    yield "red: one that fails the second time", result(worse, runs=twice) == (1, 1)
+    lines = [" ".join(line.split()) for line in table(tests, [column(good), column(skipped)])]
+    wanted = ["c c", "f.v.b ok skip", "the 1 others ok ok", "passed 2 of 2 1 of 2"]
+    yield "green: the table", lines[:-1] == wanted
+    source = """
+FIXTURE_VARIANT_ADD(f, v)
+FIXTURE_VARIANT_ADD(f, w)
+FIXTURE_VARIANT_ADD(g, v)
+TEST_F(f, a)
+TEST_F(g, c)
+TEST_F_TIMEOUT(f, b, 120)
+"""
+    names = ["f.v.a", "f.v.b", "f.w.a", "f.w.b", "g.v.c"]
+    yield "green: the tests that a source declares", declared_tests(source) == names
+    slow = "f.v.benchmark_thp_migration"
+    each = [run.tests for run in ordered_runs(3, ["p"], 1, [*tests, slow])]
+    yield "green: the slow one runs once", each == [[*tests, slow], tests, tests]
+
+
 def main():
     """Run all, as TAP."""
-    results = [*recorded(), *sessions(), *others(), *kunit()]
+    results = [*recorded(), *sessions(), *others(), *kunit(), *conformance()]
     print("TAP version 13")
     print(f"1..{len(results)}")
     for number, (name, good) in enumerate(results, 1):

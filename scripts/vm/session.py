@@ -3,6 +3,7 @@
 of each program."""
 
 import time
+from os.path import basename
 
 from klog import scan
 from program import Phase
@@ -23,20 +24,24 @@ CHECKS = ("debug-loaded", "debug-unloaded")
 
 
 class Session:
-    """The programs of one run. `new_guest` makes a guest that is not booted."""
+    """The programs of one run. `new_guest` makes a guest that is not booted; what
+    has not run `limit` seconds after the first boot has failed."""
 
-    def __init__(self, new_guest, programs, files=None):
+    def __init__(self, new_guest, programs, files=None, limit=float("inf")):
         self.new_guest = new_guest
         self.programs = programs
         self.files = files or {}
+        self.limit = limit
         self.phases = []
+        self.findings = []
 
     def run(self):
         """Run all; returns everything that has been judged."""
         accel = None
+        self.deadline = time.monotonic() + self.limit
         for _ in range(BOOTS):
             left = [p for p in self.programs if not p.ended]
-            if not left:
+            if not left or self._time_left() <= 0:
                 break
             guest = self.new_guest()
             accel = accel or guest.choose_accel()
@@ -52,10 +57,16 @@ class Session:
                 program.fail("did not run: the guest was of no use any more")
         return self.phases + self.programs
 
+    def _time_left(self):
+        return self.deadline - time.monotonic()
+
     def _boot(self, guest, left):
-        listing = "".join(f"{p.name} {p.limit} {' '.join(p.arguments)}\n" for p in left)
+        listing = "".join(
+            f"{p.name} {basename(p.files[0])} {p.limit} {' '.join(p.arguments)}\n" for p in left
+        )
         files = {"lab/programs": listing, **self.files}
-        initrd = guest.initramfs("programs", {p.name: p.path for p in left}, files)
+        programs = {basename(path): path for p in left for path in p.files}
+        initrd = guest.initramfs("programs", programs, files)
         phases = {name: Phase(name) for name in (LOAD, UNLOAD)}
         phases |= {name: Phase(name, limit=CHECKS_LIMIT) for name in CHECKS}
         by_name = {**{p.name: p for p in left}, **phases}
@@ -76,7 +87,10 @@ class Session:
                     program.fail("did not run")
         if guest.proof not in guest.log():
             phases[LOAD].fail(f"not the machine that was asked for: no '{guest.proof}' in its log")
-        judge_log(guest.log(), by_name, phases[LOAD])
+        findings = scan(guest.log())
+        self.findings += findings
+        if guest.driver.ours:
+            judge_log(findings, by_name, phases[LOAD])
         self.phases += [p for p in phases.values() if p.ended]
 
     def _follow(self, guest, by_name):
@@ -108,7 +122,7 @@ class Session:
                     print(f"    up after {time.monotonic() - begun:.1f} s\n", flush=True)
                 current = program
                 current.start()
-                guest.allow(current.limit + KILL_LIMIT + 20)
+                guest.allow(min(current.limit + KILL_LIMIT + 20, self._time_left()))
             elif event == "end":
                 current = None
                 guest.allow(QUIET_LIMIT)
@@ -122,9 +136,9 @@ class Session:
         return None if bye else guest.death()
 
 
-def judge_log(log, by_name, other):
+def judge_log(findings, by_name, other):
     """Errors in the kernel's log are failures of the program they came with."""
-    for finding in scan(log):
+    for finding in findings:
         program = by_name.get(finding.program.removeprefix("after "), other)
         if program.faults and "Kernel panic" in finding.lines[0]:
             continue  # that is what it was ended by
