@@ -20,8 +20,8 @@ KBUILD_OUT := $(BUILD)/kdir
 KBUILD_RUN := $(MAKE) -C $(KDIR) M=$(CURDIR) MO=$(KBUILD_OUT)
 endif
 
-.PHONY: all modules demo check conformance check-all lint shell install install_modules install_files \
-	clean distclean help
+.PHONY: all modules demo check conformance check-all lint cdm-delta shell install install_modules \
+	install-headers install_uapi install_files clean distclean help
 .NOTPARALLEL:
 
 all: modules
@@ -57,7 +57,11 @@ lint:
 shell:
 	@$(LAB) shell
 
-install: install_modules install_files
+# Lines of driver code that coherent memory takes on top of private memory.
+cdm-delta:
+	@scripts/cdm-delta
+
+install: install_modules install-headers install_files
 
 install_modules: modules
 ifdef KDIR
@@ -71,9 +75,21 @@ else
 		depmod $(if $(INSTALL_MOD_PATH),-b "$(INSTALL_MOD_PATH)") "$$release"
 endif
 
-install_files:
+# What drivers in other trees are built with, for the same kernel.
+install-headers: modules install_uapi
+ifdef KDIR
+	@release=$$($(MAKE) -s -C $(KDIR) kernelrelease) && scripts/install-headers $(KBUILD_OUT) \
+		"$(INSTALL_MOD_PATH)/lib/modules/$$release/hmm-cdm"
+else
+	@built=$$($(LAB) built) && scripts/install-headers "$(BUILD)/$${built#* }" \
+		"$(INSTALL_MOD_PATH)/lib/modules/$${built% *}/hmm-cdm"
+endif
+
+install_uapi:
 	$(INSTALL) -D -m 0644 include/uapi/linux/hmm_cdm.h \
 		$(DESTDIR)$(INCLUDEDIR)/linux/hmm_cdm.h
+
+install_files:
 	$(INSTALL) -d $(DESTDIR)$(UDEVDIR)
 	$(INSTALL) -m 0644 $(wildcard udev/*.rules) $(DESTDIR)$(UDEVDIR)
 
@@ -103,7 +119,10 @@ help:
 	@echo '               ARCH=powerpc        POWER9; with MACHINE=powernv9 (bare metal, device'
 	@echo '                                   tree; default) or pseries (under a hypervisor),'
 	@echo '                                   MMU=radix (default) or hash, PAGES=64K (default) or 4K'
-	@echo '  install    modules, uapi header, udev rule; DESTDIR=, INSTALL_MOD_PATH=, PREFIX='
+	@echo '  cdm-delta  how many lines samples/coherent differs from samples/private by; fails at 100'
+	@echo '  install    modules, headers, udev rule; DESTDIR=, INSTALL_MOD_PATH=, PREFIX='
+	@echo '  install-headers  what other drivers are built with, into'
+	@echo '             /lib/modules/<release>/hmm-cdm, and the uapi header'
 	@echo '  clean      remove build/'
 	@echo '  distclean  remove build/ and the cache of toolchain and kernel, which is in'
 	@echo '             $${XDG_CACHE_HOME:-~/.cache}/hmm-cdm and serves all checkouts'
