@@ -6,6 +6,7 @@
 #	build/module/	hmm_cdm.ko and the drivers on top of it
 #	build/tests/	the kselftests
 #	build/tools/	programs for users, cdm-demo among them
+#	build/samples/	the drivers of samples/, built out of tree
 #	build/conformance/	the kernel's HMM tests, and module/ with its own drivers
 #			for them
 
@@ -24,6 +25,7 @@ build_for() {
 
 	[ "$1" = stock ] || suffix=-$1
 	MODULE_DIR=module$suffix TEST_DIR=tests$suffix TOOL_DIR=tools$suffix
+	SAMPLE_DIR=samples$suffix
 }
 
 # kbuild DIR [VAR=VALUE]... TARGET: Kbuild with its output in build/DIR.
@@ -55,7 +57,19 @@ programs() {
 		KSRC=/kernel/source "CC=$USER_CC" "-j$(nproc)" "$@"
 }
 
-# build_all [tests]: modules and tools, and the tests.
+# build_samples: the drivers of samples/, against nothing but what is installed.
+build_samples() {
+	local installed=$SCRATCH/installed
+
+	"$TOP/scripts/install-headers" "$OUT/$MODULE_DIR" \
+		"$installed/lib/modules/$RELEASE/hmm-cdm" || return
+	mkdir -p "$OUT/$SAMPLE_DIR"
+	enter -b "ro /input $installed" -b "rw /mnt $OUT/$SAMPLE_DIR" \
+		bash /src/scripts/lib/samples.sh /input /mnt "${KERNEL_MAKE[@]}" \
+		2> >(grep -v '^Skipping BTF generation' >&2)
+}
+
+# build_all [tests]: modules and tools, and the tests with the samples.
 build_all() {
 	lock "$OUT/lock"
 	STEP_TAIL=200 step "build the modules" kbuild "$MODULE_DIR" modules ||
@@ -66,6 +80,8 @@ build_all() {
 		STEP_TAIL=200 step "build the tests" programs tests/selftests "$TEST_DIR" \
 			"PATIENCE=$PATIENCE" ||
 			die "the tests do not build (see above)"
+		STEP_TAIL=200 step "build the samples out of tree" build_samples ||
+			die "the samples do not build (see above)"
 	fi
 	unlock
 }

@@ -38,6 +38,16 @@ guest_demo() {
 		--demo "/out/$TOOL_DIR/cdm-demo"
 }
 
+# sample_modules: the drivers of samples/ as far as they are built, in SAMPLES.
+sample_modules() {
+	local module
+
+	SAMPLES=()
+	for module in "$OUT/$SAMPLE_DIR"/*.ko; do
+		[ ! -f "$module" ] || SAMPLES+=(--module "/out/${module#"$OUT"/}")
+	done
+}
+
 # guest_check: the lab's own test, the unit tests, then every program of
 # tests/selftests and of tools/ in a guest.
 guest_check() {
@@ -54,8 +64,9 @@ guest_check() {
 	# Debian's kernels have no KUnit.
 	[ "$KIND" != debug ] || tests=(--kunit "${tests[@]}")
 	promise_count ""
+	sample_modules
 	run enter "${VM[@]}" check "${VM_OPTIONS[@]}" "${TWO_REGIONS[@]}" "${host[@]}" \
-		--demo "/out/$TOOL_DIR/cdm-demo" --plain "/out/$TOOL_DIR/samples/first" "${tests[@]}"
+		"${SAMPLES[@]}" --demo "/out/$TOOL_DIR/cdm-demo" --plain "/out/$TOOL_DIR/samples/first" "${tests[@]}"
 }
 
 # guest_run PROGRAM...: statically linked TAP programs, below build/; `kunit` is
@@ -73,7 +84,9 @@ guest_run() {
 		[[ $p == "$OUT"/* ]] || die "$p is not below $OUT"
 		paths+=("/out/${p#"$OUT"/}")
 	done
-	run enter "${VM[@]}" check "${VM_OPTIONS[@]}" "${TWO_REGIONS[@]}" "${paths[@]}"
+	sample_modules
+	run enter "${VM[@]}" check "${VM_OPTIONS[@]}" "${TWO_REGIONS[@]}" "${SAMPLES[@]}" \
+		"${paths[@]}"
 }
 
 # guest_shell: a guest with both modules, the tests and the tools, to play in.
@@ -84,6 +97,8 @@ guest_shell() {
 	for p in "$OUT/$TEST_DIR"/* "$OUT/$TOOL_DIR"/*; do
 		[ -f "$p" ] && [ -x "$p" ] && paths+=("/out/${p#"$OUT"/}")
 	done
+	sample_modules
 	# In the foreground: it reads the terminal.
-	(enter "${VM[@]}" shell "${VM_OPTIONS[@]}" "${TWO_REGIONS[@]}" "${paths[@]}")
+	(enter "${VM[@]}" shell "${VM_OPTIONS[@]}" "${TWO_REGIONS[@]}" "${SAMPLES[@]}" \
+		"${paths[@]}")
 }

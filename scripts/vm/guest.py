@@ -39,11 +39,13 @@ class GuestError(Exception):
 class Guest:
     """One boot of a kernel on a machine, as a stream of lines."""
 
-    def __init__(self, machine, kernel, driver, logs, patience=1):
+    def __init__(self, machine, kernel, driver, logs, patience=1, modules=()):
         self.machine = machine
         self.kernel = kernel
         self.driver = driver
         self.patience = patience
+        # More of them than were built with the kernel's.
+        self.modules = modules
         stamp = time.strftime("%m%d-%H%M%S") + f".{time.time_ns() // 1000 % 1000000:06}"
         self.console = os.path.join(logs, f"console-{stamp}.log")
         self.stderr = os.path.join(logs, "qemu.log")
@@ -91,6 +93,7 @@ class Guest:
         for where in (self.kernel.modules, *self.driver.modules):
             names = sorted(f for f in os.listdir(where) if f.endswith(".ko"))
             modules |= {f: os.path.join(where, f) for f in names}
+        modules |= {os.path.basename(path): path for path in self.modules}
         guest_dir = os.path.join(HERE, "../guest")
         write(path, guest_dir, self.machine.busybox, modules, programs, files)
         return path

@@ -53,7 +53,7 @@ def new_guest(args, driver=EMU):
     more = {"mmu": args.mmu} if args.mmu else {}
     machine = MACHINES[args.machine](args.ram, args.region, CPUS, **more)
     machine.broken_nodes = args.action == "check"
-    return lambda: Guest(machine, by_name(args.kernel), driver, LOGS, args.patience)
+    return lambda: Guest(machine, by_name(args.kernel), driver, LOGS, args.patience, args.module)
 
 
 def run_on_host(program, command, env):
@@ -208,6 +208,7 @@ def main():
     parser.add_argument("--machine", choices=sorted(MACHINES), default=Amd64.name)
     parser.add_argument("--mmu", choices=("radix", "hash"), help="of a POWER9")
     parser.add_argument("--patience", type=int, default=1, metavar="TIMES")
+    parser.add_argument("--module", action="append", metavar="PATH", default=[])
     parser.add_argument("--host", action="append", metavar="COMMAND")
     parser.add_argument("--kunit", action="store_true")
     parser.add_argument("--demo", metavar="PATH")

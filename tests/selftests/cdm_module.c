@@ -53,10 +53,10 @@ int cdm_regions(struct cdm_region *regions, char *list, size_t size)
 	return nr;
 }
 
-int cdm_load(const char *module, const char *regions)
+int cdm_insert(const char *module, const char *params)
 {
 	const char *folder = getenv("CDM_MODDIR");
-	char path[256], params[1024] = "";
+	char path[256];
 	int fd, err;
 
 	snprintf(path, sizeof(path), "%s/%s.ko",
@@ -64,11 +64,18 @@ int cdm_load(const char *module, const char *regions)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	if (regions)
-		snprintf(params, sizeof(params), "region=%s", regions);
 	err = syscall(SYS_finit_module, fd, params, 0) ? -errno : 0;
 	close(fd);
 	return err;
+}
+
+int cdm_load(const char *module, const char *regions)
+{
+	char params[1024] = "";
+
+	if (regions)
+		snprintf(params, sizeof(params), "region=%s", regions);
+	return cdm_insert(module, params);
 }
 
 int cdm_unload(const char *module)

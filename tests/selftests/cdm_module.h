@@ -39,7 +39,11 @@ struct cdm_found {
  */
 int cdm_regions(struct cdm_region *regions, char *list, size_t size);
 
-/* Zero or a negative errno. Unloading does not wait: see delete_module(2). */
+/*
+ * Zero or a negative errno. cdm_insert() takes any parameters. Unloading does not
+ * wait: see delete_module(2).
+ */
+int cdm_insert(const char *module, const char *params);
 int cdm_load(const char *module, const char *regions);
 int cdm_unload(const char *module);
 bool cdm_loaded(const char *module);

@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The drivers of samples/, in place of cdm_emu: what they bring is a device like
+ * any other. Their memory is one of two types, and what differs between these is
+ * what is looked at here: whether the CPU has the pages that are on the node.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <kselftest_harness.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "cdm_mem.h"
+#include "cdm_module.h"
+#include "cdm_test.h"
+
+#define SEED			211
+#define PAGES			24
+
+FIXTURE(sample) {
+	struct cdm_found found;
+	struct cdm_region region;
+	char params[128];
+	struct cdm cdm;
+	char *mem;
+	size_t length;
+};
+
+FIXTURE_VARIANT(sample) {
+	const char *module;
+	bool coherent;
+};
+
+FIXTURE_VARIANT_ADD(sample, private) { "cdm_private", false };
+FIXTURE_VARIANT_ADD(sample, coherent) { "cdm_coherent", true };
+/* The same driver, with a device of the other kind. */
+FIXTURE_VARIANT_ADD(sample, coherent_not) { "cdm_coherent", false };
+FIXTURE_VARIANT_ADD(sample, rust) { "cdm_rust", true };
+
+FIXTURE_SETUP(sample)
+{
+	struct cdm_region regions[CDM_REGIONS_MAX];
+	int err;
+
+	self->cdm.fd = -1;
+	if (!cdm_regions(regions, NULL, 0))
+		SKIP(return, "CDM_REGIONS names no region");
+	self->region = regions[0];
+	ASSERT_EQ(0, cdm_remember(&self->found));
+	ASSERT_EQ(0, cdm_unload(CDM_EMU));
+	if (variant->coherent)
+		snprintf(self->params, sizeof(self->params),
+			 "start=%llu size=%llu nid=%d",
+			 (unsigned long long)self->region.start,
+			 (unsigned long long)self->region.size,
+			 self->region.node);
+	err = cdm_insert(variant->module, self->params);
+	/* There is no teardown after a failure here. */
+	if (err)
+		cdm_restore(&self->found);
+	ASSERT_EQ(0, err);
+	ASSERT_EQ(0, cdm_open(&self->cdm, 0));
+	self->length = PAGES * self->cdm.page;
+	self->mem = cdm_map(&self->cdm, self->length);
+	ASSERT_NE(NULL, self->mem);
+	cdm_fill(self->mem, self->length, SEED);
+}
+
+/* In the parent, so that it runs with all files of the test closed. */
+FIXTURE_TEARDOWN_PARENT(sample)
+{
+	if (cdm_loaded(variant->module))
+		EXPECT_EQ(0, cdm_unload(variant->module));
+	ASSERT_EQ(0, cdm_restore(&self->found));
+}
+
+/* Move the memory of the test to the node. */
+static bool to_node(const struct cdm *cdm, void *mem, size_t length)
+{
+	struct hmm_cdm_migrate m;
+
+	return !cdm_migrate(cdm, mem, length, HMM_CDM_TARGET_NODE, &m) &&
+	       m.migrated + m.populated == length / cdm->page;
+}
+
+/* How many pages of the range QUERY has at @where, with @flags and no others. */
+static size_t lie_at(const struct cdm *cdm, const void *mem, size_t length,
+		     enum hmm_cdm_where where, unsigned int flags)
+{
+	size_t nr = length / cdm->page, count = 0;
+	struct hmm_cdm_page *pages = calloc(nr, sizeof(*pages));
+
+	if (pages && !cdm_query(cdm, mem, length, pages, NULL))
+		for (size_t i = 0; i < nr; i++)
+			count += pages[i].where == where &&
+				 pages[i].flags == flags;
+	free(pages);
+	return count;
+}
+
+/* All pages are on the node, as the type of its memory has it. */
+static void expect_on_node(struct __test_metadata *_metadata,
+			   const struct cdm *cdm, const char *mem,
+			   size_t length, bool coherent)
+{
+	size_t nr = length / cdm->page;
+
+	EXPECT_EQ(nr, lie_at(cdm, mem, length, HMM_CDM_WHERE_NODE,
+			     coherent ? 0 : HMM_CDM_PAGE_PRIVATE));
+	/* And in the CPU's page table, there or not at all. */
+	EXPECT_EQ(coherent ? nr : 0, cdm_present(mem, length));
+	EXPECT_EQ(coherent ? nr : 0, cdm_on_node(cdm, mem, length));
+}
+
+/* What INFO says is what the driver has registered. */
+TEST_F(sample, info)
+{
+	EXPECT_STREQ(variant->module, (char *)self->cdm.info.driver);
+	EXPECT_EQ(self->cdm.info.capacity, self->cdm.info.free);
+	if (!variant->coherent) {
+		EXPECT_EQ(64 << 20, self->cdm.info.capacity);
+		return;
+	}
+	EXPECT_EQ(self->region.start, self->cdm.info.start);
+	EXPECT_EQ(self->region.size, self->cdm.info.capacity);
+	EXPECT_EQ(self->region.node, self->cdm.info.numa_node);
+}
+
+/* To the node, used there by the device and then by the CPU, and back. */
+TEST_F(sample, node)
+{
+	size_t words = self->length / 8;
+	struct hmm_cdm_wait wait;
+
+	ASSERT_TRUE(to_node(&self->cdm, self->mem, self->length));
+	expect_on_node(_metadata, &self->cdm, self->mem, self->length,
+		       variant->coherent);
+	EXPECT_EQ(self->cdm.info.capacity / self->cdm.page - PAGES,
+		  cdm_free_pages(&self->cdm));
+
+	/* The device's accesses leave them there. */
+	ASSERT_EQ(0, cdm_run_sum(&self->cdm, self->mem, words, &wait));
+	EXPECT_EQ(cdm_word_sum(SEED, words), wait.result[0]);
+	EXPECT_EQ(self->length, wait.bytes_local);
+	EXPECT_EQ(0, wait.bytes_remote);
+	expect_on_node(_metadata, &self->cdm, self->mem, self->length,
+		       variant->coherent);
+
+	/* The CPU's do if the memory is coherent, and bring them home if not. */
+	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
+	cdm_fill(self->mem, self->length, SEED + 1);
+	if (variant->coherent) {
+		expect_on_node(_metadata, &self->cdm, self->mem, self->length,
+			       true);
+	} else {
+		EXPECT_EQ(PAGES, lie_at(&self->cdm, self->mem, self->length,
+					HMM_CDM_WHERE_SYSTEM, 0));
+		EXPECT_EQ(PAGES, cdm_present(self->mem, self->length));
+		EXPECT_EQ(self->cdm.info.capacity / self->cdm.page,
+			  cdm_free_settles(&self->cdm,
+					   self->cdm.info.capacity /
+					   self->cdm.page));
+	}
+	ASSERT_EQ(0, cdm_run_sum(&self->cdm, self->mem, words, &wait));
+	EXPECT_EQ(cdm_word_sum(SEED + 1, words), wait.result[0]);
+
+	/* Either way they can be called back. */
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length,
+				 HMM_CDM_TARGET_SYSTEM, NULL));
+	EXPECT_EQ(PAGES, lie_at(&self->cdm, self->mem, self->length,
+				HMM_CDM_WHERE_SYSTEM, 0));
+	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED + 1));
+}
+
+/* Untouched memory gets zeroed pages, whatever was in them before. */
+TEST_F(sample, populate)
+{
+	struct hmm_cdm_migrate m;
+	struct hmm_cdm_wait wait;
+	char *fresh;
+
+	ASSERT_TRUE(to_node(&self->cdm, self->mem, self->length));
+	munmap(self->mem, self->length);
+	cdm_free_settles(&self->cdm, self->cdm.info.capacity / self->cdm.page);
+	fresh = cdm_map(&self->cdm, self->length);
+	ASSERT_NE(NULL, fresh);
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, fresh, self->length,
+				 HMM_CDM_TARGET_NODE, &m));
+	EXPECT_EQ(PAGES, m.populated);
+	expect_on_node(_metadata, &self->cdm, fresh, self->length,
+		       variant->coherent);
+	ASSERT_EQ(0, cdm_run_sum(&self->cdm, fresh, self->length / 8, &wait));
+	EXPECT_EQ(0, wait.result[0]);
+	EXPECT_EQ(self->length, wait.bytes_local);
+	EXPECT_EQ(-1, cdm_check_value(fresh, self->length, 0));
+}
+
+/* Operands on the node and in system memory, at odd places in their pages. */
+TEST_F(sample, add)
+{
+	size_t count = self->length / 8 - 9, wrong = 0;
+	__u64 *left = (__u64 *)self->mem + 3, *right, *sum;
+	struct hmm_cdm_wait wait;
+
+	right = cdm_map(&self->cdm, self->length);
+	sum = cdm_map(&self->cdm, self->length);
+	ASSERT_NE(NULL, right);
+	ASSERT_NE(NULL, sum);
+	cdm_fill(right, self->length, SEED + 1);
+	/* The device writes to what nobody has touched, on the node, too. */
+	ASSERT_TRUE(to_node(&self->cdm, self->mem, self->length));
+	ASSERT_TRUE(to_node(&self->cdm, sum, self->length / 2));
+	ASSERT_EQ(0, cdm_run(&self->cdm, CDM_EMU_ADD,
+			     CDM_ARGS(CDM_ADDR(sum + 1), CDM_ADDR(left),
+				      CDM_ADDR(right + 5), count), &wait));
+	EXPECT_EQ(8 * count + self->length / 2 - 8, wait.bytes_local);
+	EXPECT_EQ(8 * 3 * count, wait.bytes_local + wait.bytes_remote);
+	EXPECT_LT(0, wait.faults);
+	for (size_t i = 0; i < count; i++)
+		wrong += sum[i + 1] != cdm_word(SEED, i + 3) +
+				       cdm_word(SEED + 1, i + 5);
+	EXPECT_EQ(0, wrong);
+	/* And nothing but that. */
+	EXPECT_EQ(0, sum[0]);
+	EXPECT_EQ(0, sum[count + 1]);
+	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
+	EXPECT_EQ(-1, cdm_check(right, self->length, SEED + 1));
+}
+
+/* What the device has looked up once is not what it has for ever. */
+TEST_F(sample, changed)
+{
+	size_t half = self->length / 2, words = self->length / 8;
+	__u64 addr = CDM_ADDR(self->mem);
+	struct hmm_cdm_wait wait;
+	char *other;
+
+	ASSERT_EQ(0, cdm_run_sum(&self->cdm, self->mem, words, &wait));
+	EXPECT_EQ(self->length, wait.bytes_remote);
+	/* Looked up, all of it. */
+	ASSERT_EQ(0, cdm_run_sum(&self->cdm, self->mem, words, &wait));
+	EXPECT_EQ(0, wait.faults);
+	EXPECT_EQ(cdm_word_sum(SEED, words), wait.result[0]);
+
+	/* It moves there and back, */
+	ASSERT_TRUE(to_node(&self->cdm, self->mem, self->length));
+	ASSERT_EQ(0, cdm_run_sum(&self->cdm, self->mem, words, &wait));
+	EXPECT_EQ(self->length, wait.bytes_local);
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, half,
+				 HMM_CDM_TARGET_SYSTEM, NULL));
+	cdm_fill(self->mem, half, SEED + 1);
+	ASSERT_EQ(0, cdm_run_sum(&self->cdm, self->mem, words, &wait));
+	EXPECT_EQ(half, wait.bytes_local);
+	EXPECT_EQ(cdm_word_sum(SEED, words) - cdm_word_sum(SEED, words / 2) +
+		  cdm_word_sum(SEED + 1, words / 2), wait.result[0]);
+
+	/* is replaced, */
+	other = cdm_map(&self->cdm, half);
+	ASSERT_NE(NULL, other);
+	cdm_fill(other, half, SEED + 2);
+	ASSERT_EQ(self->mem, mremap(other, half, half,
+				    MREMAP_MAYMOVE | MREMAP_FIXED, self->mem));
+	ASSERT_EQ(0, cdm_run_sum(&self->cdm, self->mem, words / 2, &wait));
+	EXPECT_EQ(cdm_word_sum(SEED + 2, words / 2), wait.result[0]);
+
+	/* and must not be written to any more. */
+	ASSERT_EQ(0, cdm_run(&self->cdm, CDM_EMU_ADD,
+			     CDM_ARGS(addr, addr, addr, 1), &wait));
+	ASSERT_EQ(0, mprotect(self->mem, half, PROT_READ));
+	EXPECT_EQ(-EFAULT, cdm_run(&self->cdm, CDM_EMU_ADD,
+				   CDM_ARGS(addr, addr, addr, 1), &wait));
+	EXPECT_EQ(addr, wait.fault_addr);
+	EXPECT_EQ(HMM_CDM_ACCESS_WRITE, wait.fault_access);
+	EXPECT_EQ(2 * cdm_word(SEED + 2, 0), *(__u64 *)self->mem);
+}
+
+/*
+ * What the device wrote is not clean, whatever the CPU's page table says, and
+ * whoever looked the page up. See invalidate.c.
+ */
+TEST_F(sample, written_after_free)
+{
+	static __u64 ones[8] = { 1, 1, 1, 1, 1, 1, 1, 1 };
+	/* Of another window, so that the device has nothing of it. */
+	char *control = cdm_map(&self->cdm, self->length);
+	size_t dropped = 0;
+	cpu_set_t cpu;
+
+	CPU_ZERO(&cpu);
+	CPU_SET(sched_getcpu(), &cpu);
+	ASSERT_EQ(0, sched_setaffinity(0, sizeof(cpu), &cpu));
+	ASSERT_NE(NULL, control);
+	cdm_fill(control, self->length, SEED);
+	cdm_fill(self->mem, self->length, SEED);
+	ASSERT_EQ(0, madvise(control, self->length, MADV_FREE));
+	ASSERT_EQ(0, madvise(self->mem, self->length, MADV_FREE));
+	for (size_t i = 0; i < PAGES; i += 2)
+		ASSERT_EQ(0, cdm_run(&self->cdm, CDM_EMU_ADD,
+				     CDM_ARGS(CDM_ADDR(self->mem) +
+					      i * self->cdm.page,
+					      CDM_ADDR(ones), CDM_ADDR(ones),
+					      8), NULL));
+	for (int i = 0; i < 100 && !dropped; i++) {
+		if (madvise(control, self->length, MADV_PAGEOUT) ||
+		    madvise(self->mem, self->length, MADV_PAGEOUT))
+			SKIP(return, "no MADV_PAGEOUT");
+		dropped = PAGES - cdm_present(control, self->length);
+		cdm_sleep_ms(10);
+	}
+	if (!dropped)
+		SKIP(return, "no page was dropped");
+	for (size_t i = 0; i < PAGES; i += 2)
+		EXPECT_EQ(2, *(__u64 *)(self->mem + i * self->cdm.page));
+}
+
+/* What the process may not do, and what no process can. */
+TEST_F(sample, refused)
+{
+	size_t half = self->length / 2, words = self->length / 8;
+	__u64 addr = CDM_ADDR(self->mem), job;
+	struct hmm_cdm_wait wait;
+
+	EXPECT_EQ(-EINVAL, cdm_submit(&self->cdm, CDM_EMU_WALK, CDM_ARGS(addr),
+				      &job));
+	EXPECT_EQ(-EINVAL, cdm_submit(&self->cdm, CDM_EMU_REDUCE,
+				      CDM_ARGS(addr + 4, 1), &job));
+	EXPECT_EQ(-EINVAL, cdm_submit(&self->cdm, CDM_EMU_REDUCE,
+				      CDM_ARGS(addr, 1ULL << 61), &job));
+	EXPECT_EQ(-EINVAL, cdm_submit(&self->cdm, CDM_EMU_ADD,
+				      CDM_ARGS(-8ULL, addr, addr, 2), &job));
+
+	ASSERT_EQ(0, mprotect(self->mem + half, half, PROT_READ));
+	EXPECT_EQ(-EFAULT, cdm_run(&self->cdm, CDM_EMU_ADD,
+				   CDM_ARGS(addr, addr, addr, words), &wait));
+	EXPECT_EQ(addr + half, wait.fault_addr);
+	EXPECT_EQ(HMM_CDM_ACCESS_WRITE, wait.fault_access);
+	/* What came before has been done, what comes after has not. */
+	EXPECT_EQ(2 * cdm_word(SEED, 0), ((__u64 *)self->mem)[0]);
+	EXPECT_EQ(2 * cdm_word(SEED, half / 8 - 1),
+		  ((__u64 *)self->mem)[half / 8 - 1]);
+	EXPECT_EQ(cdm_word(SEED, half / 8), ((__u64 *)self->mem)[half / 8]);
+
+	munmap(self->mem + half, half);
+	EXPECT_EQ(-EFAULT, cdm_run_sum(&self->cdm, self->mem, words, &wait));
+	EXPECT_EQ(addr + half, wait.fault_addr);
+	EXPECT_EQ(HMM_CDM_ACCESS_READ, wait.fault_access);
+	EXPECT_EQ(0, cdm_run_sum(&self->cdm, self->mem, half / 8, &wait));
+}
+
+/* A fault of the device waits for the process: closing does not. */
+TEST_F(sample, closed_while_it_faults)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register range = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	char *hole = cdm_map(&self->cdm, self->length);
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	struct pollfd event = { fd, POLLIN, 0 };
+	__u64 started, jobs[3];
+
+	ASSERT_LE(0, fd);
+	ASSERT_NE(NULL, hole);
+	range.range.start = CDM_ADDR(hole);
+	range.range.len = self->length;
+	ASSERT_EQ(0, ioctl(fd, UFFDIO_API, &api));
+	ASSERT_EQ(0, ioctl(fd, UFFDIO_REGISTER, &range));
+	for (size_t i = 0; i < ARRAY_SIZE(jobs); i++)
+		ASSERT_EQ(0, cdm_submit(&self->cdm, CDM_EMU_REDUCE,
+					CDM_ARGS(CDM_ADDR(hole), 8), &jobs[i]));
+	ASSERT_EQ(1, poll(&event, 1, CDM_SETTLE_MS));
+	EXPECT_EQ(-ETIMEDOUT, cdm_wait(&self->cdm, jobs[0], 20, NULL));
+	started = cdm_now_ms();
+	cdm_close(&self->cdm);
+	EXPECT_GT(started + CDM_SETTLE_MS, cdm_now_ms());
+	EXPECT_EQ(0, cdm_unload(variant->module));
+	close(fd);
+}
+
+/* The driver goes, and what a process has on the node is saved. */
+TEST_F(sample, unload)
+{
+	ASSERT_TRUE(to_node(&self->cdm, self->mem, self->length));
+	EXPECT_EQ(-EWOULDBLOCK, cdm_unload(variant->module));
+	expect_on_node(_metadata, &self->cdm, self->mem, self->length,
+		       variant->coherent);
+	cdm_close(&self->cdm);
+	EXPECT_EQ(0, cdm_unload(variant->module));
+	EXPECT_FALSE(cdm_node_exists(0));
+	EXPECT_EQ(PAGES, cdm_present(self->mem, self->length));
+	EXPECT_EQ(0, cdm_on_node(&self->cdm, self->mem, self->length));
+	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
+
+	/* One that cannot have its memory leaves nothing behind. */
+	EXPECT_EQ(-EINVAL, cdm_insert(variant->module, variant->coherent ?
+				      "start=2097152 size=4096" : "size=4096"));
+	EXPECT_FALSE(cdm_loaded(variant->module));
+	EXPECT_FALSE(cdm_node_exists(0));
+	ASSERT_EQ(0, cdm_insert(variant->module, self->params));
+	EXPECT_TRUE(cdm_node_exists(0));
+}
+
+TEST_HARNESS_MAIN
