@@ -20,8 +20,8 @@ KBUILD_OUT := $(BUILD)/kdir
 KBUILD_RUN := $(MAKE) -C $(KDIR) M=$(CURDIR) MO=$(KBUILD_OUT)
 endif
 
-.PHONY: all modules demo check conformance check-all lint cdm-delta shell install install_modules \
-	install-headers install_uapi install_files clean distclean help
+.PHONY: all modules demo check conformance selftests-mm check-all lint cdm-delta shell \
+	install install_modules install-headers install_uapi install_files clean distclean help
 .NOTPARALLEL:
 
 all: modules
@@ -50,6 +50,9 @@ check-all:
 		'check ARCH=powerpc MACHINE=pseries MMU=hash' \
 		'check ARCH=powerpc PAGES=4K' 'check ARCH=powerpc MMU=hash PAGES=4K' \
 		'check ARCH=powerpc MACHINE=pseries PAGES=4K'
+
+selftests-mm:
+	@$(LAB) mm
 
 lint:
 	@$(LAB) lint

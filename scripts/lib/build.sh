@@ -26,6 +26,7 @@ build_for() {
 	[ "$1" = stock ] || suffix=-$1
 	MODULE_DIR=module$suffix TEST_DIR=tests$suffix TOOL_DIR=tools$suffix
 	SAMPLE_DIR=samples$suffix
+	MM_DIR=mm$suffix
 }
 
 # kbuild DIR [VAR=VALUE]... TARGET: Kbuild with its output in build/DIR.
@@ -83,5 +84,19 @@ build_all() {
 		STEP_TAIL=200 step "build the samples out of tree" build_samples ||
 			die "the samples do not build (see above)"
 	fi
+	unlock
+}
+
+# build_mm: modules, the kernel's own tests of memory management, and the module of
+# the kernel that some of them need.
+build_mm() {
+	lock "$OUT/lock"
+	STEP_TAIL=200 step "build the modules" kbuild "$MODULE_DIR" modules ||
+		die "the modules do not build (see above)"
+	STEP_TAIL=200 step "build gup_test" kbuild "$MM_DIR/gup" M=/src/tests/mm/gup \
+		modules ||
+		die "gup_test does not build (see above)"
+	STEP_TAIL=200 step "build the kernel's tests" programs tests/mm "$MM_DIR" ||
+		die "the kernel's tests do not build (see above)"
 	unlock
 }

@@ -89,6 +89,25 @@ guest_run() {
 		"${paths[@]}"
 }
 
+# guest_mm [NAME]...: the kernel's own tests of memory management, all or those
+# named, on system memory and on a node, and where the two differ.
+guest_mm() {
+	local name names tests=() options=(--cpus 4)
+
+	# Some tests want threads, and a second NUMA node with RAM; with ARCH=powerpc all
+	# RAM is in one piece.
+	[ -n "${MACHINE:-}" ] || options+=(--more 256)
+	promise_count "0 passed, 1 failed"
+	build_mm
+	[ $# -gt 0 ] || mapfile -t names < <(programs tests/mm "$MM_DIR" -s list)
+	for name in "${@:-${names[@]}}"; do
+		tests+=("/out/$MM_DIR/$name")
+	done
+	promise_count ""
+	run enter "${VM[@]}" pairs "${VM_OPTIONS[@]}" "${TWO_REGIONS[@]}" "${options[@]}" \
+		--module "/out/$MM_DIR/gup/gup_test.ko" "${tests[@]}"
+}
+
 # guest_shell: a guest with both modules, the tests and the tools, to play in.
 guest_shell() {
 	local p paths=()

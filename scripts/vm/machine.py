@@ -39,11 +39,13 @@ class Machine:
     tree = False
     broken_nodes = False
 
-    def __init__(self, ram_mib, region_mib, cpus):
+    def __init__(self, ram_mib, region_mib, cpus, more_mib=0):
+        """`more_mib` is RAM of another NUMA node, behind the device memory."""
         self.ram = ram_mib * MIB
+        self.more = more_mib * MIB
         self.cpus = cpus
         self.regions = list(self.place(region_mib))
-        self.total = self.ram + sum(self.room(r.size) for r in self.regions)
+        self.total = self.ram + sum(self.room(r.size) for r in self.regions) + self.more
 
     def place(self, region_mib):
         """The regions, for these sizes: each follows the one before it and has a
@@ -58,9 +60,10 @@ class Machine:
         return size
 
     def memory_arguments(self):
-        """Processors, and a NUMA node for RAM and for each region."""
+        """Processors, and a NUMA node for RAM, for each region, and for more RAM."""
         args = ["-smp", str(self.cpus), "-m", str(self.total // MIB)]
-        sizes = [self.ram] + [self.room(r.size) for r in self.regions]
+        sizes = [self.ram, *(self.room(r.size) for r in self.regions)]
+        sizes += [self.more] if self.more else []
         for node, size in enumerate(sizes):
             cpus = f",cpus=0-{self.cpus - 1}" if node == 0 else ""
             args += ["-object", f"memory-backend-ram,id=m{node},size={size}"]
@@ -98,8 +101,8 @@ class Amd64(Machine):
     results = "/dev/ttyS1"
     kvm_flags = ("vmx", "svm")
 
-    def __init__(self, ram_mib, region_mib, cpus):
-        super().__init__(ram_mib, region_mib, cpus)
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
         if self.total >= 2816 * MIB:
             raise ValueError("q35 has less below 4 GiB if it has 2816 MiB or more")
 

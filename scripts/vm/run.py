@@ -17,6 +17,7 @@ from driver import Driver
 from kernel import by_name
 from kunit import Kunit, declared
 from machine import Amd64
+from pairs import OnNode, OnSystem, Pair, Stale, SUFFIX, read_known
 from power import Powernv9, Pseries
 from program import BrokenDemo, Demo, Plain, Program, summary
 from session import Session
@@ -32,6 +33,9 @@ TEXT = "/usr/share/common-licenses/GPL-2"
 
 RAM_MIB = 2048
 CPUS = 2
+# What those are called with, and where the modules lie that they need.
+PAIRS_ARGUMENTS = {"uffd-stress": ["anon", "4", "4"]}
+EXTRA = "lib/modules/extra"
 MACHINES = {m.name: m for m in (Amd64, Powernv9, Pseries)}
 
 # Consoles' logs of earlier guests that are left there.
@@ -51,7 +55,9 @@ EMU = Driver("cdm_emu", arguments=("transparent_hugepage=madvise",))
 def new_guest(args, driver=EMU):
     """A function that makes guests as `args` describe them."""
     more = {"mmu": args.mmu} if args.mmu else {}
-    machine = MACHINES[args.machine](args.ram, args.region, CPUS, **more)
+    if args.more:
+        more["more_mib"] = args.more
+    machine = MACHINES[args.machine](args.ram, args.region, args.cpus, **more)
     machine.broken_nodes = args.action == "check"
     return lambda: Guest(machine, by_name(args.kernel), driver, LOGS, args.patience, args.module)
 
@@ -139,6 +145,38 @@ def check(args):
     return any(p.failed for p in done) or not any(p.passed for p in done)
 
 
+def pairs(args):
+    """The kernel's own tests, on system memory and on the node, side by side."""
+    logs = os.path.join(LOGS, "mm")
+    os.makedirs(logs, exist_ok=True)
+    with open("/src/tests/mm/differences", encoding="utf-8") as file:
+        known = read_known(file.read(), args.machine)
+    limit = time_limit("/src/tests/mm", 60) * args.patience
+    found = []
+    for path in args.program:
+        name = os.path.basename(path)
+        more = (path, limit, PAIRS_ARGUMENTS.get(name, ()), logs)
+        found.append(Pair(OnSystem(name, *more), OnNode(name + SUFFIX, *more), known))
+    files = {}
+    for path in args.module:
+        with open(path, "rb") as file:
+            files[f"{EXTRA}/{os.path.basename(path)}"] = file.read()
+    columns = [c for pair in found for c in (pair.system, pair.node)]
+    done = Session(new_guest(args), columns, files).run()
+    done = [p for p in done if p not in columns]
+    for pair in found:
+        pair.compare()
+        print(f"# {pair.name}: {summary([pair])}\n")
+    # Where only some are run, the others say nothing.
+    chosen = [p.name for p in found]
+    stale = Stale([k for k in known if any(k.program == name for name in chosen)])
+    stale.report()
+    done += [*found, stale]
+    print(f"took {time.monotonic() - BEGIN:.0f} s; output is in build/log/mm")
+    print(summary(done))
+    return any(p.failed for p in done) or not any(p.passed for p in found)
+
+
 def demo(args):
     """The main job alone."""
     program, files = demo_program(args.demo, args.text, 120 * args.patience)
@@ -195,7 +233,13 @@ def shell(args):
     return subprocess.run([*guest.command(initrd), *console], check=False).returncode
 
 
-ACTIONS = {"check": check, "conformance": conformance, "demo": demo, "shell": shell}
+ACTIONS = {
+    "check": check,
+    "conformance": conformance,
+    "demo": demo,
+    "pairs": pairs,
+    "shell": shell,
+}
 
 
 def main():
@@ -208,6 +252,8 @@ def main():
     parser.add_argument("--machine", choices=sorted(MACHINES), default=Amd64.name)
     parser.add_argument("--mmu", choices=("radix", "hash"), help="of a POWER9")
     parser.add_argument("--patience", type=int, default=1, metavar="TIMES")
+    parser.add_argument("--cpus", type=int, default=CPUS)
+    parser.add_argument("--more", type=int, metavar="MIB", help="RAM of another NUMA node")
     parser.add_argument("--module", action="append", metavar="PATH", default=[])
     parser.add_argument("--host", action="append", metavar="COMMAND")
     parser.add_argument("--kunit", action="store_true")

@@ -15,6 +15,7 @@ import sys
 from driver import Driver
 from klog import scan
 from kunit import Kunit, declared
+from pairs import OnNode, OnSystem, Pair, Stale, read_known
 from program import BrokenDemo, Demo, Phase, Plain, Program
 from session import LOAD, UNLOAD, Session, judge_log
 from suite import LEFT_IN_USE, Column, Run, declared_tests, ordered_runs, table
@@ -289,9 +290,63 @@ TEST_F_TIMEOUT(f, b, 120)
     yield "green: the slow one runs once", each == [[*tests, slow], tests, tests]
 
 
+def pair(system, node, known="", log="", counts="5 with pages there, 7 moved, 3 at most, 0"):
+    """What comes of a program that says `system` on system memory and `node` on the node,
+    each with its exit status at the end: passed, failed, skipped, and entries not seen."""
+    (*first, status), (*second, other) = system, node
+    counted = f"# node: 5 calls, {counts} refused (0)"
+    ran = [*LOADED, "@@lab start a", *first, "", f"@@lab end a {status}"]
+    ran += ["@@lab start a-node", *second, counted, "", f"@@lab end a-node {other}", *UNLOADED]
+    listed = read_known(known, "q35")
+    one = Pair(OnSystem("a", None, 60, ()), OnNode("a-node", None, 60, ()), listed)
+    outcome([ran], [one.system, one.node], log)
+    with contextlib.redirect_stdout(io.StringIO()):
+        one.compare()
+    return one.passed, one.failed, one.skipped, Stale(listed).failed
+
+
+def pairs():
+    """The kernel's own tests, on system memory and on the node."""
+    good = ["1..2", "ok 1 x", "ok 2 y", "0"]
+    bad = ["1..2", "ok 1 x", "not ok 2 y went wrong", "1"]
+    skips = ["1..2", "ok 1 x", "ok 2 # SKIP y", "0"]
+    yield "green: the same on both", pair(good, good) == (2, 0, 0, 0)
+    yield "red: a test fails on the node", pair(good, bad) == (1, 1, 0, 0)
+    yield "red: a test passes on the node only", pair(bad, good) == (1, 1, 0, 0)
+    yield "red: a test skips on the node", pair(good, skips) == (1, 1, 0, 0)
+    yield "red: a test is missing on the node", pair(good, [*good[:2], "0"]) == (1, 1, 0, 0)
+    yield "red: a test is missing on system memory", pair([*good[:2], "0"], good) == (1, 1, 0, 0)
+    yield "red: only the exit status differs", pair(good, [*good[:3], "139"]) == (2, 1, 0, 0)
+    yield "red: it is killed on the node", pair(good, [*good[:3], "late"]) == (2, 1, 0, 0)
+    yield "skipped: a test fails on both", pair(bad, bad) == (1, 0, 1, 0)
+    yield "skipped: a test skips on both", pair(skips, skips) == (1, 0, 1, 0)
+    yield "green: no test, but a status", pair(["0"], ["0"]) == (1, 0, 0, 0)
+    yield "red: no test, another status", pair(["0"], ["1"]) == (0, 1, 0, 0)
+    none = "0 with pages there, 0 moved, 0 at most, 0"
+    yield "red: nothing was on the node", pair(good, good, counts=none)[1] == 1
+    refused = "5 with pages there, 7 moved, 3 at most, 2"
+    yield "red: the device could not be opened", pair(good, good, counts=refused)[1] == 1
+    yield "red: no word of the node", pair(good, good, counts="")[1] == 1
+    bug = "hmm-cdm-lab: start a-node\nBUG: Bad page map\n"
+    yield "red: a BUG on the node", pair(good, good, log=bug)[1] == 1
+    other = "hmm-cdm-lab: start a\nBUG: Bad page map\n"
+    yield "green: a BUG on system memory", pair(good, good, log=other) == (2, 0, 0, 0)
+    yield "skipped: a known difference", pair(good, bad, "a: y*") == (1, 0, 1, 0)
+    yield "red: another than is known", pair(good, bad, "a: x") == (1, 1, 0, 1)
+    yield "red: the same of another program", pair(good, bad, "b: y") == (1, 1, 0, 1)
+    yield "red: known of another machine", pair(good, bad, "a [powernv9]: y") == (1, 1, 0, 0)
+    yield "skipped: known of this one", pair(good, bad, "a [pseries, q35]: y") == (1, 0, 1, 0)
+    yield "red: a difference that is gone", pair(good, good, "a: y") == (2, 0, 0, 1)
+    try:
+        read_known("a y", "q35")
+        yield "red: a list that cannot be read", False
+    except ValueError:
+        yield "red: a list that cannot be read", True
+
+
 def main():
     """Run all, as TAP."""
-    results = [*recorded(), *sessions(), *others(), *kunit(), *conformance()]
+    results = [*recorded(), *sessions(), *others(), *kunit(), *conformance(), *pairs()]
     print("TAP version 13")
     print(f"1..{len(results)}")
     for number, (name, good) in enumerate(results, 1):

@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Linked with the kernel's own tests: before each of the calls that they are about,
+ * all private anonymous memory of the process moves to the node, stacks included.
+ * Only pages that exist are moved, as a hole that MIGRATE fills would be a change that
+ * the tests see. In a program whose name does not end in -node nothing is moved.
+ *
+ * The calls get here by the linker's --wrap (see the Makefile). Whatever happens here
+ * must not be seen by the test: no libc but for plain system calls, no memory of the
+ * test's address space but the stack, errno as it was.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <unistd.h>
+#include <linux/fs.h>
+#include <linux/hmm_cdm.h>
+#include <linux/userfaultfd.h>
+
+#define DEVICE		"/dev/hmm_cdm0"
+#define SUFFIX		"-node"
+/* Regions of present pages that are asked for at a time. */
+#define REGIONS		32
+/* Entries of pagemap likewise, and the page frame in one. */
+#define ENTRIES		256
+#define PAGEMAP_PFN	0x007fffffffffffffULL
+/* Answers of userfaultfd, of which the first is worth a move. */
+#define ANSWERS		64
+/* User addresses end here, or above: no test maps anything there. */
+#define ADDRESS_END	(0x800000000000UL - 0x10000UL)
+
+/* In shared memory: children of all kinds count, and are not always asked at exit. */
+struct counts {
+	/* Calls before which memory was to be moved. */
+	unsigned long calls;
+	/* Calls that found pages on the node: after the move, before the call. */
+	unsigned long calls_on_node;
+	/* Pages moved, and the most that lay there at one call. */
+	unsigned long moved;
+	unsigned long most;
+	/* Calls before which the device could not be had, and the last errno. */
+	unsigned long refused;
+	unsigned long error;
+};
+
+static struct counts *counts;
+static pid_t parent;
+static size_t page_size;
+static __u64 first_pfn = ~0ULL, last_pfn;
+
+int __real_ioctl(int fd, unsigned long request, ...);
+long __real_syscall(long number, ...);
+
+/*
+ * The files of a process: /dev/hmm_cdm0 and /proc/self/pagemap both stand for the
+ * address space of who opened them, so after fork() they are opened again. One word, as
+ * threads come here side by side.
+ */
+struct files {
+	uint32_t pid;
+	uint16_t device;
+	uint16_t pagemap;
+};
+
+static uint64_t files;
+
+/* Where the node is; unknown to who is not root. */
+static void find_node(int device)
+{
+	struct hmm_cdm_info info = { .size = sizeof(info) };
+
+	page_size = getpagesize();
+	if (__real_ioctl(device, HMM_CDM_IOC_INFO, &info) || !info.start)
+		return;
+	first_pfn = info.start / page_size;
+	last_pfn = first_pfn + info.capacity / page_size - 1;
+}
+
+static bool open_files(struct files *f)
+{
+	uint64_t old = __atomic_load_n(&files, __ATOMIC_ACQUIRE), new;
+	uint32_t pid = getpid();
+	int device, pagemap;
+
+	memcpy(f, &old, sizeof(*f));
+	if (f->pid == pid)
+		return true;
+	device = open(DEVICE, O_RDWR | O_CLOEXEC);
+	pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	if (device < 0 || pagemap < 0) {
+		counts->error = errno;
+		__atomic_add_fetch(&counts->refused, 1, __ATOMIC_RELAXED);
+		close(device);
+		close(pagemap);
+		return false;
+	}
+	if (f->pid) {
+		/* Those of the parent. */
+		close(f->device);
+		close(f->pagemap);
+	}
+	find_node(device);
+	*f = (struct files){ pid, device, pagemap };
+	memcpy(&new, f, sizeof(new));
+	if (!__atomic_compare_exchange_n(&files, &old, new, false, __ATOMIC_ACQ_REL,
+					 __ATOMIC_ACQUIRE)) {
+		/* Another thread was faster. */
+		close(device);
+		close(pagemap);
+		memcpy(f, &old, sizeof(*f));
+	}
+	return true;
+}
+
+static unsigned long move_range(int device, __u64 start, __u64 end)
+{
+	struct hmm_cdm_migrate m = {
+		.size = sizeof(m),
+		.addr = start,
+		.length = end - start,
+		.target = HMM_CDM_TARGET_NODE,
+	};
+
+	/* A signal, or a mapping that has gone meanwhile: the counts are true. */
+	__real_ioctl(device, HMM_CDM_IOC_MIGRATE, &m);
+	__atomic_add_fetch(&counts->moved, m.migrated + m.populated, __ATOMIC_RELAXED);
+	return m.migrated + m.populated + m.present;
+}
+
+static bool on_node(__u64 entry)
+{
+	__u64 pfn = entry & PAGEMAP_PFN;
+
+	return pfn >= first_pfn && pfn <= last_pfn;
+}
+
+/*
+ * Move what is present from @start to @end; returns how many pages lie there now. Those
+ * that lie there already are left alone, which saves most of the time. (Who is not
+ * root sees no page frames, and moves everything.)
+ */
+static unsigned long move_region(const struct files *f, __u64 start, __u64 end)
+{
+	__u64 entries[ENTRIES], from = start;
+	unsigned long pages = 0;
+
+	while (start < end) {
+		size_t count = (end - start) / page_size;
+		ssize_t got;
+
+		if (count > ENTRIES)
+			count = ENTRIES;
+		got = pread(f->pagemap, entries, count * sizeof(*entries),
+			    start / page_size * sizeof(*entries));
+		if (got <= 0)
+			break;
+		for (ssize_t i = 0; i < got / (ssize_t)sizeof(*entries); i++) {
+			if (on_node(entries[i])) {
+				if (from < start)
+					pages += move_range(f->device, from, start);
+				from = start + page_size;
+				pages++;
+			}
+			start += page_size;
+		}
+	}
+	if (from < start)
+		pages += move_range(f->device, from, start);
+	return pages;
+}
+
+static void move_all(void)
+{
+	/* Anonymous, in whatever mapping. Also the zero page: it is replaced. */
+	struct page_region regions[REGIONS];
+	struct pm_scan_arg scan = {
+		.size = sizeof(scan),
+		.end = ADDRESS_END,
+		.vec = (uintptr_t)regions,
+		.vec_len = REGIONS,
+		.category_inverted = PAGE_IS_FILE,
+		.category_mask = PAGE_IS_PRESENT | PAGE_IS_FILE,
+		.return_mask = PAGE_IS_PRESENT,
+	};
+	unsigned long pages = 0, most;
+	int error = errno, found;
+	struct files f;
+
+	if (!counts)
+		return;
+	__atomic_add_fetch(&counts->calls, 1, __ATOMIC_RELAXED);
+	if (!open_files(&f))
+		goto out;
+	do {
+		found = __real_ioctl(f.pagemap, PAGEMAP_SCAN, &scan);
+		for (int i = 0; i < found; i++)
+			pages += move_region(&f, regions[i].start, regions[i].end);
+		scan.start = scan.walk_end;
+	} while (found > 0 && scan.start < scan.end);
+	if (pages)
+		__atomic_add_fetch(&counts->calls_on_node, 1, __ATOMIC_RELAXED);
+	most = __atomic_load_n(&counts->most, __ATOMIC_RELAXED);
+	while (pages > most && !__atomic_compare_exchange_n(&counts->most, &most, pages, false,
+							    __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		;
+out:
+	errno = error;
+}
+
+__attribute__((constructor)) static void start(int argc, char **argv)
+{
+	size_t length = argc ? strlen(argv[0]) : 0;
+
+	if (length < strlen(SUFFIX) || strcmp(argv[0] + length - strlen(SUFFIX), SUFFIX))
+		return;
+	counts = mmap(NULL, sizeof(*counts), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+		      -1, 0);
+	if (counts == MAP_FAILED)
+		counts = NULL;
+	parent = getpid();
+}
+
+/* What scripts/vm/pairs.py reads; without it the run has failed. */
+__attribute__((destructor)) static void report(void)
+{
+	char line[256];
+	int length;
+
+	if (!counts || getpid() != parent)
+		return;
+	length = snprintf(line, sizeof(line),
+			  "# node: %lu calls, %lu with pages there, %lu moved, %lu at most, %lu refused (%lu)\n",
+			  counts->calls, counts->calls_on_node, counts->moved, counts->most,
+			  counts->refused, counts->error);
+	if (write(STDERR_FILENO, line, length) != length)
+		_exit(1);
+}
+
+/* The calls. */
+
+#define WRAP(type, name, parameters, arguments)				\
+	type __real_##name parameters;					\
+	type __wrap_##name parameters;					\
+	type __wrap_##name parameters					\
+	{								\
+		move_all();						\
+		return __real_##name arguments;				\
+	}
+
+WRAP(pid_t, fork, (void), ())
+WRAP(int, madvise, (void *addr, size_t length, int advice), (addr, length, advice))
+WRAP(int, mlock, (const void *addr, size_t length), (addr, length))
+WRAP(int, mlock2, (const void *addr, size_t length, unsigned int flags), (addr, length, flags))
+WRAP(int, mlockall, (int flags), (flags))
+WRAP(int, mprotect, (void *addr, size_t length, int prot), (addr, length, prot))
+WRAP(int, munlock, (const void *addr, size_t length), (addr, length))
+WRAP(int, munlockall, (void), ())
+WRAP(int, munmap, (void *addr, size_t length), (addr, length))
+WRAP(ssize_t, process_madvise,
+     (int pidfd, const struct iovec *iov, size_t count, int advice, unsigned int flags),
+     (pidfd, iov, count, advice, flags))
+WRAP(int, pthread_create,
+     (pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *), void *arg),
+     (thread, attr, run, arg))
+WRAP(ssize_t, vmsplice, (int fd, const struct iovec *iov, size_t count, unsigned int flags),
+     (fd, iov, count, flags))
+
+/*
+ * Answers to a page fault that is userfaultfd's to solve come by the thousand, all of a
+ * kind; so memory is moved before the first one after another call, and then now and
+ * again.
+ */
+static bool is_one_of_many(unsigned long request)
+{
+	static unsigned int answers;
+
+	switch (request) {
+	case UFFDIO_COPY:
+	case UFFDIO_ZEROPAGE:
+	case UFFDIO_MOVE:
+	case UFFDIO_WRITEPROTECT:
+	case UFFDIO_CONTINUE:
+	case UFFDIO_POISON:
+	case UFFDIO_WAKE:
+		return __atomic_fetch_add(&answers, 1, __ATOMIC_RELAXED) % ANSWERS;
+	default:
+		__atomic_store_n(&answers, 0, __ATOMIC_RELAXED);
+		return false;
+	}
+}
+
+int __wrap_ioctl(int fd, unsigned long request, ...);
+int __wrap_ioctl(int fd, unsigned long request, ...)
+{
+	va_list list;
+	void *arg;
+
+	va_start(list, request);
+	arg = va_arg(list, void *);
+	va_end(list);
+	/* That one only looks, and is compared with what others see. */
+	if (request != PAGEMAP_SCAN && !is_one_of_many(request))
+		move_all();
+	return __real_ioctl(fd, request, arg);
+}
+
+void *__real_mremap(void *addr, size_t old, size_t new, int flags, ...);
+void *__wrap_mremap(void *addr, size_t old, size_t new, int flags, ...);
+void *__wrap_mremap(void *addr, size_t old, size_t new, int flags, ...)
+{
+	va_list list;
+	void *to;
+
+	va_start(list, flags);
+	to = va_arg(list, void *);
+	va_end(list);
+	move_all();
+	return __real_mremap(addr, old, new, flags, to);
+}
+
+long __wrap_syscall(long number, ...);
+long __wrap_syscall(long number, ...)
+{
+	va_list list;
+	long arg[6];
+
+	va_start(list, number);
+	for (int i = 0; i < 6; i++)
+		arg[i] = va_arg(list, long);
+	va_end(list);
+	move_all();
+	return __real_syscall(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
+}
+
+/* Not in libc but in libnuma. */
+long __wrap_move_pages(int pid, unsigned long count, void **pages, const int *nodes, int *status,
+		       int flags);
+long __wrap_move_pages(int pid, unsigned long count, void **pages, const int *nodes, int *status,
+		       int flags)
+{
+	move_all();
+	return __real_syscall(__NR_move_pages, pid, count, pages, nodes, status, flags);
+}
