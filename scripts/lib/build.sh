@@ -9,6 +9,8 @@
 #	build/samples/	the drivers of samples/, built out of tree
 #	build/conformance/	the kernel's HMM tests, and module/ with its own drivers
 #			for them
+#	build/mm/	the kernel's own tests of memory management, and in gup/ the module
+#			of the kernel that some of them need
 
 # For other kernels than the stock one the names have that of the kernel behind
 # them, as in build/module-debug/.

@@ -39,7 +39,7 @@ class Column(Program):
         super().start()
         # A guest that died under it is booted again, and so may this be run.
         self.results = []
-        self.file = open(self.log, "w", encoding="utf-8")  # noqa: SIM115
+        self.file = open(self.log, "w", buffering=1, encoding="utf-8")  # noqa: SIM115
 
     def feed(self, line):
         self.file.write(line + "\n")

@@ -17,7 +17,7 @@ from driver import Driver
 from kernel import by_name
 from kunit import Kunit, declared
 from machine import Amd64
-from pairs import OnNode, OnSystem, Pair, Stale, SUFFIX, read_known
+from pairs import SUFFIX, OnNode, OnSystem, Pair, Stale, read_known
 from power import Powernv9, Pseries
 from program import BrokenDemo, Demo, Plain, Program, summary
 from session import Session

@@ -9,6 +9,8 @@
  * must not be seen by the test: no libc but for plain system calls, no memory of the
  * test's address space but the stack, errno as it was.
  */
+#include "node.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -59,21 +61,18 @@ static pid_t parent;
 static size_t page_size;
 static __u64 first_pfn = ~0ULL, last_pfn;
 
-int __real_ioctl(int fd, unsigned long request, ...);
-long __real_syscall(long number, ...);
-
 /*
  * The files of a process: /dev/hmm_cdm0 and /proc/self/pagemap both stand for the
  * address space of who opened them, so after fork() they are opened again. One word, as
  * threads come here side by side.
  */
 struct files {
-	uint32_t pid;
-	uint16_t device;
-	uint16_t pagemap;
+	__u32 pid;
+	__u16 device;
+	__u16 pagemap;
 };
 
-static uint64_t files;
+static __u64 files;
 
 /* Where the node is; unknown to who is not root. */
 static void find_node(int device)
@@ -89,8 +88,8 @@ static void find_node(int device)
 
 static bool open_files(struct files *f)
 {
-	uint64_t old = __atomic_load_n(&files, __ATOMIC_ACQUIRE), new;
-	uint32_t pid = getpid();
+	__u64 old = __atomic_load_n(&files, __ATOMIC_ACQUIRE), new;
+	__u32 pid = getpid();
 	int device, pagemap;
 
 	memcpy(f, &old, sizeof(*f));
@@ -249,32 +248,79 @@ __attribute__((destructor)) static void report(void)
 
 /* The calls. */
 
-#define WRAP(type, name, parameters, arguments)				\
-	type __real_##name parameters;					\
-	type __wrap_##name parameters;					\
-	type __wrap_##name parameters					\
-	{								\
-		move_all();						\
-		return __real_##name arguments;				\
-	}
+pid_t __wrap_fork(void)
+{
+	move_all();
+	return __real_fork();
+}
 
-WRAP(pid_t, fork, (void), ())
-WRAP(int, madvise, (void *addr, size_t length, int advice), (addr, length, advice))
-WRAP(int, mlock, (const void *addr, size_t length), (addr, length))
-WRAP(int, mlock2, (const void *addr, size_t length, unsigned int flags), (addr, length, flags))
-WRAP(int, mlockall, (int flags), (flags))
-WRAP(int, mprotect, (void *addr, size_t length, int prot), (addr, length, prot))
-WRAP(int, munlock, (const void *addr, size_t length), (addr, length))
-WRAP(int, munlockall, (void), ())
-WRAP(int, munmap, (void *addr, size_t length), (addr, length))
-WRAP(ssize_t, process_madvise,
-     (int pidfd, const struct iovec *iov, size_t count, int advice, unsigned int flags),
-     (pidfd, iov, count, advice, flags))
-WRAP(int, pthread_create,
-     (pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *), void *arg),
-     (thread, attr, run, arg))
-WRAP(ssize_t, vmsplice, (int fd, const struct iovec *iov, size_t count, unsigned int flags),
-     (fd, iov, count, flags))
+int __wrap_madvise(void *addr, size_t length, int advice)
+{
+	move_all();
+	return __real_madvise(addr, length, advice);
+}
+
+int __wrap_mlock(const void *addr, size_t length)
+{
+	move_all();
+	return __real_mlock(addr, length);
+}
+
+int __wrap_mlock2(const void *addr, size_t length, unsigned int flags)
+{
+	move_all();
+	return __real_mlock2(addr, length, flags);
+}
+
+int __wrap_mlockall(int flags)
+{
+	move_all();
+	return __real_mlockall(flags);
+}
+
+int __wrap_mprotect(void *addr, size_t length, int prot)
+{
+	move_all();
+	return __real_mprotect(addr, length, prot);
+}
+
+int __wrap_munlock(const void *addr, size_t length)
+{
+	move_all();
+	return __real_munlock(addr, length);
+}
+
+int __wrap_munlockall(void)
+{
+	move_all();
+	return __real_munlockall();
+}
+
+int __wrap_munmap(void *addr, size_t length)
+{
+	move_all();
+	return __real_munmap(addr, length);
+}
+
+ssize_t __wrap_process_madvise(int pidfd, const struct iovec *iov, size_t count, int advice,
+			       unsigned int flags)
+{
+	move_all();
+	return __real_process_madvise(pidfd, iov, count, advice, flags);
+}
+
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *),
+			  void *arg)
+{
+	move_all();
+	return __real_pthread_create(thread, attr, run, arg);
+}
+
+ssize_t __wrap_vmsplice(int fd, const struct iovec *iov, size_t count, unsigned int flags)
+{
+	move_all();
+	return __real_vmsplice(fd, iov, count, flags);
+}
 
 /*
  * Answers to a page fault that is userfaultfd's to solve come by the thousand, all of a
@@ -300,7 +346,6 @@ static bool is_one_of_many(unsigned long request)
 	}
 }
 
-int __wrap_ioctl(int fd, unsigned long request, ...);
 int __wrap_ioctl(int fd, unsigned long request, ...)
 {
 	va_list list;
@@ -315,8 +360,6 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 	return __real_ioctl(fd, request, arg);
 }
 
-void *__real_mremap(void *addr, size_t old, size_t new, int flags, ...);
-void *__wrap_mremap(void *addr, size_t old, size_t new, int flags, ...);
 void *__wrap_mremap(void *addr, size_t old, size_t new, int flags, ...)
 {
 	va_list list;
@@ -329,7 +372,6 @@ void *__wrap_mremap(void *addr, size_t old, size_t new, int flags, ...)
 	return __real_mremap(addr, old, new, flags, to);
 }
 
-long __wrap_syscall(long number, ...);
 long __wrap_syscall(long number, ...)
 {
 	va_list list;
@@ -344,8 +386,6 @@ long __wrap_syscall(long number, ...)
 }
 
 /* Not in libc but in libnuma. */
-long __wrap_move_pages(int pid, unsigned long count, void **pages, const int *nodes, int *status,
-		       int flags);
 long __wrap_move_pages(int pid, unsigned long count, void **pages, const int *nodes, int *status,
 		       int flags)
 {

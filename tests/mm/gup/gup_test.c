@@ -11,7 +11,7 @@
  * exported. Without that it judges device memory and ZONE_MOVABLE as ever.
  */
 #undef folio_migratetype
-#define folio_migratetype(folio) MIGRATE_UNMOVABLE
+#define folio_migratetype(folio) ((void)(folio), MIGRATE_UNMOVABLE)
 
 #include <mm/gup_test.c>
 

@@ -16,9 +16,9 @@ struct bitmask {
 	unsigned long word[SHIM_NODES / SHIM_BITS];
 };
 
-static struct bitmask shim_all_nodes;
 /* The nodes with memory, once numa_available() has been called. */
-static struct bitmask *numa_all_nodes_ptr __attribute__((unused)) = &shim_all_nodes;
+static struct bitmask shim_all_nodes;
+#define numa_all_nodes_ptr (&shim_all_nodes)
 
 static inline int numa_available(void)
 {

@@ -7,7 +7,7 @@
 #include <unistd.h>
 #include <linux/capability.h>
 
-typedef struct __user_cap_data_struct *cap_t;
+#define cap_t struct __user_cap_data_struct *
 
 /* A set without any. */
 static inline cap_t cap_init(void)
