@@ -45,6 +45,8 @@ conformance:
 check-all:
 	@scripts/sum lint check 'check FLAVOUR=amd64' 'check FLAVOUR=rt-amd64' \
 		'check KERNEL=debug' \
+		conformance 'conformance ARCH=powerpc' 'conformance ARCH=powerpc MMU=hash' \
+		'conformance ARCH=powerpc MACHINE=pseries' \
 		'check ARCH=powerpc' 'check ARCH=powerpc MMU=hash' \
 		'check ARCH=powerpc MACHINE=pseries' \
 		'check ARCH=powerpc MACHINE=pseries MMU=hash' \
@@ -111,14 +113,18 @@ help:
 	@echo '  demo       boot the stock kernel in QEMU and run the main job; INPUT=FILE names'
 	@echo '             a text to work on'
 	@echo '  check      every test; ends with "N passed, M failed"'
+	@echo '  conformance  the kernel'"'"'s own HMM tests on our driver, cdm_dmirror, and on the one'
+	@echo '             that they come with, test_hmm, side by side; RUNS=N whole runs on ours'
+	@echo '             (3) before one in random order, SEED=N for the same order again,'
+	@echo '             REFERENCE=no without test_hmm, TESTS=NAME with NAME in their name'
 	@echo '  check-all  every test on every kernel and machine there is (an hour)'
 	@echo '  selftests-mm  the kernel'"'"'s own tests of gup, copy on write, mremap, userfaultfd, ...,'
 	@echo '             on system memory and on a node, and where the two differ'
 	@echo '  lint       rustfmt, clippy, checkpatch, kernel-doc, shellcheck, ruff'
 	@echo '  shell      a shell in a guest that has the modules loaded'
-	@echo '             modules, demo, check, selftests-mm, shell and install take another kernel or'
-	@echo '             machine than the cloud kernel of Debian on x86-64 (each set up once, 10'
-	@echo '             minutes where it has to be compiled):'
+	@echo '             modules, demo, check, conformance, selftests-mm, shell and install take'
+	@echo '             another kernel or machine than the cloud kernel of Debian on x86-64 (each'
+	@echo '             set up once, 10 minutes where it has to be compiled):'
 	@echo '               FLAVOUR=amd64, FLAVOUR=rt-amd64   Debian'"'"'s other kernels'
 	@echo '               KERNEL=debug        with KASAN, lockdep, kmemleak, ...'
 	@echo '               ARCH=powerpc        POWER9; with MACHINE=powernv9 (bare metal, device'

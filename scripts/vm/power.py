@@ -54,6 +54,9 @@ class Pseries(Power):
 
     name = "pseries"
 
+    def __init__(self, ram_mib, *args, **options):
+        super().__init__(self.room(ram_mib * MIB) // MIB, *args, **options)
+
     def room(self, size):
         # QEMU wants the memory of each node in such pieces.
         return -(-size // PIECE) * PIECE
