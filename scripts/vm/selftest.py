@@ -256,6 +256,8 @@ def conformance():
     yield "green: it counts as skipped", text == "1 passed, 0 failed, 1 skipped"
     left = boot(*said("x", a, b, status=LEFT_IN_USE))
     yield "red: memory that is left in use", result(left) == (2, 1)
+    left = boot(*said("x", a, f"not {b}", status=LEFT_IN_USE))
+    yield "red: memory left in use, by one that fails", result(left) == (1, 2)
     bug = "hmm-cdm-lab: start x\nBUG: a\nWARNING: b\nhmm-cdm-lab: end x\n"
     yield "red: the kernel complains", result(good, log=bug) == (2, 1)
     tolerated = column(good, log=bug, ours=False)

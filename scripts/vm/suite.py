@@ -79,9 +79,9 @@ class Run(Program):
         super().fail(why)
 
     def judge(self, status):
-        if status == LEFT_IN_USE:
-            return ["device memory is in use after it"]
-        wrong = super().judge(status)
+        left = status == LEFT_IN_USE
+        wrong = ["device memory is in use after it"] if left else []
+        wrong += self.tap.faults(None if left else int(status))
         wrong += [f"{test} is unknown" for test in self.results if test not in self.tests]
         return wrong
 
