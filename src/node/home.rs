@@ -78,8 +78,9 @@ fn bring_huge(memory: &Pagemap<Store>, fault: &CpuFault<'_>) -> Home {
         return Home::Lost;
     };
 
-    // Else it has been split since, or moved.
-    if pages.is_huge(0) {
+    // Else it has been split since, or moved; or zapped by MADV_DONTNEED, and is a hole now, which
+    // is collected in one piece, too.
+    if pages.is_huge(0) && matches!(pages.source(0), Source::Page { .. }) {
         match NewPage::system_huge() {
             Some(page) => {
                 pages.set_destination(0, page);
