@@ -13,10 +13,11 @@ use kernel::{error::from_err_ptr, prelude::*, str::CString};
 ///
 /// # Invariants
 ///
-/// The range is requested, by this value.
+/// The `claimed` bytes from `start` are requested, by this value; they are no fewer than `size`.
 pub struct ClaimedRange {
     start: u64,
     size: u64,
+    claimed: u64,
     // The resource refers to it.
     _name: CString,
 }
@@ -34,6 +35,7 @@ impl ClaimedRange {
         Ok(Self {
             start,
             size,
+            claimed: size,
             _name: name,
         })
     }
@@ -44,12 +46,15 @@ impl ClaimedRange {
         // SAFETY: The name lives as long as the resource.
         let res = unsafe { bindings::hmm_cdm_request_free_region(size, name.as_char_ptr()) };
         let res = from_err_ptr(res).map_err(|_| ENOSPC)?;
+        // SAFETY: The resource is valid until it is released.
+        let (start, end) = unsafe { ((*res).start, (*res).end) };
 
-        // INVARIANT: Just requested.
+        // INVARIANT: Just requested. The size has been rounded up to that of a section of the
+        // kernel's memory map (`get_free_mem_region()`), and only the whole can be released.
         Ok(Self {
-            // SAFETY: The resource is valid until it is released.
-            start: unsafe { (*res).start },
+            start,
             size,
+            claimed: end - start + 1,
             _name: name,
         })
     }
@@ -68,7 +73,7 @@ impl ClaimedRange {
 impl Drop for ClaimedRange {
     fn drop(&mut self) {
         // SAFETY: Requested by this value, and released only here.
-        unsafe { bindings::hmm_cdm_release_region(self.start, self.size) };
+        unsafe { bindings::hmm_cdm_release_region(self.start, self.claimed) };
     }
 }
 
