@@ -140,6 +140,8 @@ impl CdmFile {
         arg.start = start;
         copy_text(&mut arg.origin, origin.unwrap_or_default());
         copy_text(&mut arg.driver, self.device.driver().name().to_bytes());
+        // Writing may fault, and sleep for as long as the process likes; removal waits for us.
+        drop(node);
         arg.write()
     }
 
