@@ -26,8 +26,10 @@ pub(super) struct Handle {
 
 impl Handle {
     pub(super) fn new(job: Job, open: Arc<Atomic<usize>>) -> Result<KBox<Self>> {
-        open.fetch_add(1, Relaxed);
-        KBox::new(Self { job, open }, GFP_KERNEL).map_err(Error::from)
+        let handle = KBox::new(Self { job, open }, GFP_KERNEL)?;
+
+        handle.open.fetch_add(1, Relaxed);
+        Ok(handle)
     }
 
     pub(super) fn into_raw(this: KBox<Self>) -> *mut bindings::hmm_cdm_job {
