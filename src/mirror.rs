@@ -9,8 +9,8 @@
 //!    by nothing here directly. Never held when a section is made (inserting a notifier may take
 //!    it for writing).
 //! 2. folio locks and rmap locks: held by migrations, and by the kernel around invalidations.
-//! 3. `Mirror::indexes` (mutex): held to note a new section, and while a mirror retires; never
-//!    with 1 or 2.
+//! 3. `Mirror::indexes` (mutex): held to add a section, and while a mirror retires; never with 1
+//!    or 2.
 //! 4. `Mirror::sections` (the XArray's spinlock): held to look up or add a section.
 //! 5. `IntervalNotifier::data` (spinlock): a section's entries. Taken by invalidations, so under
 //!    1 and 2, and for each access of the device. Nothing sleeps under it. It is held for the access
@@ -192,29 +192,24 @@ impl Mirror {
         let entries = Entries::new(span, mm::window_shift(), self.shared.clone());
         let new = Arc::pin_init(IntervalNotifier::new(mm, span, entries), GFP_KERNEL)?;
 
-        // First: whatever is in the array is found.
-        self.indexes.lock().push(index, GFP_KERNEL)?;
-        let mut sections = self.sections.lock();
-        if let Some(section) = sections.get(index) {
-            // Another thread was faster. Its section is used, and ours goes: after the lock,
-            // since removing a notifier sleeps.
-            let section = section.into();
-            drop(sections);
-            drop(new);
+        // `store()` drops the array's lock to allocate. Were another thread's section replaced
+        // meanwhile, nobody would tell the device's own page table when the entries of that go.
+        let mut indexes = self.indexes.lock();
+        if let Some(section) = self.find_section(addr) {
+            // Another thread was faster. Its section is used; ours goes after the lock, since
+            // removing a notifier sleeps.
+            drop(indexes);
             return Ok(section);
         }
-        match sections.store(index, new.clone(), GFP_KERNEL) {
-            Ok(replaced) => {
-                // `store()` may drop the lock to allocate, so even now one may have come between.
-                // Whoever has just put entries into that one faults again, and finds ours.
-                drop(sections);
-                drop(replaced);
-                Ok(new)
-            }
-            Err(e) => {
-                drop(sections);
-                Err(e.error)
-            }
+        // First: whatever is in the array is found.
+        indexes.push(index, GFP_KERNEL)?;
+        let mut sections = self.sections.lock();
+        let stored = sections.store(index, new.clone(), GFP_KERNEL);
+        drop(sections);
+        drop(indexes);
+        match stored {
+            Ok(_) => Ok(new),
+            Err(e) => Err(e.error),
         }
     }
 }
