@@ -9,11 +9,12 @@ use crate::{
         notifier::{IntervalNotifier, Stale},
         pagemap::Owner,
         range::{Access, Entry, Snapshot, Walker},
+        vma::Mappings,
         Span,
     },
     os::cond_resched,
 };
-use kernel::{page::PAGE_SIZE, prelude::*};
+use kernel::{mm::MmWithUser, page::PAGE_SIZE, prelude::*};
 
 /// What [`Mirror::fault`] has to work with: room for one window, allocated once for each thread
 /// that faults.
@@ -42,6 +43,22 @@ impl Faulter {
         Ok(Self {
             walker: Walker::new(mm::window_pages())?,
         })
+    }
+}
+
+/// The first address from `addr` on that the process may read, if there is one.
+fn next_readable(mm: &MmWithUser, addr: usize) -> Option<usize> {
+    let mappings = Mappings::lock(mm);
+    let mut at = addr;
+
+    loop {
+        let mapping = mappings.next(at)?;
+        let span = mapping.span()?;
+
+        if mapping.is_readable() {
+            return Some(span.start().max(addr));
+        }
+        at = span.end();
     }
 }
 
@@ -170,20 +187,23 @@ impl Mirror {
         let mut addr = span.start();
 
         while addr < span.end() {
+            if give_up() {
+                return Err(ECANCELED);
+            }
+            cond_resched();
             let window = Span::window(addr).ok_or(EFAULT)?;
             let part = window.intersect(span).ok_or(EINVAL)?;
-            addr = part.end();
 
-            let section = match self.section(&mm, part.start()) {
+            let section = match self.section(&mm, addr) {
                 Ok(section) => section,
                 // Nothing that can be accessed begins here; it may behind.
-                Err(EFAULT) if part.pages() > 1 => {
-                    addr = part.start() + PAGE_SIZE;
+                Err(EFAULT) => {
+                    addr = next_readable(&mm, addr).unwrap_or(span.end());
                     continue;
                 }
-                Err(EFAULT) => continue,
                 Err(e) => return Err(e),
             };
+            addr = part.end();
             loop {
                 if give_up() {
                     return Err(ECANCELED);
