@@ -80,6 +80,12 @@ impl CpuFault<'_> {
         unsafe { bindings::hmm_cdm_fault_is_huge(self.vmf.as_ptr()) }
     }
 
+    /// Whether the page is part of a huge one, however the CPU maps it.
+    pub fn is_in_huge(&self) -> bool {
+        // SAFETY: The page is in use and locked by the type invariants, so it is not split.
+        unsafe { bindings::hmm_cdm_folio_order(self.folio()) > 0 }
+    }
+
     /// The page aligned address.
     pub fn address(&self) -> usize {
         // SAFETY: By the type invariants.

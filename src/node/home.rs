@@ -18,6 +18,15 @@
 //! the holder of `Store::returning`, reaches beyond its own page; the others, which do not wait for
 //! it, bring that page alone, and let go of it.
 //!
+//! # A page of a huge one that is mapped in single pages
+//!
+//! `migrate_vma_setup()` splits it, and hands the lock on from the folio's first page to the page
+//! that the fault is for. But the walk that goes on after that still takes the first page for the
+//! fault's, which is locked (7.3.4, `fault_folio` in `migrate_vma_collect_pmd()`): it would be
+//! collected, and moved, without its lock, while someone else may have it. So such a fault does
+//! not reach beyond its own page. If that was not the first, it is not collected either, and the
+//! CPU's next fault finds a single page.
+//!
 //! # A huge page without a huge destination
 //!
 //! It has to be split, which `migrate_vma_setup()` cannot do for a fault on a huge mapping: its
@@ -104,6 +113,9 @@ fn bring_window(memory: &Pagemap<Store>, fault: &CpuFault<'_>) -> Home {
     let at = fault.address();
     let mapping = fault.mapping();
     let around = || {
+        if fault.is_in_huge() {
+            return None;
+        }
         let guard = memory.frames().returning.try_lock()?;
         let span = Span::window(at)?.intersect(mapping.span()?)?;
         let bufs = Buffers::new(span.pages()).ok()?;
