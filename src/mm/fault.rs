@@ -4,7 +4,7 @@
 //!
 //! C files: `mm/memory.c` (`do_swap_page()`), `mm/huge_memory.c` (`do_huge_pmd_device_private()`).
 
-use super::vma::Mapping;
+use super::{folio::Pfn, vma::Mapping};
 use crate::bindings;
 use core::{marker::PhantomData, ptr::NonNull};
 use kernel::{
@@ -84,6 +84,12 @@ impl CpuFault<'_> {
     pub fn is_in_huge(&self) -> bool {
         // SAFETY: The page is in use and locked by the type invariants, so it is not split.
         unsafe { bindings::hmm_cdm_folio_order(self.folio()) > 0 }
+    }
+
+    /// The first frame of the page, or of the huge one that it is part of.
+    pub(crate) fn frame(&self) -> Pfn {
+        // SAFETY: The page is in use by the type invariants, so it has a frame.
+        unsafe { Pfn::new(bindings::hmm_cdm_folio_pfn(self.folio())) }
     }
 
     /// The page aligned address.

@@ -33,7 +33,8 @@
 //! reference and that of the fault are one too many (7.3.4, `migrate_vma_collect_huge_pmd()`); and
 //! base pages as destinations of a page collected whole are not safe (see [`crate::mm::migrate`]). So
 //! a thread of the node does it, which has no fault's reference; the CPU faults again until that is
-//! done.
+//! done. Each of these faults has the page locked, and the thread only tries to lock it. So those that
+//! find the thread at it let go soon, without looking for memory, and the thread tries often.
 
 use super::{mover, Store};
 use crate::{
@@ -41,9 +42,9 @@ use crate::{
         copy::{Copier, Direction, Mover},
         fault::{CpuFault, Home},
         folio::{NewPage, Pfn},
-        migrate::{Buffers, Collected, From, Outcome, Request, Source},
+        migrate::{self, Buffers, Collected, From, Outcome, Source},
         pagemap::{Kind, Owner, Pagemap},
-        vma::Mappings,
+        vma::{Mapping, Mappings},
         Span,
     },
     os::{cond_resched, kthread::Run},
@@ -65,8 +66,8 @@ pub(super) fn bring(memory: &Pagemap<Store>, fault: &CpuFault<'_>) -> Home {
     }
 }
 
-fn request<'a>(owner: Owner, whole: bool, fault: Option<&'a CpuFault<'a>>) -> Request<'a> {
-    Request {
+fn request<'a>(owner: Owner, whole: bool, fault: Option<&'a CpuFault<'a>>) -> migrate::Request<'a> {
+    migrate::Request {
         from: From::Device(Kind::Private),
         owner,
         whole,
@@ -90,20 +91,30 @@ fn bring_huge(memory: &Pagemap<Store>, fault: &CpuFault<'_>) -> Home {
     // Else it has been split since, or moved; or zapped by MADV_DONTNEED, and is a hole now, which
     // is collected in one piece, too.
     if pages.is_huge(0) && matches!(pages.source(0), Source::Page { .. }) {
-        match NewPage::system_huge() {
-            Some(page) => {
+        let splitter = memory.frames().splitter.as_ref();
+        let at_it = splitter.is_some_and(|splitter| splitter.is_at(fault.frame()));
+        // Looking for memory takes long, and the thread cannot lock the page meanwhile.
+        let destination = if at_it { None } else { NewPage::system_huge() };
+
+        match (destination, splitter) {
+            (Some(page), _) => {
                 pages.set_destination(0, page);
                 let done = pages.install(mover(memory, Direction::Out));
                 if done.outcome(0) == Outcome::NotCopied {
                     return Home::Lost;
                 }
             }
-            None => {
+            (None, Some(splitter)) if !at_it => {
                 drop(pages);
-                if let Some(splitter) = memory.frames().splitter.as_ref() {
-                    splitter.ask(fault.mm(), span);
-                }
+                splitter.ask(Request {
+                    frame: fault.frame(),
+                    mm: fault.mm(),
+                    span,
+                });
             }
+            // The thread is at it. That the page was collected matters all the same: the
+            // invalidation makes a walk of `hmm_range_fault()` let go of the mmap lock.
+            (None, _) => (),
         }
     }
     Home::Again
@@ -162,9 +173,22 @@ fn fill(pages: &mut Collected<'_>) {
     }
 }
 
+/// How often the thread tries to lock a page that others fault on. Each of them has it for the larger
+/// part of a fault, and not for all of it; if all attempts fail, the next fault asks again.
+const ATTEMPTS: u32 = 200;
+
+/// A huge page that is to be split.
+struct Request {
+    frame: Pfn,
+    // Where it is mapped.
+    mm: ARef<Mm>,
+    span: Span,
+}
+
 struct Work {
-    // An address space and a window of it.
-    next: Option<(ARef<Mm>, Span)>,
+    next: Option<Request>,
+    // The page that the thread is trying to lock.
+    current: Option<Pfn>,
     stop: bool,
 }
 
@@ -186,6 +210,7 @@ impl Splitter {
         let owner = memory.owner();
         let work = Work {
             next: None,
+            current: None,
             stop: false,
         };
 
@@ -201,18 +226,27 @@ impl Splitter {
         )
     }
 
-    /// Has a window of `mm` brought home, soon. If someone else's is waiting, nothing is done: who
-    /// faults again asks again.
-    fn ask(&self, mm: ARef<Mm>, span: Span) {
+    /// Has a huge page brought home as base pages, soon. If someone else's is waiting, nothing is
+    /// done: who faults again asks again.
+    fn ask(&self, request: Request) {
         let mut work = self.work.lock();
 
         if work.next.is_none() {
-            work.next = Some((mm, span));
+            work.next = Some(request);
             self.changed.notify_one();
         }
     }
 
-    fn wait(&self) -> Option<(ARef<Mm>, Span)> {
+    /// Whether the thread is trying to lock the huge page with that first frame.
+    fn is_at(&self, frame: Pfn) -> bool {
+        self.work.lock().current == Some(frame)
+    }
+
+    fn set_current(&self, frame: Option<Pfn>) {
+        self.work.lock().current = frame;
+    }
+
+    fn wait(&self) -> Option<Request> {
         let mut work = self.work.lock();
 
         loop {
@@ -227,7 +261,11 @@ impl Splitter {
         }
     }
 
-    fn split(&self, mm: &MmWithUser, span: Span) {
+    fn is_stopped(&self) -> bool {
+        self.work.lock().stop
+    }
+
+    fn split(&self, mm: &MmWithUser, frame: Pfn, span: Span) {
         let Ok(mut bufs) = Buffers::new(span.pages()) else {
             return;
         };
@@ -238,26 +276,45 @@ impl Splitter {
         else {
             return;
         };
-        let wanted = request(self.owner, false, None);
-        let Ok(mut pages) = Collected::vma(&mapping, span, &mut bufs, wanted) else {
-            return;
-        };
 
-        // With none, the page has been split all the same, and faults can bring its parts.
+        // Faults rely on the attempts as long as this is set, so not while the mmap lock is waited
+        // for: who faults may be what keeps a writer from it that is before us.
+        self.set_current(Some(frame));
+        for _ in 0..ATTEMPTS {
+            if self.try_split(&mapping, span, &mut bufs) || self.is_stopped() {
+                break;
+            }
+            cond_resched();
+        }
+        self.set_current(None);
+    }
+
+    /// False if nothing could be locked: then it is worth another attempt.
+    fn try_split(&self, mapping: &Mapping<'_>, span: Span, bufs: &mut Buffers) -> bool {
+        let wanted = request(self.owner, false, None);
+        let Ok(mut pages) = Collected::vma(mapping, span, bufs, wanted) else {
+            return true;
+        };
+        if (0..pages.len()).all(|i| pages.source(i) == Source::None) {
+            return false;
+        }
+
+        // With no memory, the page has been split all the same, and faults can bring its parts.
         fill(&mut pages);
         drop(pages.install(Mover::Device {
             copier: &*self.copier,
             first: self.first,
             direction: Direction::Out,
         }));
+        true
     }
 }
 
 impl Run for Splitter {
     fn run(&self) {
-        while let Some((mm, span)) = self.wait() {
+        while let Some(Request { frame, mm, span }) = self.wait() {
             if let Some(mm) = mm.mmget_not_zero() {
-                self.split(&mm, span);
+                self.split(&mm, frame, span);
             }
             cond_resched();
         }
