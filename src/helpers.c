@@ -138,6 +138,25 @@ bool hmm_cdm_page_held(struct page *page)
 }
 
 /*
+ * Whether someone else has a reference on a page of coherent memory that a
+ * migration has locked and unmapped. migrate_vma_check_page() lets one pass
+ * ("Page from ZONE_DEVICE have one extra reference": it has not), and
+ * folio_migrate_mapping() does not if it is still there. In between its holder
+ * may write, with no lock (__access_remote_vm()). Nobody can get a new one from
+ * a page table, so when this says no, the content holds.
+ */
+bool hmm_cdm_page_may_change(struct page *page)
+{
+	struct folio *folio = page_folio(page);
+	bool held = folio_is_device_coherent(folio) &&
+		    folio_ref_count(folio) > 1;
+
+	/* After folio_put(): what was written before is what is copied. */
+	smp_rmb();
+	return held;
+}
+
+/*
  * Whether it is the page of zeros that stands for untouched memory. Which one the
  * huge page of zeros is modules do not get to know (huge_zero_pfn).
  */

@@ -36,6 +36,7 @@ bool hmm_cdm_pfn_online(unsigned long pfn);
 bool hmm_cdm_may_access(unsigned long pfn);
 void hmm_cdm_mark_written(unsigned long pfn);
 bool hmm_cdm_page_held(struct page *page);
+bool hmm_cdm_page_may_change(struct page *page);
 bool hmm_cdm_pfn_is_zero(unsigned long pfn);
 int hmm_cdm_page_refs(struct page *page);
 int hmm_cdm_page_maps(struct page *page);

@@ -45,8 +45,11 @@ const SHIFT: u32 = bindings::MIGRATE_PFN_SHIFT;
 /// Ours, in the destination array: there was a destination that could not be given its content. The
 /// kernel looks at nothing of an entry without `VALID` (`migrate_pfn_to_page()`).
 const NOT_COPIED: usize = 1 << 2;
-const _: () = assert!(NOT_COPIED & (VALID | MIGRATE | HUGE) == 0 && NOT_COPIED < 1 << SHIFT);
-const _: () = assert!(NOT_COPIED != bindings::MIGRATE_PFN_WRITE as usize);
+/// As [`NOT_COPIED`]: someone who holds the page could have changed it during the copy.
+const HELD: usize = 1 << 5;
+const OURS: usize = NOT_COPIED | HELD;
+const _: () = assert!(OURS & (VALID | MIGRATE | HUGE) == 0 && OURS < 1 << SHIFT);
+const _: () = assert!(OURS & bindings::MIGRATE_PFN_WRITE as usize == 0);
 
 /// The source and destination arrays of migrations, allocated once and used for many.
 ///
@@ -113,7 +116,7 @@ pub enum Outcome {
     Moved,
     /// A hole got its first page.
     Filled,
-    /// The kernel refused the destination of a page, because someone else holds the page.
+    /// Someone else holds the page, so the kernel refused its destination or would have.
     RefusedPage,
     /// The kernel refused the destination of a hole: someone else filled it, or is about to
     /// (userfaultfd).
@@ -195,6 +198,17 @@ impl Chain<'_> {
 
     /// Gives the destinations their content, and takes back those for which that fails.
     fn copy(&mut self, mover: Mover<'_>) {
+        for i in 0..self.nr {
+            let from = self.task(i).and_then(|task| task.from);
+
+            // SAFETY: The page is locked and referenced by the migration.
+            if from.is_some_and(|pfn| unsafe {
+                bindings::hmm_cdm_page_may_change(pfn.page().as_ptr())
+            }) {
+                self.take_back(i, HELD);
+            }
+        }
+
         // The tasks are read from the arrays meanwhile, so failures are only noted.
         let failed = {
             let tasks = (0..self.nr).filter_map(|i| self.task(i));
@@ -449,10 +463,10 @@ impl Installed<'_> {
         let (src, dst) = (self.0.src(i), self.0.dst(i));
 
         if dst & VALID == 0 {
-            return if dst & NOT_COPIED != 0 {
-                Outcome::NotCopied
-            } else {
-                Outcome::Untouched
+            return match dst & OURS {
+                NOT_COPIED => Outcome::NotCopied,
+                HELD => Outcome::RefusedPage,
+                _ => Outcome::Untouched,
             };
         }
         match (src & MIGRATE != 0, src & VALID != 0) {
