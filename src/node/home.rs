@@ -131,16 +131,32 @@ fn bring_window(memory: &Pagemap<Store>, fault: &CpuFault<'_>) -> Home {
         let span = Span::window(at)?.intersect(mapping.span()?)?;
         let bufs = Buffers::new(span.pages()).ok()?;
 
-        Some((Some(guard), span, bufs))
-    };
-    let alone = || Some((None, Span::covering(at, 1)?, Buffers::new(1).ok()?));
-    let Some((_returning, span, mut bufs)) = around().or_else(alone) else {
-        return Home::NoMemory;
+        Some((guard, span, bufs))
     };
 
-    let touched = (at - span.start()) >> PAGE_SHIFT;
+    if let Some((_returning, span, mut bufs)) = around() {
+        match bring_span(memory, fault, span, &mut bufs) {
+            // It may be its neighbours that the device cannot give.
+            Home::Lost if span.pages() > 1 => (),
+            home => return home,
+        }
+    }
+    let (Some(page), Ok(mut bufs)) = (Span::covering(at, 1), Buffers::new(1)) else {
+        return Home::NoMemory;
+    };
+    bring_span(memory, fault, page, &mut bufs)
+}
+
+fn bring_span(
+    memory: &Pagemap<Store>,
+    fault: &CpuFault<'_>,
+    span: Span,
+    bufs: &mut Buffers,
+) -> Home {
+    let mapping = fault.mapping();
+    let touched = (fault.address() - span.start()) >> PAGE_SHIFT;
     let wanted = request(memory.owner(), false, Some(fault));
-    let Ok(mut pages) = Collected::vma(&mapping, span, &mut bufs, wanted) else {
+    let Ok(mut pages) = Collected::vma(&mapping, span, bufs, wanted) else {
         return Home::Lost;
     };
     if !matches!(pages.source(touched), Source::Page { .. }) {
