@@ -193,11 +193,12 @@ struct page *hmm_cdm_alloc_page_hard(void)
 	return alloc_page(GFP_HIGHUSER_MOVABLE);
 }
 
-/* There is always another way when this fails: one try at compaction. */
-struct page *hmm_cdm_alloc_huge_page(void)
+/* One try at compaction is enough where there is another way: not @hard. */
+struct page *hmm_cdm_alloc_huge_page(bool hard)
 {
-	struct folio *folio = folio_alloc(GFP_TRANSHUGE | __GFP_NORETRY,
-					  PMD_SHIFT - PAGE_SHIFT);
+	gfp_t gfp = GFP_TRANSHUGE |
+		    (hard ? __GFP_RETRY_MAYFAIL : __GFP_NORETRY);
+	struct folio *folio = folio_alloc(gfp, PMD_SHIFT - PAGE_SHIFT);
 
 	return folio ? folio_page(folio, 0) : NULL;
 }
@@ -250,6 +251,16 @@ struct vm_area_struct *hmm_cdm_fault_vma(struct vm_fault *vmf)
 unsigned long hmm_cdm_fault_address(struct vm_fault *vmf)
 {
 	return vmf->address;
+}
+
+/* As __folio_lock_or_retry() does; nothing of the fault is used after that. */
+vm_fault_t hmm_cdm_fault_retry(struct vm_fault *vmf)
+{
+	if (!fault_flag_allow_retry_first(vmf->flags) ||
+	    (vmf->flags & (FAULT_FLAG_RETRY_NOWAIT | FAULT_FLAG_VMA_LOCK)))
+		return 0;
+	mmap_read_unlock(vmf->vma->vm_mm);
+	return VM_FAULT_RETRY;
 }
 
 struct mm_struct *hmm_cdm_vma_mm(struct vm_area_struct *vma)

@@ -7,6 +7,7 @@
 #ifndef _HMM_CDM_HELPERS_H
 #define _HMM_CDM_HELPERS_H
 
+#include <linux/mm_types.h>
 #include <linux/types.h>
 
 struct dev_pagemap;
@@ -44,7 +45,7 @@ int hmm_cdm_page_maps(struct page *page);
 /* Pages that nobody else knows yet */
 struct page *hmm_cdm_alloc_page(void);
 struct page *hmm_cdm_alloc_page_hard(void);
-struct page *hmm_cdm_alloc_huge_page(void);
+struct page *hmm_cdm_alloc_huge_page(bool hard);
 void hmm_cdm_lock_new_page(struct page *page);
 void hmm_cdm_unlock_put_page(struct page *page);
 void hmm_cdm_clear_page(struct page *page);
@@ -57,6 +58,7 @@ void hmm_cdm_folio_unlock_put(struct folio *folio);
 bool hmm_cdm_fault_is_huge(struct vm_fault *vmf);
 struct vm_area_struct *hmm_cdm_fault_vma(struct vm_fault *vmf);
 unsigned long hmm_cdm_fault_address(struct vm_fault *vmf);
+vm_fault_t hmm_cdm_fault_retry(struct vm_fault *vmf);
 struct mm_struct *hmm_cdm_vma_mm(struct vm_area_struct *vma);
 
 /* A page that a migration holds locked */

@@ -45,7 +45,7 @@ fn evict_window(node: &Node, first: usize, nr: usize, bufs: &mut Buffers) -> Res
 
     for i in 0..pages.len() {
         let destination = match pages.source(i) {
-            Source::Page { .. } if pages.is_huge(i) => NewPage::system_huge(),
+            Source::Page { .. } if pages.is_huge(i) => NewPage::system_huge_patiently(),
             Source::Page { .. } => NewPage::system(),
             _ => continue,
         };

@@ -31,6 +31,10 @@ pub enum Home {
     /// The page is in system memory, or something has changed: the CPU looks again. So it may
     /// be said without progress, as long as someone else makes it.
     Again,
+    /// Someone else makes progress, who may need the mmap lock for that: the CPU looks again, without
+    /// it meanwhile where the fault allows that. A writer that waits for the lock would keep them
+    /// apart for ever, if the fault came again at once (`__get_user_pages()` keeps the lock).
+    Later,
     /// There is no memory at all.
     NoMemory,
     /// The content cannot be had from the device: SIGBUS.
@@ -38,9 +42,13 @@ pub enum Home {
 }
 
 impl Home {
-    pub(super) fn into_raw(self) -> bindings::vm_fault_t {
+    /// What the kernel is to be told; the end of the fault.
+    pub(super) fn end(self, fault: CpuFault<'_>) -> bindings::vm_fault_t {
         match self {
             Home::Again => 0,
+            // SAFETY: By the type invariants. The mmap lock may be gone after this, and with it the
+            // mapping; the caller unlocks and puts the page, and returns.
+            Home::Later => unsafe { bindings::hmm_cdm_fault_retry(fault.vmf.as_ptr()) },
             Home::NoMemory => bindings::vm_fault_reason_VM_FAULT_OOM,
             Home::Lost => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
         }

@@ -134,7 +134,13 @@ impl NewPage {
     /// Allocates a huge page of system memory for a process. May sleep; `None` if there is none.
     pub fn system_huge() -> Option<Self> {
         // SAFETY: May be called from any context that can sleep.
-        unsafe { Self::take(bindings::hmm_cdm_alloc_huge_page(), super::pmd_order()) }
+        unsafe { Self::take(bindings::hmm_cdm_alloc_huge_page(false), super::pmd_order()) }
+    }
+
+    /// The same for who has no other way: takes its time.
+    pub(crate) fn system_huge_patiently() -> Option<Self> {
+        // SAFETY: May be called from any context that can sleep.
+        unsafe { Self::take(bindings::hmm_cdm_alloc_huge_page(true), super::pmd_order()) }
     }
 
     /// # Safety

@@ -259,7 +259,7 @@ impl<T: Frames> Pagemap<T> {
         // SAFETY: As in `folio_free()`.
         let this = unsafe { Self::from_raw(pgmap) };
 
-        T::touched(this, &fault).into_raw()
+        T::touched(this, &fault).end(fault)
     }
 
     /// The generic handler would dereference the mapping of an anonymous page

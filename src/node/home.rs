@@ -111,10 +111,11 @@ fn bring_huge(memory: &Pagemap<Store>, fault: &CpuFault<'_>) -> Home {
                     mm: fault.mm(),
                     span,
                 });
+                return Home::Later;
             }
             // The thread is at it. That the page was collected matters all the same: the
             // invalidation makes a walk of `hmm_range_fault()` let go of the mmap lock.
-            (None, _) => (),
+            (None, _) => return Home::Later,
         }
     }
     Home::Again
