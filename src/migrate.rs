@@ -382,6 +382,7 @@ impl<'a> Migration<'a> {
         };
         let (destination, direction) = match (self.target, pages.source(0)) {
             _ if !pages.is_huge(0) => return false,
+            (Target::Node, Source::Hole) if !mapping.takes_huge_pages() => return false,
             (Target::Node, Source::Page { anon: true, .. } | Source::Hole) => {
                 (self.node.alloc_huge(), Direction::In)
             }

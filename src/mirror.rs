@@ -89,7 +89,8 @@ impl Mirror {
     }
 
     /// Has a page table of the device's own follow the library's. Before the first fault, or what
-    /// was entered until then is missing in it. EBUSY if there is one.
+    /// was entered until then is missing in it. What it still has when the mirror goes is not
+    /// invalidated, unless the mirror retires first. EBUSY if there is one.
     pub fn attach(&self, table: Arc<dyn Table>) -> Result {
         self.shared.table.populate(table).then_some(()).ok_or(EBUSY)
     }

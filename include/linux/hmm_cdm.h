@@ -187,7 +187,8 @@ struct hmm_cdm_ops {
 	 * @copy: copy pages between system and device memory. Nobody else
 	 * accesses either side meanwhile. Returns how many of the @nr copies,
 	 * counted from the first, are complete, or a negative errno for none.
-	 * Pages of the others stay where they are, with their content.
+	 * Pages of the others stay where they are, with their content; a
+	 * process whose CPU waits for such a page gets SIGBUS.
 	 *
 	 * Context: process; may sleep, but the mmap lock and page locks are
 	 * held: it must not allocate with anything but GFP_NOFS or weaker
@@ -212,7 +213,7 @@ struct hmm_cdm_ops {
 	 * pages whose @copy or @zero failed, or was never called. Not called
 	 * any more when hmm_cdm_remove_memory() has returned.
 	 *
-	 * Context: any, interrupts included, but no lock of the library is
+	 * Context: any, interrupts included, but no spinlock of the library is
 	 * held; must not sleep. Default: nothing is done.
 	 */
 	void (*freed)(struct hmm_cdm_device *device, u64 offset, u32 pages);
@@ -480,7 +481,8 @@ bool hmm_cdm_mirror_is_of(struct hmm_cdm_mirror *mirror,
  * HMM_CDM_FAULT_PRESENT: if the CPU's did; that none does is no error). It may
  * have been invalidated again; then the device faults again. Pages are faulted
  * in as by an access of the process; private pages of other devices come home
- * by that. Goes on while the range keeps changing.
+ * by that. Goes on while the range keeps changing. If the process exits
+ * meanwhile, its address space may be torn down in here, with @invalidate.
  *
  * Return: zero, or
  *
@@ -489,7 +491,8 @@ bool hmm_cdm_mirror_is_of(struct hmm_cdm_mirror *mirror,
  *   no device may (memfd_secret(2), special mappings)
  * * -EPERM: the process could read, but not write
  * * -EINTR: a fatal signal arrived
- * * -ESRCH: the process has exited
+ * * -EHWPOISON: the page is damaged
+ * * -ESRCH: the process has exited, or @close has been called
  * * -ENOMEM
  */
 int hmm_cdm_fault(struct hmm_cdm_mirror *mirror, u64 addr, u64 length,
@@ -519,8 +522,8 @@ typedef void (*hmm_cdm_access_fn)(const struct hmm_cdm_extent *page, void *arg);
  * For engines in software, and devices without page tables of their own. Counts
  * the access, for &struct hmm_cdm_page.
  *
- * Context: must not be called from an operation that holds a lock of the
- * library (@map, @invalidate). Does not sleep.
+ * Context: that of a task, not of an interrupt; not from an operation that
+ * holds a lock of the library (@map, @invalidate). Does not sleep.
  *
  * Return: zero, or -ENOENT if there is no such entry: see hmm_cdm_fault().
  */

@@ -20,7 +20,7 @@ use kernel::{
     page::{PAGE_SHIFT, PAGE_SIZE},
     prelude::*,
     sync::{
-        atomic::{Atomic, Relaxed},
+        atomic::{Acquire, Atomic},
         Arc, Mutex,
     },
 };
@@ -195,7 +195,7 @@ impl Device {
 
     /// Has no memory and no mirrors.
     fn is_idle(&self) -> bool {
-        self.registration.lock().is_none() && self.mirrors.load(Relaxed) == 0
+        self.registration.lock().is_none() && self.mirrors.load(Acquire) == 0
     }
 }
 

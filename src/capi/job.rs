@@ -12,7 +12,7 @@ use crate::{
 use kernel::{
     prelude::*,
     sync::{
-        atomic::{Atomic, Relaxed},
+        atomic::{Atomic, Relaxed, Release},
         Arc,
     },
 };
@@ -57,7 +57,7 @@ impl Handle {
 fn close(handle: KBox<Handle>) -> Job {
     let Handle { job, open } = KBox::into_inner(handle);
 
-    open.fetch_sub(1, Relaxed);
+    open.fetch_sub(1, Release);
     job
 }
 
@@ -124,7 +124,7 @@ unsafe extern "C" fn hmm_cdm_complete_job(
     // Not open before it is complete: whoever waits for the one may not miss the other.
     let Handle { job, open } = KBox::into_inner(job);
     job.complete(done);
-    open.fetch_sub(1, Relaxed);
+    open.fetch_sub(1, Release);
 }
 
 #[kunit_tests(hmm_cdm_capi_job)]

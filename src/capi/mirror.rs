@@ -25,7 +25,7 @@ use kernel::{
     page::{PAGE_SHIFT, PAGE_SIZE},
     prelude::*,
     sync::{
-        atomic::{Atomic, Relaxed},
+        atomic::{Acquire, Atomic, Relaxed, Release},
         Arc,
     },
 };
@@ -85,10 +85,10 @@ impl Handle {
             unsafe { close(this.as_raw()) };
         }
         misuse!(
-            this.open_jobs.load(Relaxed) > 0,
+            this.open_jobs.load(Acquire) > 0,
             "a driver has closed a mirror before its jobs were complete\n"
         );
-        this.device.mirrors.fetch_sub(1, Relaxed);
+        this.device.mirrors.fetch_sub(1, Release);
     }
 
     fn as_raw(&self) -> *mut bindings::hmm_cdm_mirror {

@@ -81,6 +81,11 @@ impl Mapping<'_> {
         self.0.flags() & fixed == 0
     }
 
+    /// Whether nobody has said that it is not to have huge pages.
+    pub fn takes_huge_pages(&self) -> bool {
+        self.0.flags() & virt::flags::NOHUGEPAGE == 0
+    }
+
     pub(super) fn as_ptr(&self) -> *mut bindings::vm_area_struct {
         self.0.as_ptr()
     }
