@@ -93,13 +93,13 @@ static void accel_close(struct hmm_cdm_mirror *mirror)
 static void accel_map(struct hmm_cdm_mirror *mirror,
 		      const struct hmm_cdm_extent *extent)
 {
-	tlb_enter(engine_tlb(hmm_cdm_mirror_data(mirror)), extent);
+	accel_tlb_enter(engine_tlb(hmm_cdm_mirror_data(mirror)), extent);
 }
 
 /* and does not any more when this returns. */
 static void accel_invalidate(struct hmm_cdm_mirror *mirror, u64 addr, u64 length)
 {
-	tlb_flush(engine_tlb(hmm_cdm_mirror_data(mirror)), addr, length);
+	accel_tlb_flush(engine_tlb(hmm_cdm_mirror_data(mirror)), addr, length);
 }
 
 static int accel_run(struct hmm_cdm_mirror *mirror, struct hmm_cdm_job *job)

@@ -118,7 +118,8 @@ static int transfer(struct engine *engine, enum direction direction, u64 addr,
 		};
 		size_t bytes = t.nr * sizeof(u64);
 
-		if (!tlb_access(&engine->tlb, addr, write, transfer_in_page, &t) &&
+		if (!accel_tlb_access(&engine->tlb, addr, write,
+				      transfer_in_page, &t) &&
 		    hmm_cdm_access(engine->mirror, addr, write,
 				   transfer_in_page, &t)) {
 			int err;

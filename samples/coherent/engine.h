@@ -15,12 +15,12 @@ struct tlb {
 	struct hmm_cdm_extent entries[64];
 };
 
-void tlb_enter(struct tlb *tlb, const struct hmm_cdm_extent *extent);
-void tlb_flush(struct tlb *tlb, u64 addr, u64 length);
+void accel_tlb_enter(struct tlb *tlb, const struct hmm_cdm_extent *extent);
+void accel_tlb_flush(struct tlb *tlb, u64 addr, u64 length);
 
 /* Calls @fn for the page at @addr, if it is there with that right. */
-bool tlb_access(struct tlb *tlb, u64 addr, bool write, hmm_cdm_access_fn fn,
-		void *arg);
+bool accel_tlb_access(struct tlb *tlb, u64 addr, bool write,
+		      hmm_cdm_access_fn fn, void *arg);
 
 struct engine;
 

@@ -15,7 +15,7 @@ static struct hmm_cdm_extent *slot(struct tlb *tlb, u64 addr)
 	return &tlb->entries[(addr >> PAGE_SHIFT) % ARRAY_SIZE(tlb->entries)];
 }
 
-void tlb_enter(struct tlb *tlb, const struct hmm_cdm_extent *extent)
+void accel_tlb_enter(struct tlb *tlb, const struct hmm_cdm_extent *extent)
 {
 	struct hmm_cdm_extent page = *extent;
 
@@ -30,7 +30,7 @@ void tlb_enter(struct tlb *tlb, const struct hmm_cdm_extent *extent)
 	spin_unlock(&tlb->lock);
 }
 
-void tlb_flush(struct tlb *tlb, u64 addr, u64 length)
+void accel_tlb_flush(struct tlb *tlb, u64 addr, u64 length)
 {
 	spin_lock(&tlb->lock);
 	for (unsigned int i = 0; i < ARRAY_SIZE(tlb->entries); i++) {
@@ -43,13 +43,13 @@ void tlb_flush(struct tlb *tlb, u64 addr, u64 length)
 	spin_unlock(&tlb->lock);
 }
 
-bool tlb_access(struct tlb *tlb, u64 addr, bool write, hmm_cdm_access_fn fn,
-		void *arg)
+bool accel_tlb_access(struct tlb *tlb, u64 addr, bool write,
+		      hmm_cdm_access_fn fn, void *arg)
 {
 	const struct hmm_cdm_extent *page = slot(tlb, addr);
 	bool hit;
 
-	/* Also for the access: when tlb_flush() returns none is under way. */
+	/* Also for the access: when accel_tlb_flush() returns none is under way. */
 	spin_lock(&tlb->lock);
 	hit = page->pages && page->addr == (addr & PAGE_MASK) &&
 	      (!write || page->flags & HMM_CDM_EXTENT_WRITE);

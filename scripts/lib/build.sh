@@ -66,6 +66,8 @@ build_samples() {
 
 	"$TOP/scripts/install-headers" "$OUT/$MODULE_DIR" \
 		"$installed/lib/modules/$RELEASE/hmm-cdm" || return
+	# What is not built now must not be loaded later.
+	rm -rf "${OUT:?}/$SAMPLE_DIR"
 	mkdir -p "$OUT/$SAMPLE_DIR"
 	enter -b "ro /input $installed" -b "rw /mnt $OUT/$SAMPLE_DIR" \
 		bash /src/scripts/lib/samples.sh /input /mnt "${KERNEL_MAKE[@]}" \
