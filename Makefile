@@ -83,7 +83,7 @@ endif
 # What drivers in other trees are built with, for the same kernel.
 install-headers: modules install_uapi
 ifdef KDIR
-	@release=$$($(MAKE) -s -C $(KDIR) kernelrelease) && scripts/install-headers $(KBUILD_OUT) \
+	@release=$$(cat $(KDIR)/include/config/kernel.release) && scripts/install-headers $(KBUILD_OUT) \
 		"$(INSTALL_MOD_PATH)/lib/modules/$$release/hmm-cdm"
 else
 	@built=$$($(LAB) built) && scripts/install-headers "$(BUILD)/$${built#* }" \
