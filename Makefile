@@ -45,7 +45,7 @@ conformance:
 check-all:
 	@scripts/sum lint check 'check FLAVOUR=amd64' 'check FLAVOUR=rt-amd64' \
 		'check KERNEL=debug' \
-		conformance 'conformance ARCH=powerpc' 'conformance ARCH=powerpc MMU=hash' \
+		selftests-mm conformance 'conformance ARCH=powerpc' 'conformance ARCH=powerpc MMU=hash' \
 		'conformance ARCH=powerpc MACHINE=pseries' \
 		'check ARCH=powerpc' 'check ARCH=powerpc MMU=hash' \
 		'check ARCH=powerpc MACHINE=pseries' \
