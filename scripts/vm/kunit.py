@@ -12,16 +12,22 @@ import re
 from program import Program
 from tap import Tap
 
-DECLARED = re.compile(r"^#\[kunit_tests\((\w+)\)\]$", re.MULTILINE)
+DECLARED = {
+    "src/**/*.rs": re.compile(r"^#\[kunit_tests\((\w+)\)\]$", re.MULTILINE),
+    "tests/kunit/*.c": re.compile(r'^static struct kunit_suite \w+ = \{\n\t\.name = "(\w+)",$', re.MULTILINE),
+}
 INDENT = "    "
 SUBTEST = re.compile(r"^# Subtest: (\S+)$")
 VERDICT = re.compile(r"^(not )?ok \d+ (\S+)")
 
 
-def declared(source):
-    """The names of the suites that the Rust files below `source` have."""
-    files = sorted(pathlib.Path(source).rglob("*.rs"))
-    return [name for file in files for name in DECLARED.findall(file.read_text())]
+def declared(top):
+    """The names of the suites that the sources below `top` have, in Rust and in C."""
+    names = []
+    for files, suite in DECLARED.items():
+        for file in sorted(pathlib.Path(top).glob(files)):
+            names += suite.findall(file.read_text())
+    return names
 
 
 class Kunit(Program):

@@ -129,7 +129,7 @@ def check(args):
     programs = programs_of(args.program, limit)
     if args.kunit:
         # First: the suites have run when the modules were loaded.
-        programs.insert(0, Kunit(KUNIT, limit, declared("/src/src")))
+        programs.insert(0, Kunit(KUNIT, limit, declared("/src")))
     files = {}
     if args.demo:
         demo, files = demo_program(args.demo, args.text, 120 * args.patience)
