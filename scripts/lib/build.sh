@@ -9,7 +9,7 @@
 #	build/samples/	the drivers of samples/, built out of tree
 #	build/conformance/	the kernel's HMM tests, and module/ with its own drivers
 #			for them
-#	build/mm/	the kernel's own tests of memory management, and in gup/ the module
+#	build/mm/	the kernel's own tests of memory management, and in module/ that
 #			of the kernel that some of them need
 
 # For other kernels than the stock one the names have that of the kernel behind
@@ -97,7 +97,7 @@ build_mm() {
 	lock "$OUT/lock"
 	STEP_TAIL=200 step "build the modules" kbuild "$MODULE_DIR" modules ||
 		die "the modules do not build (see above)"
-	STEP_TAIL=200 step "build gup_test" kbuild "$MM_DIR/gup" M=/src/tests/mm/gup \
+	STEP_TAIL=200 step "build gup_test" kbuild "$MM_DIR/module" M=/src/tests/conformance \
 		modules ||
 		die "gup_test does not build (see above)"
 	STEP_TAIL=200 step "build the kernel's tests" programs tests/mm "$MM_DIR" ||

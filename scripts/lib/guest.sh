@@ -105,7 +105,7 @@ guest_mm() {
 	done
 	promise_count ""
 	run enter "${VM[@]}" pairs "${VM_OPTIONS[@]}" "${TWO_REGIONS[@]}" "${options[@]}" \
-		--module "/out/$MM_DIR/gup/gup_test.ko" "${tests[@]}"
+		--module "/out/$MM_DIR/module/gup_test.ko" "${tests[@]}"
 }
 
 # guest_shell: a guest with both modules, the tests and the tools, to play in.

@@ -76,6 +76,11 @@ class OnNode(Column):
 
     moved = 0
 
+    @property
+    def called(self):
+        """It moves its memory because of its name."""
+        return self.name
+
     def feed(self, line):
         super().feed(line)
         match = NODE.match(line)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """What is run, what it said, and what became of it."""
 
+import os
 import time
 
 from tap import Tap
@@ -59,6 +60,11 @@ class Program:
         self.ended = True
         took = f" in {time.monotonic() - self.started:.1f} s" if self.started else ""
         print(f"# {self.name}: {summary([self])}{took}{self.gap}", flush=True)
+
+    @property
+    def called(self):
+        """The name that it is run by: that of its first file."""
+        return os.path.basename(self.files[0])
 
     @property
     def files(self):

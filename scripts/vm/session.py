@@ -62,10 +62,11 @@ class Session:
 
     def _boot(self, guest, left):
         listing = "".join(
-            f"{p.name} {basename(p.files[0])} {p.limit} {' '.join(p.arguments)}\n" for p in left
+            f"{p.name} {p.called} {p.limit} {' '.join(p.arguments)}\n" for p in left
         )
         files = {"lab/programs": listing, **self.files}
         programs = {basename(path): path for p in left for path in p.files}
+        programs |= {p.called: p.files[0] for p in left}
         initrd = guest.initramfs("programs", programs, files)
         phases = {name: Phase(name) for name in (LOAD, UNLOAD)}
         phases |= {name: Phase(name, limit=CHECKS_LIMIT) for name in CHECKS}

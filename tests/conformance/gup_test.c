@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What hmm-tests pin pages with. Upstream it is built into the kernel or not at all:
- * it names no licence, and has no exit, so that once loaded it stays.
+ * What hmm-tests, cow and others pin pages with. Upstream it is built into the
+ * kernel or not at all: it names no licence, and has no exit, so that once loaded
+ * it stays.
  */
 #include <linux/mmzone.h>
 #include <linux/module.h>
