@@ -14,7 +14,9 @@ from tap import Tap
 
 DECLARED = {
     "src/**/*.rs": re.compile(r"^#\[kunit_tests\((\w+)\)\]$", re.MULTILINE),
-    "tests/kunit/*.c": re.compile(r'^static struct kunit_suite \w+ = \{\n\t\.name = "(\w+)",$', re.MULTILINE),
+    "tests/kunit/*.c": re.compile(
+        r'^static struct kunit_suite \w+ = \{\n\t\.name = "(\w+)",$', re.MULTILINE
+    ),
 }
 INDENT = "    "
 SUBTEST = re.compile(r"^# Subtest: (\S+)$")

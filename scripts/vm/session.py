@@ -61,9 +61,7 @@ class Session:
         return self.deadline - time.monotonic()
 
     def _boot(self, guest, left):
-        listing = "".join(
-            f"{p.name} {p.called} {p.limit} {' '.join(p.arguments)}\n" for p in left
-        )
+        listing = "".join(f"{p.name} {p.called} {p.limit} {' '.join(p.arguments)}\n" for p in left)
         files = {"lab/programs": listing, **self.files}
         programs = {basename(path): path for p in left for path in p.files}
         programs |= {p.called: p.files[0] for p in left}

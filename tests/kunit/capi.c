@@ -658,6 +658,7 @@ static struct kunit_suite capi_suite = {
 	.exit = capi_exit,
 	.test_cases = capi_cases,
 };
+
 kunit_test_suite(capi_suite);
 
 MODULE_DESCRIPTION("KUnit tests of the C interface of hmm_cdm");
