@@ -5,7 +5,7 @@
 mod calls;
 mod jobs;
 
-pub(crate) use calls::{fill_stats, migrate_range};
+pub(crate) use calls::{fill_stats, migrate_range, span};
 
 use crate::{
     device::{Context, Device},

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     bindings,
-    chardev::{fill_stats, migrate_range},
+    chardev::{fill_stats, migrate_range, span},
     device::Context,
     job::Job,
     mirror::{Extent, Faulter, Mirror, Table},
@@ -198,13 +198,6 @@ impl Drop for OpenFile {
             Handle::close(handle);
         }
     }
-}
-
-/// The span of `length` bytes from `addr`, whole pages. EINVAL.
-fn span(addr: u64, length: u64) -> Result<Span> {
-    let end = addr.checked_add(length).ok_or(EINVAL)?;
-
-    Span::new(addr.try_into()?, end.try_into()?).ok_or(EINVAL)
 }
 
 fn fault(mirror: &Mirror, addr: u64, length: u64, flags: u32) -> Result {

@@ -30,8 +30,8 @@ fn zero(reserved: u32) -> Result {
     }
 }
 
-/// The span of `length` bytes from `addr`. EINVAL.
-fn span(addr: u64, length: u64) -> Result<Span> {
+/// The span of `length` bytes from `addr`, whole pages. EINVAL.
+pub(crate) fn span(addr: u64, length: u64) -> Result<Span> {
     let end = addr.checked_add(length).ok_or(EINVAL)?;
 
     Span::new(addr.try_into()?, end.try_into()?).ok_or(EINVAL)
