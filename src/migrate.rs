@@ -30,7 +30,13 @@ use crate::{
     uapi::{Skip, SKIP_MAX},
 };
 use explain::Explainer;
-use kernel::{alloc::KVVec, mm::MmWithUser, page::PAGE_SHIFT, prelude::*};
+use kernel::{
+    alloc::KVVec,
+    mm::MmWithUser,
+    page::PAGE_SHIFT,
+    prelude::*,
+    time::{delay::fsleep, Delta},
+};
 
 /// Where pages are moved.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -60,8 +66,12 @@ impl Report {
     }
 }
 
-/// How often a page that someone holds is tried.
-const ATTEMPTS: u32 = 3;
+/// How long a page that someone holds is given between two attempts, in milliseconds. Most holders
+/// let go at once; khugepaged has a whole window isolated while it copies it, and whoever was
+/// scheduled away takes as long as that lasts.
+const WAITS_MS: [i64; 4] = [0, 1, 4, 16];
+/// How long a migration waits for such pages in all: what is pinned is not let go soon.
+const PATIENCE_MS: i64 = 64;
 
 /// What is known of each page of a window while it is worked on.
 #[derive(Copy, Clone, PartialEq, Eq)]
@@ -240,6 +250,8 @@ pub struct Migration<'a> {
     bufs: Buffers,
     tally: Tally,
     explainer: Explainer<'a>,
+    // What is left of `PATIENCE_MS`.
+    patience: i64,
 }
 
 impl<'a> Migration<'a> {
@@ -257,6 +269,7 @@ impl<'a> Migration<'a> {
                 report: Report::default(),
             },
             explainer: Explainer::new(mm, node)?,
+            patience: PATIENCE_MS,
         })
     }
 
@@ -329,7 +342,9 @@ impl<'a> Migration<'a> {
     /// Moves the pages of `part` that are open, if it still is what it was, and tries again with
     /// those that someone held.
     fn window(&mut self, part: Span) -> Result {
-        for attempt in 1..=ATTEMPTS {
+        let mut waits = WAITS_MS.into_iter();
+
+        loop {
             {
                 let mappings = Mappings::lock(self.mm);
                 let mapping = mappings
@@ -344,8 +359,15 @@ impl<'a> Migration<'a> {
                 }
             }
             self.explain(part)?;
-            if attempt == ATTEMPTS || !self.tally.reopen() {
+            let Some(wait) = waits.next().filter(|wait| *wait <= self.patience) else {
                 break;
+            };
+            if !self.tally.reopen() {
+                break;
+            }
+            self.patience -= wait;
+            if wait > 0 {
+                fsleep(Delta::from_millis(wait));
             }
         }
         self.tally.close();
