@@ -19,9 +19,10 @@ pub use bindings::{
     cdm_emu_op_CDM_EMU_REDUCE as EMU_REDUCE, cdm_emu_op_CDM_EMU_WALK as EMU_WALK,
 };
 pub use bindings::{
-    cdm_emu_top as EmuTop, cdm_emu_walk as EmuWalk, hmm_cdm_info as Info,
-    hmm_cdm_migrate as Migrate, hmm_cdm_page as PageInfo, hmm_cdm_query as Query,
-    hmm_cdm_stats as StatsOut, hmm_cdm_submit as Submit, hmm_cdm_wait as Wait,
+    cdm_emu_top as EmuTop, cdm_emu_walk as EmuWalk, hmm_cdm_advise as Advise, hmm_cdm_info as Info,
+    hmm_cdm_migrate as Migrate, hmm_cdm_page as PageInfo, hmm_cdm_populate as Populate,
+    hmm_cdm_query as Query, hmm_cdm_stats as StatsOut, hmm_cdm_submit as Submit,
+    hmm_cdm_wait as Wait,
 };
 
 /// Version of the interface.
@@ -32,6 +33,22 @@ pub const JOB_ARGS: usize = bindings::HMM_CDM_JOB_ARGS as usize;
 pub const JOB_RESULTS: usize = bindings::HMM_CDM_JOB_RESULTS as usize;
 /// Length of the arrays that are indexed by a reason to skip a page.
 pub const SKIP_MAX: usize = bindings::HMM_CDM_SKIP_MAX as usize;
+/// Flag of MIGRATE: make room on a full node.
+pub const MIGRATE_EVICT: u32 = bindings::HMM_CDM_MIGRATE_EVICT;
+/// Flag of POPULATE: move what exists elsewhere.
+pub const POPULATE_MIGRATE: u32 = bindings::HMM_CDM_POPULATE_MIGRATE;
+/// Flag of POPULATE: make room on a full node.
+pub const POPULATE_EVICT: u32 = bindings::HMM_CDM_POPULATE_EVICT;
+/// Advice: none.
+pub const PLACE_NONE: u32 = bindings::hmm_cdm_place_HMM_CDM_PLACE_NONE;
+/// Advice: the node.
+pub const PLACE_NODE: u32 = bindings::hmm_cdm_place_HMM_CDM_PLACE_NODE;
+/// Flag of advice: pages that exist elsewhere move.
+pub const ADVISE_MIGRATE: u32 = bindings::HMM_CDM_ADVISE_MIGRATE;
+/// Flag of advice: copies of shared pages go to the node.
+pub const ADVISE_COW: u32 = bindings::HMM_CDM_ADVISE_COW;
+/// Flag of advice: make room on a full node.
+pub const ADVISE_EVICT: u32 = bindings::HMM_CDM_ADVISE_EVICT;
 /// Flag of SUBMIT: there is an eventfd.
 pub const SUBMIT_EVENTFD: u32 = bindings::HMM_CDM_SUBMIT_EVENTFD;
 /// Access bits.
@@ -44,6 +61,10 @@ pub const PAGE_ZERO: u16 = bindings::HMM_CDM_PAGE_ZERO as u16;
 pub const PAGE_PRIVATE: u16 = bindings::HMM_CDM_PAGE_PRIVATE as u16;
 /// Flag of a page: the device has it for itself.
 pub const PAGE_EXCLUSIVE: u16 = bindings::HMM_CDM_PAGE_EXCLUSIVE as u16;
+/// Flag of a page: something else than page tables holds it.
+pub const PAGE_PINNED: u16 = bindings::HMM_CDM_PAGE_PINNED as u16;
+/// Where the flags of a page have the number of the device whose memory it is, plus one.
+pub const PAGE_DEVICE_SHIFT: u32 = 8;
 /// Migrate to the node.
 pub const TARGET_NODE: u32 = bindings::hmm_cdm_target_HMM_CDM_TARGET_NODE;
 /// Migrate to system memory.
@@ -68,6 +89,8 @@ pub(crate) mod ioc {
     pub(crate) const SUBMIT: u32 = nr(3);
     pub(crate) const WAIT: u32 = nr(4);
     pub(crate) const STATS: u32 = nr(5);
+    pub(crate) const POPULATE: u32 = nr(6);
+    pub(crate) const ADVISE: u32 = nr(7);
 }
 
 /// Why a page stayed: `enum hmm_cdm_skip`.
@@ -131,9 +154,16 @@ wire! {
         size: 0, flags: 4, version: 8, index: 12, numa_node: 16, page_size: 20, window_size: 24,
         reserved: 28, capacity: 32, free: 40, start: 48, driver: 56, origin: 88,
     },
-    Migrate = 128 {
+    Migrate = 144, first 128 {
         size: 0, flags: 4, addr: 8, length: 16, target: 24, reserved: 28, migrated: 32,
-        populated: 40, present: 48, huge: 56, skipped: 64,
+        populated: 40, present: 48, huge: 56, skipped: 64, peers: 128, evicted: 136,
+    },
+    Populate = 136 {
+        size: 0, flags: 4, addr: 8, length: 16, populated: 24, present: 32, stayed: 40,
+        migrated: 48, contiguous: 56, evicted: 64, skipped: 72,
+    },
+    Advise = 32 {
+        size: 0, flags: 4, addr: 8, length: 16, place: 24, reserved: 28,
     },
     PageInfo = 8 {
         where_: 0, order: 1, cpu: 2, device: 3, accesses: 4, flags: 6,
@@ -148,10 +178,11 @@ wire! {
         size: 0, flags: 4, job: 8, timeout_ns: 16, status: 24, fault_access: 28, fault_addr: 32,
         result: 40, faults: 72, bytes_local: 80, bytes_remote: 88,
     },
-    StatsOut = 184 {
+    StatsOut = 216, first 184 {
         size: 0, flags: 4, faults: 8, fault_pages: 16, fault_retries: 24, invalidations: 32,
         invalidated_pages: 40, migrated_in: 48, migrated_out: 56, bytes_copied: 64, populated: 72,
         huge: 80, skipped: 88, jobs: 152, node_pages: 160, node_free: 168, node_contiguous: 176,
+        peers: 184, touched: 192, evicted: 200, node_evicted: 208,
     },
     EmuWalk = 72 {
         heads: 0, nr_heads: 8, next: 16, child: 24, child_next: 32, count: 40, top: 48, nr_top: 56,

@@ -84,6 +84,36 @@ __u64 cdm_migrate_sum(const struct hmm_cdm_migrate *m)
 	return sum;
 }
 
+int cdm_populate(const struct cdm *cdm, const void *addr, size_t length,
+		 __u32 flags, struct hmm_cdm_populate *out)
+{
+	struct hmm_cdm_populate p = {
+		.size = sizeof(p),
+		.flags = flags,
+		.addr = CDM_ADDR(addr),
+		.length = length,
+	};
+	int err = cdm_ioctl(cdm->fd, HMM_CDM_IOC_POPULATE, &p);
+
+	if (out)
+		*out = p;
+	return err;
+}
+
+int cdm_advise(const struct cdm *cdm, const void *addr, size_t length,
+	       enum hmm_cdm_place place, __u32 flags)
+{
+	struct hmm_cdm_advise a = {
+		.size = sizeof(a),
+		.flags = flags,
+		.addr = CDM_ADDR(addr),
+		.length = length,
+		.place = place,
+	};
+
+	return cdm_ioctl(cdm->fd, HMM_CDM_IOC_ADVISE, &a);
+}
+
 int cdm_query(const struct cdm *cdm, const void *addr, size_t length,
 	      struct hmm_cdm_page *pages, struct hmm_cdm_query *out)
 {

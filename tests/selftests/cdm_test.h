@@ -58,6 +58,10 @@ int cdm_info(int fd, struct hmm_cdm_info *out);
 int cdm_stats(const struct cdm *cdm, struct hmm_cdm_stats *out);
 int cdm_migrate(const struct cdm *cdm, const void *addr, size_t length,
 		enum hmm_cdm_target target, struct hmm_cdm_migrate *out);
+int cdm_populate(const struct cdm *cdm, const void *addr, size_t length,
+		 __u32 flags, struct hmm_cdm_populate *out);
+int cdm_advise(const struct cdm *cdm, const void *addr, size_t length,
+	       enum hmm_cdm_place place, __u32 flags);
 int cdm_query(const struct cdm *cdm, const void *addr, size_t length,
 	      struct hmm_cdm_page *pages, struct hmm_cdm_query *out);
 int cdm_submit(const struct cdm *cdm, unsigned int op, const __u64 *args,

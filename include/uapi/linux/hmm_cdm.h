@@ -52,6 +52,8 @@
 #define HMM_CDM_IOC_SUBMIT	_IO(HMM_CDM_IOC, 0x03)
 #define HMM_CDM_IOC_WAIT	_IO(HMM_CDM_IOC, 0x04)
 #define HMM_CDM_IOC_STATS	_IO(HMM_CDM_IOC, 0x05)
+#define HMM_CDM_IOC_POPULATE	_IO(HMM_CDM_IOC, 0x06)
+#define HMM_CDM_IOC_ADVISE	_IO(HMM_CDM_IOC, 0x07)
 
 /**
  * struct hmm_cdm_info - what a memory node is (HMM_CDM_IOC_INFO)
@@ -93,7 +95,8 @@ struct hmm_cdm_info {
 
 /**
  * enum hmm_cdm_target - where HMM_CDM_IOC_MIGRATE moves pages
- * @HMM_CDM_TARGET_NODE: to this file's memory node
+ * @HMM_CDM_TARGET_NODE: to this file's memory node; pages in the coherent memory
+ *	of another device come without passing system memory
  * @HMM_CDM_TARGET_SYSTEM: from this file's memory node to system memory
  */
 enum hmm_cdm_target {
@@ -112,7 +115,8 @@ enum hmm_cdm_target {
  *	that was to be moved to system memory
  * @HMM_CDM_SKIP_RACED: the page was changed, moved or locked by someone else
  *	at the same time; another attempt may succeed
- * @HMM_CDM_SKIP_ELSEWHERE: the page is in the memory of another device
+ * @HMM_CDM_SKIP_ELSEWHERE: the page is in the memory of another device, and was
+ *	to be moved to system memory; or it is in another's private memory
  * @HMM_CDM_SKIP_FAILED: the device could not copy or zero its memory
  * @HMM_CDM_SKIP_NR: number of reasons; the arrays have room for eight
  *
@@ -131,10 +135,16 @@ enum hmm_cdm_skip {
 
 #define HMM_CDM_SKIP_MAX	8
 
+/*
+ * Where the node is full, make room: what the device has not accessed for the
+ * longest time leaves for system memory, whoever's it is.
+ */
+#define HMM_CDM_MIGRATE_EVICT	(1 << 0)
+
 /**
  * struct hmm_cdm_migrate - move a range of memory (HMM_CDM_IOC_MIGRATE)
  * @size: sizeof(struct hmm_cdm_migrate)
- * @flags: in: zero
+ * @flags: in: HMM_CDM_MIGRATE_EVICT or zero
  * @addr: in: first byte of the range, page aligned
  * @length: in: bytes, a multiple of the page size, not zero
  * @target: in: one of enum hmm_cdm_target
@@ -146,6 +156,10 @@ enum hmm_cdm_skip {
  * @skipped: out: pages left where they are, by enum hmm_cdm_skip
  * @huge: out: how many whole windows were one huge page and landed on
  *	physically contiguous device memory
+ * @peers: out: how many of @migrated came from the memory of other devices
+ * @evicted: out: pages that left the node to make room, of any process. This and
+ *	@peers are not in the first version of the structure, which ends before
+ *	them
  *
  * The sum of @migrated, @populated, @present and @skipped is the number of
  * mapped pages in the range. Pages that stay are no error: the call returns
@@ -168,6 +182,107 @@ struct hmm_cdm_migrate {
 	__u64 present;
 	__u64 huge;
 	__u64 skipped[HMM_CDM_SKIP_MAX];
+	__u64 peers;
+	__u64 evicted;
+};
+
+/* Move the pages that exist elsewhere, too, as HMM_CDM_IOC_MIGRATE does. */
+#define HMM_CDM_POPULATE_MIGRATE	(1 << 0)
+/* As HMM_CDM_MIGRATE_EVICT. */
+#define HMM_CDM_POPULATE_EVICT		(1 << 1)
+
+/**
+ * struct hmm_cdm_populate - device memory for untouched anonymous memory
+ *	(HMM_CDM_IOC_POPULATE)
+ * @size: sizeof(struct hmm_cdm_populate)
+ * @flags: in: HMM_CDM_POPULATE_*
+ * @addr: in: first byte of the range, page aligned
+ * @length: in: bytes, a multiple of the page size, not zero
+ * @populated: out: pages that did not exist and are now zeroed pages of the node
+ * @present: out: pages that were on the node already
+ * @stayed: out: pages that exist elsewhere and stay there, since nobody asked for
+ *	them to be moved
+ * @migrated: out: with HMM_CDM_POPULATE_MIGRATE, pages whose content was copied to
+ *	the node
+ * @contiguous: out: windows that got physically contiguous memory as a whole
+ * @evicted: out: with HMM_CDM_POPULATE_EVICT, pages that left the node to make room,
+ *	of any process
+ * @skipped: out: pages that got no device memory, by enum hmm_cdm_skip
+ *
+ * What nobody has touched yet is backed by the node, without a copy; memory that was
+ * only read, and is the shared page of zeros, counts as untouched. The CPU then
+ * reads and writes device memory from its first touch on. A range of userfaultfd's
+ * (missing) is left to it.
+ *
+ * The sum of @populated, @present, @stayed, @migrated and @skipped is the number of
+ * mapped pages in the range. A full node is no error: what gets no device memory is
+ * what it would have been without this call. Errors are those of
+ * HMM_CDM_IOC_MIGRATE, with valid counts.
+ */
+struct hmm_cdm_populate {
+	__u32 size;
+	__u32 flags;
+	__u64 addr;
+	__u64 length;
+	__u64 populated;
+	__u64 present;
+	__u64 stayed;
+	__u64 migrated;
+	__u64 contiguous;
+	__u64 evicted;
+	__u64 skipped[HMM_CDM_SKIP_MAX];
+};
+
+/**
+ * enum hmm_cdm_place - where pages had best be
+ * @HMM_CDM_PLACE_NONE: nobody cares: pages stay where they are until someone asks for
+ *	something else
+ * @HMM_CDM_PLACE_NODE: in the memory of this file's node. The device's first touch of
+ *	an untouched page allocates it there
+ */
+enum hmm_cdm_place {
+	HMM_CDM_PLACE_NONE = 0,
+	HMM_CDM_PLACE_NODE = 1,
+};
+
+/* With HMM_CDM_PLACE_NODE: a page in system memory or on another device moves when
+ * this device faults on it, not only one that nobody has touched.
+ */
+#define HMM_CDM_ADVISE_MIGRATE	(1 << 0)
+/* With HMM_CDM_PLACE_NODE: the copy that a write of the device to a shared page makes
+ * (after fork) goes to the node, too.
+ */
+#define HMM_CDM_ADVISE_COW	(1 << 1)
+/* With HMM_CDM_PLACE_NODE: where the node is full, make room for these pages; as
+ * HMM_CDM_MIGRATE_EVICT.
+ */
+#define HMM_CDM_ADVISE_EVICT	(1 << 2)
+
+/**
+ * struct hmm_cdm_advise - where the pages of a range had best be
+ *	(HMM_CDM_IOC_ADVISE)
+ * @size: sizeof(struct hmm_cdm_advise)
+ * @flags: in: HMM_CDM_ADVISE_*, zero with HMM_CDM_PLACE_NONE
+ * @addr: in: first byte of the range, page aligned
+ * @length: in: bytes, a multiple of the page size, not zero
+ * @place: in: one of enum hmm_cdm_place
+ * @reserved: in: zero
+ *
+ * Nothing moves by this call; it decides what the device's faults do, until other
+ * advice is given for these addresses or the file is closed. It is about addresses,
+ * mapped or not, and outlives the mappings there. Advice cannot make an access fail:
+ * what cannot be placed is used where it is.
+ *
+ * * ``ENOMEM``: there is no memory to note it
+ * * ``ENOSPC``: there are too many ranges with different advice (65536)
+ */
+struct hmm_cdm_advise {
+	__u32 size;
+	__u32 flags;
+	__u64 addr;
+	__u64 length;
+	__u32 place;
+	__u32 reserved;
 };
 
 /**
@@ -196,6 +311,12 @@ enum hmm_cdm_where {
 #define HMM_CDM_PAGE_PRIVATE	(1 << 1)
 /* The device has the page for itself; the CPU's first access takes it back. */
 #define HMM_CDM_PAGE_EXCLUSIVE	(1 << 2)
+/* Something else than page tables holds the page: a pin for I/O, or the kernel. */
+#define HMM_CDM_PAGE_PINNED	(1 << 3)
+/* With HMM_CDM_WHERE_DEVICE: the N of that device's /dev/hmm_cdm<N>, plus one; zero if
+ * it has no such file.
+ */
+#define HMM_CDM_PAGE_DEVICE(flags)	((flags) >> 8)
 
 /**
  * struct hmm_cdm_page - one page in the answer of HMM_CDM_IOC_QUERY
@@ -338,8 +459,15 @@ struct hmm_cdm_wait {
  * @node_pages: out: pages of the node
  * @node_free: out: pages of the node that no process uses
  * @node_contiguous: out: free windows of physically contiguous pages
+ * @peers: out: pages of @migrated_in that came from the memory of other devices
+ * @touched: out: pages of @populated that the device's first touch allocated
+ * @evicted: out: pages, of any process, that left the node to make room for what
+ *	happened through this file
+ * @node_evicted: out: the same for all files of the node, since the memory was
+ *	registered. This and the three above are not in the first version of the
+ *	structure, which ends before them
  *
- * All but the last three count what happened through this file, since it was
+ * All but those of the node count what happened through this file, since it was
  * opened.
  */
 struct hmm_cdm_stats {
@@ -360,6 +488,10 @@ struct hmm_cdm_stats {
 	__u64 node_pages;
 	__u64 node_free;
 	__u64 node_contiguous;
+	__u64 peers;
+	__u64 touched;
+	__u64 evicted;
+	__u64 node_evicted;
 };
 
 /**
