@@ -225,6 +225,8 @@ impl CdmFile {
             ioc::SUBMIT => self.submit(arg),
             ioc::WAIT => self.wait(arg),
             ioc::STATS => self.stats(arg),
+            ioc::POPULATE => self.populate(mm, arg),
+            ioc::ADVISE => self.advise(arg),
             _ => Err(ENOTTY),
         }
     }

@@ -59,6 +59,14 @@ struct dev_pagemap *hmm_cdm_folio_pgmap(struct folio *folio)
 	return folio->pgmap;
 }
 
+/* The pagemap of a page of device memory that is in use, or NULL. */
+struct dev_pagemap *hmm_cdm_page_pgmap(struct page *page)
+{
+	if (!is_device_coherent_page(page) && !is_device_private_page(page))
+		return NULL;
+	return page_pgmap(page);
+}
+
 /*
  * HMM depends on 64BIT (mm/Kconfig), so every page is in the direct map, but
  * for those that hmm_cdm_may_access() refuses.

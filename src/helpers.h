@@ -32,6 +32,7 @@ unsigned long hmm_cdm_folio_pfn(struct folio *folio);
 struct folio *hmm_cdm_page_folio(struct page *page);
 unsigned int hmm_cdm_folio_order(struct folio *folio);
 struct dev_pagemap *hmm_cdm_folio_pgmap(struct folio *folio);
+struct dev_pagemap *hmm_cdm_page_pgmap(struct page *page);
 void *hmm_cdm_pfn_to_virt(unsigned long pfn);
 bool hmm_cdm_pfn_online(unsigned long pfn);
 bool hmm_cdm_may_access(unsigned long pfn);

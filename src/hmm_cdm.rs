@@ -11,14 +11,15 @@
 //! `include/linux/hmm_cdm.h`, which `capi` implements. What the layers are, each knowing only those
 //! to its left:
 //!
-//! [`mm`], [`os`] <- [`node`] <- [`mirror`] <- [`migrate`], [`query`] <- [`job`], [`device`] <-
-//! `chardev` <- [`registration`] <- `capi`
+//! [`mm`], [`os`] <- [`node`] <- [`mirror`] <- [`migrate`], [`query`] <- [`place`] <- [`job`],
+//! [`device`] <- `chardev` <- [`registration`] <- `capi`
 
 use kernel::prelude::*;
 
 mod bindings;
 mod capi;
 mod chardev;
+pub mod counter;
 pub mod device;
 pub mod job;
 pub mod migrate;
@@ -26,6 +27,7 @@ pub mod mirror;
 pub mod mm;
 pub mod node;
 pub mod os;
+pub mod place;
 mod query;
 pub mod registration;
 pub mod uapi;

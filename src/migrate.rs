@@ -18,10 +18,11 @@ pub(crate) use evict::evict_all;
 use crate::{
     mm::{
         self,
-        copy::Direction,
+        copy::{Direction, Mover},
         folio::NewPage,
         migrate::{Buffers, Collected, From, Installed, Outcome, Request, Source},
-        pagemap::Kind,
+        pagemap::{Kind, Owner},
+        range::Walker,
         vma::{Mapping, Mappings},
         Span,
     },
@@ -29,11 +30,12 @@ use crate::{
     os::cond_resched,
     uapi::{Skip, SKIP_MAX},
 };
-use explain::Explainer;
+use evict::{make_room, Room};
+use explain::{explain, Standing};
 use kernel::{
     alloc::KVVec,
     mm::MmWithUser,
-    page::PAGE_SHIFT,
+    page::{PAGE_SHIFT, PAGE_SIZE},
     prelude::*,
     time::{delay::fsleep, Delta},
 };
@@ -41,20 +43,57 @@ use kernel::{
 /// Where pages are moved.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// To the node.
+    /// To the node, from system memory and from the coherent memory of other nodes.
     Node,
     /// From the node to system memory.
     System,
 }
 
-/// What a migration did, in pages: see `struct hmm_cdm_migrate`.
+/// What is to be done with the pages of a range.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Where they go.
+    pub target: Target,
+    /// Only what nobody has touched gets memory of the node; what exists stays where it is.
+    pub untouched_only: bool,
+    /// Room is made on a full node.
+    pub evict: bool,
+    /// Pages that someone holds are waited for, for some milliseconds.
+    pub patient: bool,
+}
+
+impl Plan {
+    /// Everything to the node, as far as it has room.
+    pub fn to_node() -> Self {
+        Self {
+            target: Target::Node,
+            untouched_only: false,
+            evict: false,
+            patient: true,
+        }
+    }
+
+    /// Everything from the node to system memory.
+    pub fn to_system() -> Self {
+        Self {
+            target: Target::System,
+            ..Self::to_node()
+        }
+    }
+}
+
+/// What a migration did, in pages: see `struct hmm_cdm_migrate` and `struct hmm_cdm_populate`.
 #[derive(Default)]
 #[expect(missing_docs, reason = "described with struct hmm_cdm_migrate")]
 pub struct Report {
     pub migrated: u64,
+    pub peers: u64,
     pub populated: u64,
     pub present: u64,
+    pub stayed: u64,
     pub huge: u64,
+    pub contiguous: u64,
+    pub evicted: u64,
     pub skipped: [u64; SKIP_MAX],
 }
 
@@ -72,6 +111,8 @@ impl Report {
 const WAITS_MS: [i64; 4] = [0, 1, 4, 16];
 /// How long a migration waits for such pages in all: what is pinned is not let go soon.
 const PATIENCE_MS: i64 = 64;
+/// How often room is made for one window: what was made may have gone to others.
+const ROOM_ATTEMPTS: u32 = 4;
 
 /// What is known of each page of a window while it is worked on.
 #[derive(Copy, Clone, PartialEq, Eq)]
@@ -80,55 +121,88 @@ enum Fate {
     Open,
     /// Counted.
     Counted,
-    /// It could not be collected; [`Explainer`] finds out why.
+    /// It could not be collected; [`explain`] finds out why.
     Unexplained,
     /// It stayed for a reason that may pass.
     Held(Skip),
+    /// There was no room for it.
+    Full,
+    /// It is the page of zeros, and is to become one of the node's.
+    Zero,
+    /// It is in the memory of another node.
+    Peer(Owner),
 }
 
 /// The account of a migration: the fates of the window at hand, and the sums.
-struct Tally {
-    fates: KVVec<Fate>,
+struct Tally<'a> {
+    fates: &'a mut [Fate],
     report: Report,
+    plan: Plan,
 }
 
-impl Tally {
+impl Tally<'_> {
     fn is(&self, i: usize, fate: Fate) -> bool {
         self.fates.get(i) == Some(&fate)
     }
 
-    /// Notes why page `i` could not be collected; `None` if it is at the target already.
-    fn explained(&mut self, i: usize, why: Option<Skip>) {
+    fn any(&self, is: impl Fn(&Fate) -> bool) -> bool {
+        self.fates.iter().any(is)
+    }
+
+    /// Notes where page `i` stands that could not be collected.
+    fn explained(&mut self, i: usize, standing: Standing) {
         let Some(fate) = self.fates.get_mut(i) else {
             return;
         };
         if *fate != Fate::Unexplained {
             return;
         }
-        *fate = match why {
-            Some(why @ (Skip::Pinned | Skip::Raced)) => Fate::Held(why),
-            Some(why) => {
-                self.report.skip(why, 1);
+        let report = &mut self.report;
+        let stays = self.plan.untouched_only;
+
+        *fate = match (standing, self.plan.target) {
+            (Standing::Node(..), Target::Node)
+            | (Standing::System(_) | Standing::Zero, Target::System) => {
+                report.present += 1;
                 Fate::Counted
             }
-            None => {
-                self.report.present += 1;
+            (Standing::Zero, Target::Node) => Fate::Zero,
+            (Standing::System(_) | Standing::Peer(_) | Standing::Foreign, Target::Node)
+                if stays =>
+            {
+                report.stayed += 1;
+                Fate::Counted
+            }
+            (Standing::Peer(owner), Target::Node) => Fate::Peer(owner),
+            (Standing::System(why), Target::Node) | (Standing::Node(why, _), Target::System) => {
+                Fate::Held(why)
+            }
+            (Standing::Absent, _) => {
+                report.skip(Skip::Absent, 1);
+                Fate::Counted
+            }
+            (Standing::Fixed, _) => {
+                report.skip(Skip::NotAnon, 1);
+                Fate::Counted
+            }
+            (Standing::Peer(_) | Standing::Foreign, _) => {
+                report.skip(Skip::Elsewhere, 1);
                 Fate::Counted
             }
         };
     }
 
-    /// Opens the pages that are held for another attempt, and says whether there are any.
-    fn reopen(&mut self) -> bool {
-        let mut any = false;
+    /// Opens the pages that `again` says it of for another attempt, and says how many there are.
+    fn reopen(&mut self, again: impl Fn(&Fate) -> bool) -> usize {
+        let mut count = 0;
 
         for fate in self.fates.iter_mut() {
-            if let Fate::Held(_) = fate {
+            if again(fate) {
                 *fate = Fate::Open;
-                any = true;
+                count += 1;
             }
         }
-        any
+        count
     }
 
     /// Ends the account of a window: what nothing is known of has changed too fast.
@@ -137,7 +211,10 @@ impl Tally {
             match fate {
                 Fate::Counted => (),
                 Fate::Held(why) => self.report.skip(*why, 1),
-                Fate::Open | Fate::Unexplained => self.report.skip(Skip::Raced, 1),
+                Fate::Full => self.report.skip(Skip::NoMemory, 1),
+                Fate::Open | Fate::Unexplained | Fate::Zero | Fate::Peer(_) => {
+                    self.report.skip(Skip::Raced, 1);
+                }
             }
             *fate = Fate::Counted;
         }
@@ -156,38 +233,62 @@ impl Tally {
         self.report.skip(why, pages);
     }
 
-    /// Notes what was collected, page by page, and returns how many destinations are wanted.
-    fn sort(&mut self, pages: &Collected<'_>, target: Target) -> usize {
-        let mut wanted = 0;
+    /// Counts all that is `wanted` as nothing that moves.
+    fn refuse(&mut self, wanted: Fate) {
+        for fate in self.fates.iter_mut().filter(|fate| **fate == wanted) {
+            *fate = Fate::Counted;
+            self.report.skip(Skip::NotAnon, 1);
+        }
+    }
 
-        for (i, fate) in self.fates.iter_mut().enumerate().take(pages.len()) {
-            if *fate != Fate::Open {
+    /// Notes what was collected from page `first` on, page by page, for those that are `wanted`.
+    /// Returns how many destinations that takes.
+    fn sort(&mut self, pages: &Collected<'_>, first: usize, wanted: Fate) -> usize {
+        let target = self.plan.target;
+        let mut count = 0;
+
+        for (i, fate) in self
+            .fates
+            .iter_mut()
+            .skip(first)
+            .enumerate()
+            .take(pages.len())
+        {
+            if *fate != wanted {
                 continue;
             }
-            let skip = match (pages.source(i), target) {
-                (Source::None, _) => {
+            let skip = match (pages.source(i), wanted) {
+                (Source::None, Fate::Open) => {
                     *fate = Fate::Unexplained;
                     continue;
                 }
+                // What it was known to be has changed since.
+                (Source::None, _)
+                | (Source::Hole, Fate::Peer(_))
+                | (Source::Page { .. }, Fate::Zero) => {
+                    *fate = Fate::Held(Skip::Raced);
+                    continue;
+                }
                 (Source::Page { anon: false, .. }, _) => Skip::NotAnon,
-                (Source::Hole, Target::System) => Skip::Absent,
+                (Source::Hole, _) if target == Target::System => Skip::Absent,
                 (Source::Hole | Source::Page { .. }, _) => {
-                    wanted += 1;
+                    *fate = Fate::Open;
+                    count += 1;
                     continue;
                 }
             };
             self.report.skip(skip, 1);
             *fate = Fate::Counted;
         }
-        wanted
+        count
     }
 
-    /// Counts what became of the pages that had destinations, and maps everything. Returns how many
-    /// moved.
-    fn settle(&mut self, done: Installed<'_>) -> usize {
+    /// Counts what became of the `len` pages from `first` on that had destinations, and maps
+    /// everything. Returns how many moved.
+    fn settle(&mut self, done: Installed<'_>, first: usize, len: usize) -> usize {
         let mut moved = 0;
 
-        for (i, fate) in self.fates.iter_mut().enumerate() {
+        for (i, fate) in self.fates.iter_mut().skip(first).enumerate().take(len) {
             if *fate != Fate::Open {
                 continue;
             }
@@ -197,7 +298,7 @@ impl Tally {
                 Outcome::Filled => self.report.populated += 1,
                 Outcome::RefusedHole => *fate = Fate::Held(Skip::Raced),
                 Outcome::RefusedPage => *fate = Fate::Held(Skip::Pinned),
-                Outcome::Untouched => self.report.skip(Skip::NoMemory, 1),
+                Outcome::Untouched => *fate = Fate::Full,
                 Outcome::NotCopied => self.report.skip(Skip::Failed, 1),
             }
         }
@@ -211,6 +312,7 @@ impl Tally {
         let fate = match outcome {
             Outcome::RefusedHole => Fate::Held(Skip::Raced),
             Outcome::RefusedPage => Fate::Held(Skip::Pinned),
+            Outcome::Untouched => Fate::Full,
             _ => Fate::Counted,
         };
 
@@ -226,8 +328,10 @@ impl Tally {
             }
             Outcome::Filled => self.report.populated += pages as u64,
             Outcome::NotCopied => self.report.skip(Skip::Failed, pages),
-            Outcome::Untouched => self.report.skip(Skip::NoMemory, pages),
-            Outcome::RefusedHole | Outcome::RefusedPage => (),
+            Outcome::Untouched | Outcome::RefusedHole | Outcome::RefusedPage => return,
+        }
+        if self.plan.target == Target::Node && outcome != Outcome::NotCopied {
+            self.report.contiguous += 1;
         }
     }
 }
@@ -242,35 +346,54 @@ enum Part {
     Movable(Span),
 }
 
-/// A migration of a range of one address space.
+/// The arrays of a migration, for one window, allocated once and used for many.
+pub struct Workspace {
+    bufs: Buffers,
+    fates: KVVec<Fate>,
+    walker: Walker,
+}
+
+impl Workspace {
+    /// ENOMEM.
+    pub fn new() -> Result<Self> {
+        let pages = mm::window_pages();
+
+        Ok(Self {
+            bufs: Buffers::new(pages)?,
+            fates: KVVec::from_elem(Fate::Open, pages, GFP_KERNEL)?,
+            walker: Walker::new(pages)?,
+        })
+    }
+}
+
+/// A migration of ranges of one address space.
 pub struct Migration<'a> {
     mm: &'a MmWithUser,
     node: &'a Node,
-    target: Target,
-    bufs: Buffers,
-    tally: Tally,
-    explainer: Explainer<'a>,
+    plan: Plan,
+    bufs: &'a mut Buffers,
+    walker: &'a mut Walker,
+    tally: Tally<'a>,
     // What is left of `PATIENCE_MS`.
     patience: i64,
 }
 
 impl<'a> Migration<'a> {
-    /// Prepares to move pages of `mm`. All memory that bookkeeping needs is allocated here: ENOMEM.
-    pub fn new(mm: &'a MmWithUser, node: &'a Node, target: Target) -> Result<Self> {
-        let pages = mm::window_pages();
-
-        Ok(Self {
+    /// Prepares to move pages of `mm`.
+    pub fn new(mm: &'a MmWithUser, node: &'a Node, plan: Plan, space: &'a mut Workspace) -> Self {
+        Self {
             mm,
             node,
-            target,
-            bufs: Buffers::new(pages)?,
+            plan,
+            bufs: &mut space.bufs,
+            walker: &mut space.walker,
             tally: Tally {
-                fates: KVVec::from_elem(Fate::Open, pages, GFP_KERNEL)?,
+                fates: &mut space.fates,
                 report: Report::default(),
+                plan,
             },
-            explainer: Explainer::new(mm, node)?,
-            patience: PATIENCE_MS,
-        })
+            patience: if plan.patient { PATIENCE_MS } else { 0 },
+        }
     }
 
     /// What was done so far.
@@ -340,29 +463,33 @@ impl<'a> Migration<'a> {
     }
 
     /// Moves the pages of `part` that are open, if it still is what it was, and tries again with
-    /// those that someone held.
+    /// those that someone held, and those that room could be made for.
     fn window(&mut self, part: Span) -> Result {
         let mut waits = WAITS_MS.into_iter();
+        let mut rooms = if self.plan.evict { ROOM_ATTEMPTS } else { 0 };
 
+        if rooms > 0 {
+            // Collecting pages for which there is no room is work for nothing.
+            self.room_for(part)?;
+        }
         loop {
-            {
-                let mappings = Mappings::lock(self.mm);
-                let mapping = mappings
-                    .next(part.start())
-                    .filter(|mapping| mapping.contains(part) && mapping.is_movable());
-
-                match (mapping, self.target) {
-                    // It was unmapped or split meanwhile.
-                    (None, _) => break,
-                    (Some(mapping), Target::System) => self.move_out(&mapping, part),
-                    (Some(mapping), Target::Node) => self.move_in(&mapping, part),
-                }
+            if !self.attempt(part)? {
+                break;
             }
-            self.explain(part)?;
+            let full = self.tally.fates.iter().filter(|fate| **fate == Fate::Full);
+            let full = full.count();
+            if full > 0 && rooms > 0 {
+                rooms -= 1;
+                if self.evict(Room::Pages(full)) > 0 || self.node.free_pages() > 0 {
+                    self.tally.reopen(|fate| *fate == Fate::Full);
+                    continue;
+                }
+                rooms = 0;
+            }
             let Some(wait) = waits.next().filter(|wait| *wait <= self.patience) else {
                 break;
             };
-            if !self.tally.reopen() {
+            if self.tally.reopen(|fate| matches!(fate, Fate::Held(_))) == 0 {
                 break;
             }
             self.patience -= wait;
@@ -374,10 +501,90 @@ impl<'a> Migration<'a> {
         Ok(())
     }
 
+    /// Moves the pages of `part` that are open, once. False if the mapping has gone.
+    fn attempt(&mut self, part: Span) -> Result<bool> {
+        {
+            let mappings = Mappings::lock(self.mm);
+            // It may have been unmapped or split meanwhile.
+            let Some(mapping) = movable(&mappings, part) else {
+                return Ok(false);
+            };
+            match self.plan.target {
+                Target::System => self.move_out(&mapping, part),
+                Target::Node => self.move_in(&mapping, part),
+            }
+        }
+        if !self.tally.any(|fate| *fate == Fate::Unexplained) {
+            return Ok(true);
+        }
+
+        let (node, target, tally) = (self.node, self.plan.target, &mut self.tally);
+        explain(self.walker, self.mm, node, part, |i, standing| {
+            if let (Standing::Node(_, index), Target::Node) = (standing, target) {
+                // Who asks for what is there already is going to use it.
+                node.touch(index);
+            }
+            tally.explained(i, standing);
+        })?;
+        // Each kind of them has to be asked for by itself.
+        while let Some(fate) = self.special() {
+            let mappings = Mappings::lock(self.mm);
+            let Some(mapping) = movable(&mappings, part) else {
+                return Ok(false);
+            };
+            match fate {
+                Fate::Zero => self.fill_zero_pages(&mapping, part),
+                _ => self.take_from(&mapping, part, fate),
+            }
+        }
+        Ok(true)
+    }
+
+    /// The first kind of page that [`From::System`] or [`From::Nowhere`] does not collect.
+    fn special(&self) -> Option<Fate> {
+        let special = |fate: &&Fate| matches!(fate, Fate::Zero | Fate::Peer(_));
+
+        self.tally.fates.iter().find(special).copied()
+    }
+
+    /// Makes room for what `part` has that is not on the node.
+    fn room_for(&mut self, part: Span) -> Result {
+        let window = mm::window_pages();
+        let is_whole = part.pages() == window;
+
+        if self.node.free_pages() >= part.pages() && !(is_whole && self.node.free_windows() == 0) {
+            return Ok(());
+        }
+        let only_holes = self.plan.untouched_only;
+        let mut wanted = 0;
+        explain(self.walker, self.mm, self.node, part, |_, standing| {
+            wanted += usize::from(match standing {
+                Standing::Absent | Standing::Zero => true,
+                Standing::System(_) | Standing::Peer(_) => !only_holes,
+                Standing::Node(..) | Standing::Fixed | Standing::Foreign => false,
+            });
+        })?;
+        if wanted == window {
+            self.evict(Room::Window);
+        } else if wanted > 0 {
+            self.evict(Room::Pages(wanted));
+        }
+        Ok(())
+    }
+
+    /// Has something leave the node. Returns how many pages did.
+    fn evict(&mut self, room: Room) -> usize {
+        let evicted = make_room(self.node, self.bufs, room);
+
+        self.tally.report.evicted += evicted as u64;
+        evicted
+    }
+
     /// How pages are asked for.
     fn request(&self, whole: bool) -> Request<'static> {
         Request {
-            from: match self.target {
+            from: match self.plan.target {
+                Target::Node if self.plan.untouched_only => From::Nowhere,
                 Target::Node => From::System,
                 Target::System => From::Device(self.node.kind()),
             },
@@ -399,10 +606,10 @@ impl<'a> Migration<'a> {
     /// is where it was, and moves in parts.
     fn move_huge(&mut self, mapping: &Mapping<'_>, part: Span) -> bool {
         let request = self.request(true);
-        let Ok(mut pages) = Collected::vma(mapping, part, &mut self.bufs, request) else {
+        let Ok(mut pages) = Collected::vma(mapping, part, self.bufs, request) else {
             return false;
         };
-        let (destination, direction) = match (self.target, pages.source(0)) {
+        let (destination, direction) = match (self.plan.target, pages.source(0)) {
             _ if !pages.is_huge(0) => return false,
             (Target::Node, Source::Hole) if !mapping.takes_huge_pages() => return false,
             (Target::Node, Source::Page { anon: true, .. } | Source::Hole) => {
@@ -426,16 +633,69 @@ impl<'a> Migration<'a> {
         if self.may_be_huge(part) && self.move_huge(mapping, part) {
             return;
         }
-
         let request = self.request(false);
+
+        self.bring(mapping, part, 0, request, Fate::Open);
+    }
+
+    /// Gives pages of the node to what is the page of zeros in `part`.
+    fn fill_zero_pages(&mut self, mapping: &Mapping<'_>, part: Span) {
+        let mut i = 0;
+
+        // In runs, since what lies between them would be collected for nothing.
+        while i < part.pages() {
+            let zeros = self.tally.fates.iter().skip(i);
+            let run = zeros.take_while(|fate| **fate == Fate::Zero).count();
+            let start = part.start() + i * PAGE_SIZE;
+
+            if let Some(span) = Span::new(start, start + run * PAGE_SIZE) {
+                let request = Request {
+                    from: From::System,
+                    ..self.request(false)
+                };
+
+                self.bring(mapping, span, i, request, Fate::Zero);
+            }
+            i += run.max(1);
+        }
+    }
+
+    /// Moves the pages of `part` that are in another node's memory.
+    fn take_from(&mut self, mapping: &Mapping<'_>, part: Span, fate: Fate) {
+        let Fate::Peer(owner) = fate else {
+            return;
+        };
+        let request = Request {
+            from: From::Device(Kind::Coherent),
+            owner,
+            whole: false,
+            fault: None,
+        };
+        let moved = self.bring(mapping, part, 0, request, fate);
+
+        self.tally.report.peers += moved as u64;
+    }
+
+    /// Moves those pages of `span`, the `first` of the window and up, to the node that are `wanted`.
+    /// Returns how many had a content that was copied.
+    fn bring(
+        &mut self,
+        mapping: &Mapping<'_>,
+        span: Span,
+        first: usize,
+        request: Request<'_>,
+        wanted: Fate,
+    ) -> usize {
+        let from_peer = matches!(wanted, Fate::Peer(_));
         let (node, tally) = (self.node, &mut self.tally);
-        let Ok(mut pages) = Collected::vma(mapping, part, &mut self.bufs, request) else {
+        let Ok(mut pages) = Collected::vma(mapping, span, self.bufs, request) else {
             // The kernel takes no page of such a mapping (DAX).
-            return tally.skip_all(Skip::NotAnon, part.pages());
+            tally.refuse(wanted);
+            return 0;
         };
 
-        let wanted = tally.sort(&pages, Target::Node);
-        let whole = wanted == mm::window_pages();
+        let count = tally.sort(&pages, first, wanted);
+        let whole = count == mm::window_pages();
         let huge = whole && was_huge(&pages);
         let mut next = 0;
         let contiguous = whole
@@ -445,19 +705,30 @@ impl<'a> Migration<'a> {
             });
         if !contiguous {
             // In order of address, so that what is contiguous in the node is so here too.
-            let mut open = (0..part.pages()).filter(|i| tally.is(*i, Fate::Open));
+            let mut open = (0..span.pages()).filter(|i| tally.is(first + i, Fate::Open));
 
-            node.alloc(wanted, |page| {
+            node.alloc(count, |page| {
                 if let Some(i) = open.next() {
                     pages.set_destination(i, page);
                 }
             });
         }
 
-        let moved = tally.settle(pages.install(node.mover(Direction::In)));
-        if huge && contiguous && moved == part.pages() {
-            tally.report.huge += 1;
+        // Coherent memory of both is what the CPU can copy; a device knows its own alone.
+        let mover = if from_peer && node.kind() == Kind::Coherent {
+            Mover::Cpu
+        } else {
+            node.mover(Direction::In)
+        };
+        let before = tally.report.populated;
+        let moved = tally.settle(pages.install(mover), first, span.pages());
+        if contiguous && moved + (tally.report.populated - before) as usize == span.pages() {
+            tally.report.contiguous += 1;
+            if huge && moved == span.pages() {
+                tally.report.huge += 1;
+            }
         }
+        moved
     }
 
     /// Moves the node's pages in `part` to system memory.
@@ -468,11 +739,12 @@ impl<'a> Migration<'a> {
 
         let request = self.request(false);
         let (node, tally) = (self.node, &mut self.tally);
-        let Ok(mut pages) = Collected::vma(mapping, part, &mut self.bufs, request) else {
-            return tally.skip_all(Skip::NotAnon, part.pages());
+        let Ok(mut pages) = Collected::vma(mapping, part, self.bufs, request) else {
+            tally.refuse(Fate::Open);
+            return;
         };
 
-        tally.sort(&pages, Target::System);
+        tally.sort(&pages, 0, Fate::Open);
         for i in 0..pages.len() {
             if !tally.is(i, Fate::Open) {
                 continue;
@@ -480,19 +752,15 @@ impl<'a> Migration<'a> {
             let Some(page) = NewPage::system() else { break };
             pages.set_destination(i, page);
         }
-        tally.settle(pages.install(node.mover(Direction::Out)));
+        tally.settle(pages.install(node.mover(Direction::Out)), 0, part.pages());
     }
+}
 
-    /// Finds out about the pages of `part` that could not be collected.
-    fn explain(&mut self, part: Span) -> Result {
-        let tally = &mut self.tally;
-        if !tally.fates.contains(&Fate::Unexplained) {
-            return Ok(());
-        }
-
-        self.explainer
-            .explain(part, self.target, |i, why| tally.explained(i, why))
-    }
+/// The mapping of `part`, if there is one for all of it, and it can be moved.
+fn movable<'a>(mappings: &'a Mappings<'_>, part: Span) -> Option<Mapping<'a>> {
+    mappings
+        .next(part.start())
+        .filter(|mapping| mapping.contains(part) && mapping.is_movable())
 }
 
 /// Whether the pages of a window were one huge page, which has been split to collect them: their
@@ -520,15 +788,16 @@ mod tests {
 
     const PAGES: usize = 4;
 
-    fn tally() -> Result<Tally> {
-        Ok(Tally {
-            fates: KVVec::from_elem(Fate::Unexplained, PAGES, GFP_KERNEL)?,
+    fn tally(fates: &mut [Fate; PAGES]) -> Tally<'_> {
+        Tally {
+            fates,
             report: Report::default(),
-        })
+            plan: Plan::to_node(),
+        }
     }
 
     /// How often each reason was counted, and how many pages in all.
-    fn skipped(tally: &Tally, why: Skip) -> (u64, u64) {
+    fn skipped(tally: &Tally<'_>, why: Skip) -> (u64, u64) {
         let skipped = &tally.report.skipped;
 
         (
@@ -539,42 +808,45 @@ mod tests {
 
     #[test]
     fn a_page_is_counted_once() -> Result {
-        let mut tally = tally()?;
+        let mut fates = [Fate::Unexplained; PAGES];
+        let mut tally = tally(&mut fates);
 
-        tally.explained(0, Some(Skip::NotAnon));
-        tally.explained(0, Some(Skip::Absent));
-        tally.explained(0, None);
+        tally.explained(0, Standing::Fixed);
+        tally.explained(0, Standing::Absent);
+        tally.explained(0, Standing::Node(Skip::Raced, 0));
         assert_eq!(skipped(&tally, Skip::NotAnon), (1, 1));
         assert_eq!(tally.report.present, 0);
-        tally.explained(1, None);
-        tally.explained(1, Some(Skip::NotAnon));
+        tally.explained(1, Standing::Node(Skip::Raced, 0));
+        tally.explained(1, Standing::Fixed);
         assert_eq!(tally.report.present, 1);
         assert_eq!(skipped(&tally, Skip::NotAnon), (1, 1));
         // There is no such page.
-        tally.explained(PAGES, Some(Skip::NotAnon));
+        tally.explained(PAGES, Standing::Fixed);
         assert_eq!(skipped(&tally, Skip::NotAnon), (1, 1));
         Ok(())
     }
 
     #[test]
     fn pages_that_are_held_are_tried_again() -> Result {
-        let mut tally = tally()?;
+        let mut fates = [Fate::Unexplained; PAGES];
+        let mut tally = tally(&mut fates);
 
-        tally.explained(0, Some(Skip::Pinned));
-        tally.explained(1, Some(Skip::Raced));
-        tally.explained(2, Some(Skip::Elsewhere));
+        tally.explained(0, Standing::System(Skip::Pinned));
+        tally.explained(1, Standing::System(Skip::Raced));
+        tally.explained(2, Standing::Foreign);
         assert_eq!(skipped(&tally, Skip::Elsewhere), (1, 1));
-        assert!(tally.reopen());
+        assert_eq!(tally.reopen(|fate| matches!(fate, Fate::Held(_))), 2);
         assert!(tally.is(0, Fate::Open) && tally.is(1, Fate::Open));
         assert!(tally.is(2, Fate::Counted) && tally.is(3, Fate::Unexplained));
         // Nothing is held any more.
-        assert!(!tally.reopen());
+        assert_eq!(tally.reopen(|fate| matches!(fate, Fate::Held(_))), 0);
         Ok(())
     }
 
     #[test]
     fn every_page_of_a_window_is_accounted_for() -> Result {
-        let mut tally = tally()?;
+        let mut fates = [Fate::Unexplained; PAGES];
+        let mut tally = tally(&mut fates);
 
         tally.open(3);
         assert!(tally.is(2, Fate::Open) && tally.is(3, Fate::Counted));
@@ -582,7 +854,7 @@ mod tests {
         for fate in tally.fates.iter_mut().take(2) {
             *fate = Fate::Unexplained;
         }
-        tally.explained(0, Some(Skip::Pinned));
+        tally.explained(0, Standing::System(Skip::Pinned));
         // One held, one never explained, one left open.
         tally.close();
         assert_eq!(skipped(&tally, Skip::Pinned), (1, 3));
@@ -595,7 +867,8 @@ mod tests {
 
     #[test]
     fn a_window_may_be_counted_at_once() -> Result {
-        let mut tally = tally()?;
+        let mut fates = [Fate::Unexplained; PAGES];
+        let mut tally = tally(&mut fates);
 
         tally.skip_all(Skip::NotAnon, 1000);
         assert_eq!(skipped(&tally, Skip::NotAnon), (1000, 1000));
@@ -603,6 +876,50 @@ mod tests {
         tally.close();
         assert_eq!(skipped(&tally, Skip::NotAnon), (1000, 1000));
         Ok(())
+    }
+
+    #[test]
+    fn what_exists_stays_if_only_the_untouched_is_wanted() {
+        let mut fates = [Fate::Unexplained; PAGES];
+        let mut tally = tally(&mut fates);
+
+        tally.plan.untouched_only = true;
+        tally.explained(0, Standing::System(Skip::Pinned));
+        tally.explained(1, Standing::Foreign);
+        tally.explained(2, Standing::Peer(Owner::NOBODY));
+        tally.explained(3, Standing::Zero);
+        assert_eq!(tally.report.stayed, 3);
+        assert!(tally.is(3, Fate::Zero));
+        assert_eq!(skipped(&tally, Skip::Elsewhere), (0, 0));
+    }
+
+    #[test]
+    fn other_nodes_are_taken_from_but_not_emptied() {
+        let mut fates = [Fate::Unexplained; PAGES];
+        let mut tally = tally(&mut fates);
+
+        tally.explained(0, Standing::Peer(Owner::NOBODY));
+        assert!(tally.is(0, Fate::Peer(Owner::NOBODY)));
+        tally.plan.target = Target::System;
+        tally.explained(1, Standing::Peer(Owner::NOBODY));
+        assert_eq!(skipped(&tally, Skip::Elsewhere), (1, 1));
+        tally.explained(2, Standing::Zero);
+        tally.explained(3, Standing::System(Skip::Raced));
+        assert_eq!(tally.report.present, 2);
+    }
+
+    #[test]
+    fn a_full_node_is_told_of_when_nothing_helps() {
+        let mut fates = [Fate::Full; PAGES];
+        let mut tally = tally(&mut fates);
+
+        assert_eq!(tally.reopen(|fate| *fate == Fate::Full), PAGES);
+        tally.fates.fill(Fate::Full);
+        tally.close();
+        assert_eq!(
+            skipped(&tally, Skip::NoMemory),
+            (PAGES as u64, PAGES as u64)
+        );
     }
 
     #[test]

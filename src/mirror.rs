@@ -18,7 +18,8 @@
 //!    driver's [`Table`] is called under it.
 //! 6. `Store::stock` (spinlock, interrupts off): the node's allocator. Taken from any context.
 //!
-//! 4 and 5 are never held together; 5 and 6 neither.
+//! 4 and 5 are never held together; 5 and 6 neither. `Node::evicting` (mutex) is outside of all of
+//! them; `Advice::ranges` (mutex) is held for a lookup, with none of them.
 //!
 //! # Lifetime
 //!
@@ -27,6 +28,7 @@
 //! ESRCH.
 
 mod access;
+mod advice;
 mod exclusive;
 mod fault;
 mod section;
@@ -35,7 +37,8 @@ mod table;
 mod waiters;
 
 pub use access::{Hit, Missing};
-pub use fault::Faulter;
+pub use advice::Policy;
+pub(crate) use fault::{Faulter, Need, Place};
 pub use stats::{Counter, Stats};
 pub use table::{Extent, Table};
 
@@ -43,6 +46,7 @@ use crate::{
     mm::{self, notifier::IntervalNotifier, pagemap::Owner, vma::Mappings, Span},
     node::{memory::Memory, Node},
 };
+use advice::Advice;
 use kernel::{
     mm::{Mm, MmWithUser},
     new_mutex,
@@ -68,6 +72,8 @@ pub struct Mirror {
     indexes: Mutex<KVec<usize>>,
     #[pin]
     waiters: Waiters,
+    #[pin]
+    advice: Advice,
 }
 
 impl Mirror {
@@ -83,6 +89,7 @@ impl Mirror {
                 sections <- XArray::new(AllocKind::Alloc),
                 indexes <- new_mutex!(KVec::new(), "Mirror::indexes"),
                 waiters <- Waiters::new(),
+                advice <- Advice::new(),
             }),
             GFP_KERNEL,
         )
@@ -107,6 +114,17 @@ impl Mirror {
                 section.lock().clear();
             }
         }
+    }
+
+    /// Notes what is to be done with the pages of `span` when the device faults on them. ENOSPC if
+    /// there is too much different advice, ENOMEM. Sleeps.
+    pub fn advise(&self, span: Span, policy: Policy) -> Result {
+        self.advice.set(span, policy)
+    }
+
+    /// What was said of `addr`, and up to which address it holds. Sleeps.
+    pub(crate) fn advice(&self, addr: usize) -> (Policy, usize) {
+        self.advice.at(addr)
     }
 
     /// ESRCH once the mirror has retired.

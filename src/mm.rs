@@ -119,6 +119,11 @@ impl Span {
         Self::new(start, start.checked_add(size)?)
     }
 
+    /// The part before `end`, a page's address.
+    pub fn until(&self, end: usize) -> Option<Self> {
+        Self::new(self.start, self.end.min(end))
+    }
+
     /// What this span and `other` have in common.
     pub fn intersect(&self, other: Span) -> Option<Self> {
         Self::new(self.start.max(other.start), self.end.min(other.end))

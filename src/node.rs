@@ -8,12 +8,14 @@
 //! come back in any context, interrupts included, which is why the allocator is under a spinlock
 //! that disables them.
 
+pub(crate) mod ages;
 mod buddy;
 mod home;
 pub mod memory;
 pub mod region;
 pub mod tree;
 
+use crate::counter::Counter;
 use crate::mm::{
     self,
     copy::{Copier, Direction, Mover},
@@ -22,6 +24,7 @@ use crate::mm::{
     pagemap::{Frames, Kind, Owner, Pagemap},
 };
 use crate::os::{kthread::Thread, of::NodePath, resource::ClaimedRange};
+use ages::Ages;
 use buddy::Buddy;
 use core::ops::Range;
 use home::Splitter;
@@ -29,7 +32,7 @@ use kernel::{
     fmt, new_mutex, new_spinlock_irq,
     page::PAGE_SHIFT,
     prelude::*,
-    sync::{Arc, Completion, Mutex, SetOnce, SpinLockIrq},
+    sync::{Arc, Completion, Mutex, MutexGuard, SetOnce, SpinLockIrq},
 };
 use region::Region;
 
@@ -54,10 +57,14 @@ pub struct Store {
     #[pin]
     returning: Mutex<()>,
     splitter: SetOnce<Arc<Splitter>>,
+    ages: Arc<Ages>,
+    // The N of the `/dev/hmm_cdm<N>` that the memory is behind.
+    device: SetOnce<u32>,
 }
 
 impl Frames for Store {
     fn freed(&self, index: usize, order: u32) {
+        self.ages.freed(index, 1 << order);
         // Before someone else can get them.
         if let Some(copier) = &self.copier {
             copier.freed(index, 1 << order);
@@ -93,6 +100,34 @@ impl Drop for Epitaph {
     }
 }
 
+/// Whose a page of device memory is.
+#[derive(Copy, Clone, PartialEq, Eq)]
+pub(crate) struct Belonging {
+    /// What the kernel knows the memory by.
+    pub(crate) owner: Owner,
+    pub(crate) kind: Kind,
+    /// The N of its `/dev/hmm_cdm<N>`, if it has one.
+    pub(crate) device: Option<u32>,
+}
+
+impl Belonging {
+    /// Whose `pfn` is, if it is a page of one of the library's nodes.
+    ///
+    /// # Safety
+    ///
+    /// The page is in use, and stays so meanwhile.
+    pub(crate) unsafe fn of(pfn: Pfn) -> Option<Self> {
+        // SAFETY: By the safety requirements.
+        unsafe {
+            Pagemap::<Store>::with_page(pfn, |memory| Self {
+                owner: memory.owner(),
+                kind: memory.frames().kind,
+                device: memory.frames().device.as_ref().copied(),
+            })
+        }
+    }
+}
+
 /// A memory node.
 #[pin_data]
 pub struct Node {
@@ -104,6 +139,10 @@ pub struct Node {
     _claim: ClaimedRange,
     nid: i32,
     origin: Option<NodePath>,
+    // Held by who makes room. Outermost: nobody who takes it holds the mmap lock or a page lock.
+    #[pin]
+    evicting: Mutex<()>,
+    evicted: Counter,
     // Last.
     epitaph: Epitaph,
 }
@@ -163,6 +202,7 @@ impl Node {
         let nr = (size >> PAGE_SHIFT) as usize;
         let first = (start >> PAGE_SHIFT) as usize;
         let buddy = Buddy::new(first, nr, mm::pmd_order())?;
+        let ages = Ages::new(first, nr, mm::pmd_order())?;
         let stock = Stock {
             buddy,
             closed: false,
@@ -178,10 +218,14 @@ impl Node {
                     stock <- new_spinlock_irq!(stock, "Store::stock"),
                     returning <- new_mutex!((), "Store::returning"),
                     splitter: SetOnce::new(),
+                    ages,
+                    device: SetOnce::new(),
                 })),
                 _claim: claim,
                 nid,
                 origin,
+                evicting <- new_mutex!((), "Node::evicting"),
+                evicted: Counter::new(),
                 epitaph: Epitaph(gone),
             }),
             GFP_KERNEL,
@@ -256,6 +300,41 @@ impl Node {
     /// Pages in use.
     pub fn used_pages(&self) -> usize {
         self.store().stock.lock().buddy.used_frames()
+    }
+
+    /// Notes that the device has used page `index`. [`crate::mirror::Mirror::access`] does it by
+    /// itself; hardware that counts accesses says so here. Context: any.
+    pub fn touch(&self, index: usize) {
+        self.store().ages.touch(index);
+    }
+
+    /// When its windows were used.
+    pub(crate) fn ages(&self) -> &Arc<Ages> {
+        &self.store().ages
+    }
+
+    /// Notes which `/dev/hmm_cdm<N>` it is behind.
+    pub(crate) fn set_device(&self, index: u32) {
+        self.store().device.populate(index);
+    }
+
+    /// Nobody else makes room meanwhile. Sleeps; the caller holds no lock of mm.
+    pub(crate) fn make_room(&self) -> MutexGuard<'_, ()> {
+        self.evicting.lock()
+    }
+
+    /// Pages that left to make room for others.
+    pub(crate) fn evicted(&self) -> &Counter {
+        &self.evicted
+    }
+
+    /// The pages of the window that was not used for the longest time, except those in use right
+    /// now. `None` if there are no others.
+    pub(crate) fn coldest(&self) -> Option<Range<usize>> {
+        let ages = self.ages();
+
+        ages.coldest()
+            .map(|window| ages.pages_of(window, self.pages()))
     }
 
     /// Windows that are free as a whole.
@@ -382,6 +461,7 @@ impl Node {
     }
 
     fn hand_out(&self, index: usize, order: u32) -> Option<NewPage> {
+        self.ages().taken(index, 1 << order);
         // SAFETY: Called for what the allocator has just given, once for each block. Windows are
         // naturally aligned.
         unsafe { self.pagemap.hand_out(index, order) }

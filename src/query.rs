@@ -15,9 +15,12 @@ use crate::{
         vma::Mappings,
         Span,
     },
-    node::Node,
+    node::{Belonging, Node},
     os::cond_resched,
-    uapi::{PageInfo, Where, ACCESS_READ, ACCESS_WRITE, PAGE_EXCLUSIVE, PAGE_PRIVATE, PAGE_ZERO},
+    uapi::{
+        PageInfo, Where, ACCESS_READ, ACCESS_WRITE, PAGE_DEVICE_SHIFT, PAGE_EXCLUSIVE, PAGE_PINNED,
+        PAGE_PRIVATE, PAGE_ZERO,
+    },
 };
 use kernel::{alloc::KVVec, mm::MmWithUser, page::PAGE_SIZE, prelude::*};
 
@@ -144,6 +147,10 @@ fn describe(node: Option<&Node>, entry: Entry) -> PageInfo {
             }
             if pfn.is_zero() {
                 info.flags |= PAGE_ZERO;
+            // SAFETY: Called under the lock of the notifier, after the sequence was rechecked: the
+            // page is mapped and cannot be freed meanwhile.
+            } else if unsafe { pfn.has_extra_references() } {
+                info.flags |= PAGE_PINNED;
             }
             if let Some(node) = node.filter(|node| node.contains(pfn)) {
                 if node.kind() == Kind::Private {
@@ -153,6 +160,11 @@ fn describe(node: Option<&Node>, entry: Entry) -> PageInfo {
             } else if pfn.is_system() {
                 Where::System
             } else {
+                // SAFETY: As above.
+                let device = unsafe { Belonging::of(pfn) }.and_then(|whose| whose.device);
+
+                // There are fewer than 255 of them.
+                info.flags |= device.map_or(0, |index| (index as u16 + 1) << PAGE_DEVICE_SHIFT);
                 Where::Device
             }
         }

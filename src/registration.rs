@@ -186,6 +186,7 @@ impl Registration {
             let name = || CString::try_from_fmt(fmt!("hmm_cdm{index}"));
             let node = spec.make(name()?, driver.copier())?;
 
+            node.set_device(index);
             // From here on others may use it, so that a failure is a removal.
             plugged = Some(Plugged::new(memory.clone(), node, name()?)?);
             Device::new(memory, index, driver, module)

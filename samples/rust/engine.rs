@@ -8,7 +8,8 @@
 
 use hmm_cdm::{
     job::{Completion, Job},
-    mirror::{Faulter, Mirror},
+    mirror::Mirror,
+    place::Faulter,
     mm::range::Access,
     os::{cond_resched, kthread::Run},
     uapi::{EMU_ADD, EMU_REDUCE},

@@ -12,8 +12,9 @@ use crate::{
     chardev::{fill_stats, migrate_range, span},
     device::Context,
     job::Job,
-    mirror::{Extent, Faulter, Mirror, Table},
+    mirror::{Extent, Mirror, Table},
     mm::{range::Access, Span},
+    place::Faulter,
     query::{self, Run},
     uapi,
 };

@@ -6,10 +6,11 @@
 use super::CdmFile;
 use crate::{
     job::{Job, Ticket, Timeout},
-    migrate::{self, Migration, Target},
-    mirror::Mirror,
+    migrate::{Migration, Plan, Workspace},
+    mirror::{Mirror, Policy},
     mm::{self, range::Access, Span},
     os::{capable_sys_admin, eventfd::EventFd},
+    place::account,
     query::{self, Run},
     uapi::{self, Arg, PageInfo},
 };
@@ -61,36 +62,86 @@ pub(crate) fn migrate_range(
 ) -> Result<Result> {
     let span = span(arg.addr, arg.length)?;
 
-    zero(arg.flags | arg.reserved)?;
-    let target = match arg.target {
-        uapi::TARGET_NODE => Target::Node,
-        uapi::TARGET_SYSTEM => Target::System,
+    zero((arg.flags & !uapi::MIGRATE_EVICT) | arg.reserved)?;
+    let plan = match arg.target {
+        uapi::TARGET_NODE => Plan {
+            evict: arg.flags & uapi::MIGRATE_EVICT != 0,
+            ..Plan::to_node()
+        },
+        // There is no room to be made in system memory.
+        uapi::TARGET_SYSTEM if arg.flags == 0 => Plan::to_system(),
         _ => return Err(EINVAL),
     };
 
     let node = mirror.node().ok_or(ENODEV)?;
-    let mut migration = Migration::new(mm, &node, target)?;
+    let mut space = Workspace::new()?;
+    let mut migration = Migration::new(mm, &node, plan, &mut space);
     let ret = migration.run(span, interrupted);
     let report = migration.report();
-    let stats = mirror.stats();
 
-    match target {
-        Target::Node => stats.migrated_in.add(report.migrated),
-        Target::System => stats.migrated_out.add(report.migrated),
-    }
-    stats.bytes_copied.add(migrate::bytes(report.migrated));
-    stats.populated.add(report.populated);
-    stats.huge.add(report.huge);
-    for (counter, count) in stats.skipped.iter().zip(report.skipped) {
-        counter.add(count);
-    }
-
+    account(mirror, plan.target, report);
     arg.migrated = report.migrated;
     arg.populated = report.populated;
     arg.present = report.present;
     arg.huge = report.huge;
     arg.skipped = report.skipped;
+    arg.peers = report.peers;
+    arg.evicted = report.evicted;
     Ok(ret)
+}
+
+/// Gives untouched memory pages of the node, as the argument asks for; results as of
+/// [`migrate_range`].
+pub(crate) fn populate_range(
+    mirror: &Mirror,
+    mm: &MmWithUser,
+    arg: &mut uapi::Populate,
+    interrupted: impl Fn() -> bool,
+) -> Result<Result> {
+    let span = span(arg.addr, arg.length)?;
+
+    zero(arg.flags & !(uapi::POPULATE_MIGRATE | uapi::POPULATE_EVICT))?;
+    let plan = Plan {
+        untouched_only: arg.flags & uapi::POPULATE_MIGRATE == 0,
+        evict: arg.flags & uapi::POPULATE_EVICT != 0,
+        ..Plan::to_node()
+    };
+
+    let node = mirror.node().ok_or(ENODEV)?;
+    let mut space = Workspace::new()?;
+    let mut migration = Migration::new(mm, &node, plan, &mut space);
+    let ret = migration.run(span, interrupted);
+    let report = migration.report();
+
+    account(mirror, plan.target, report);
+    arg.populated = report.populated;
+    arg.present = report.present;
+    arg.stayed = report.stayed;
+    arg.migrated = report.migrated;
+    arg.contiguous = report.contiguous;
+    arg.evicted = report.evicted;
+    arg.skipped = report.skipped;
+    Ok(ret)
+}
+
+/// Notes what the argument says of a range.
+pub(crate) fn advise_range(mirror: &Mirror, arg: &uapi::Advise) -> Result {
+    let span = span(arg.addr, arg.length)?;
+    let has = |flag| arg.flags & flag != 0;
+
+    zero(arg.reserved)?;
+    zero(arg.flags & !(uapi::ADVISE_MIGRATE | uapi::ADVISE_COW | uapi::ADVISE_EVICT))?;
+    let policy = match arg.place {
+        uapi::PLACE_NODE => Policy {
+            node: true,
+            migrate: has(uapi::ADVISE_MIGRATE),
+            cow: has(uapi::ADVISE_COW),
+            evict: has(uapi::ADVISE_EVICT),
+        },
+        uapi::PLACE_NONE if arg.flags == 0 => Policy::default(),
+        _ => return Err(EINVAL),
+    };
+    mirror.advise(span, policy)
 }
 
 /// Fills in the counters of a mirror and of its device's memory.
@@ -115,6 +166,10 @@ pub(crate) fn fill_stats(mirror: &Mirror, arg: &mut uapi::StatsOut) {
     arg.node_pages = node.as_ref().map_or(0, |node| node.pages()) as u64;
     arg.node_free = node.as_ref().map_or(0, |node| node.free_pages()) as u64;
     arg.node_contiguous = node.as_ref().map_or(0, |node| node.free_windows()) as u64;
+    arg.peers = stats.peers.get();
+    arg.touched = stats.touched.get();
+    arg.evicted = stats.evicted.get();
+    arg.node_evicted = node.as_ref().map_or(0, |node| node.evicted().get());
 }
 
 impl CdmFile {
@@ -151,6 +206,20 @@ impl CdmFile {
 
         arg.write()?;
         ret
+    }
+
+    pub(super) fn populate(&self, mm: &MmWithUser, user: UserPtr) -> Result {
+        let mut arg = Arg::<uapi::Populate>::read(user)?;
+        let ret = populate_range(&self.mirror, mm, &mut arg, interrupted)?;
+
+        arg.write()?;
+        ret
+    }
+
+    pub(super) fn advise(&self, user: UserPtr) -> Result {
+        let arg = Arg::<uapi::Advise>::read(user)?;
+
+        advise_range(&self.mirror, &arg)
     }
 
     pub(super) fn query(&self, mm: &MmWithUser, user: UserPtr) -> Result {

@@ -18,11 +18,12 @@ use crate::{
 use hmm_cdm::{
     device::{Context, Driver},
     job::Job,
-    mirror::{Faulter, Mirror},
+    mirror::Mirror,
     os::{
         cond_resched,
         kthread::{Run, Thread},
     },
+    place::Faulter,
 };
 use kernel::{
     alloc::kvec::PushError,

@@ -6,8 +6,9 @@
 use crate::units::Units;
 use hmm_cdm::{
     job::Completion,
-    mirror::{Faulter, Mirror},
+    mirror::Mirror,
     mm::{folio::MappedPage, range::Access},
+    place::Faulter,
 };
 use kernel::{page::PAGE_SIZE, prelude::*};
 

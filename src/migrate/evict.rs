@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Moving everything that a node holds to system memory, whoever uses it: before the node goes.
+//! Moving what a node holds to system memory, whoever uses it: everything before the node goes, and
+//! what was not used for the longest time where room is wanted for something else.
+//!
+//! Reclaim does not come back here: system memory is asked for with no lock held that reclaim could
+//! want, and nothing of the library is called by it. The charge of a page follows it
+//! (`mem_cgroup_migrate()`), so that a memcg at its limit does not keep pages from leaving.
 
 use crate::{
     mm::{
@@ -37,6 +42,60 @@ pub(crate) fn evict_all(node: &Node, interrupted: impl Fn() -> bool) -> Result<u
         }
     }
     Ok(moved)
+}
+
+/// How many windows are tried before room is given up on. One is enough, unless some of its pages are
+/// held.
+const ATTEMPTS: usize = 8;
+
+/// What is wanted.
+#[derive(Copy, Clone, PartialEq, Eq)]
+pub(super) enum Room {
+    /// So many pages, wherever they are; no more than a window has.
+    Pages(usize),
+    /// A whole window, contiguous.
+    Window,
+}
+
+impl Room {
+    fn is_there(self, node: &Node) -> bool {
+        match self {
+            Room::Pages(count) => node.free_pages() >= count,
+            Room::Window => node.free_windows() > 0,
+        }
+    }
+}
+
+/// Moves the windows that were not used for the longest time to system memory until there is `room`.
+/// Returns how many pages left. There may be less room all the same, because what is in the way is
+/// held by someone, was used just now, or there is no system memory for it; or because someone else
+/// took it.
+///
+/// Context: process; sleeps. No lock of mm is held.
+pub(super) fn make_room(node: &Node, bufs: &mut Buffers, room: Room) -> usize {
+    let mut evicted = 0;
+    // One at a time: two would only lock pages away from each other.
+    let _evicting = node.make_room();
+
+    // For a window's worth at most; others may take what is free now.
+    for _ in 0..ATTEMPTS {
+        if room.is_there(node) || node.is_closed() {
+            break;
+        }
+        let Some(pages) = node.coldest() else {
+            break;
+        };
+        let moved = evict_window(node, pages.start, pages.len(), bufs).unwrap_or(0);
+
+        evicted += moved;
+        if node.any_used(pages.clone()) {
+            // Someone holds the rest of it, and so uses it: others come first from now on.
+            node.touch(pages.start);
+        }
+        cond_resched();
+    }
+    node.evicted().add(evicted as u64);
+    evicted
 }
 
 fn evict_window(node: &Node, first: usize, nr: usize, bufs: &mut Buffers) -> Result<usize> {

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Why a page could not be collected for migration, found out by looking at it afterwards.
+//! Where a page lies that could not be collected for migration, found out by looking at it
+//! afterwards.
 //!
 //! `migrate_vma_setup()` leaves out what it does not want or cannot lock and does not say why. The
 //! answer is that of a moment later, which is as good as any answer about memory in use.
 
-use super::Target;
 use crate::{
     mm::{
-        self,
         folio::Pfn,
         notifier::{IntervalNotifier, Invalidate},
+        pagemap::{Kind, Owner},
         range::{Entry, Walker},
         Span,
     },
-    node::Node,
+    node::{Belonging, Node},
     uapi::Skip,
 };
 use kernel::{mm::MmWithUser, prelude::*};
@@ -29,77 +29,82 @@ impl Invalidate for Nothing {
     fn invalidate(&mut self, _: Span) {}
 }
 
-/// Looks at pages that stayed. The room that it needs is made beforehand.
-pub(super) struct Explainer<'a> {
-    mm: &'a MmWithUser,
-    node: &'a Node,
-    walker: Walker,
+/// Where a page lies, and whether it could be moved from there.
+#[derive(Copy, Clone, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// There is no page.
+    Absent,
+    /// A page that is nobody's to move: a special one, or poisoned.
+    Fixed,
+    /// The page of zeros that stands for untouched memory.
+    Zero,
+    /// System memory; why it could not be collected.
+    System(Skip),
+    /// The node; why it could not be collected, and which page of the node it is.
+    Node(Skip, usize),
+    /// The coherent memory of another node, with this owner.
+    Peer(Owner),
+    /// The memory of some other device.
+    Foreign,
 }
 
-impl<'a> Explainer<'a> {
-    pub(super) fn new(mm: &'a MmWithUser, node: &'a Node) -> Result<Self> {
-        Ok(Self {
-            mm,
-            node,
-            walker: Walker::new(mm::window_pages())?,
-        })
-    }
+/// Looks at `part`, which is no longer than the walker's room, and tells for its pages, by their
+/// number, where they stand. If the range keeps changing nothing is told.
+///
+/// Sleeps; takes the mmap lock. ENOMEM, EINTR (only with a fatal signal).
+pub(super) fn explain(
+    walker: &mut Walker,
+    mm: &MmWithUser,
+    node: &Node,
+    part: Span,
+    mut tell: impl FnMut(usize, Standing),
+) -> Result {
+    let notifier = KBox::pin_init(IntervalNotifier::new(mm, part, Nothing), GFP_KERNEL)?;
 
-    /// Tells for the pages of `part`, by their number, why they would stay when moved to `target`;
-    /// `None` if they are there already. If the range keeps changing nothing is told.
-    ///
-    /// Sleeps; takes the mmap lock. ENOMEM, EINTR (only with a fatal signal).
-    pub(super) fn explain(
-        &mut self,
-        part: Span,
-        target: Target,
-        mut tell: impl FnMut(usize, Option<Skip>),
-    ) -> Result {
-        let notifier = KBox::pin_init(IntervalNotifier::new(self.mm, part, Nothing), GFP_KERNEL)?;
-
-        for _ in 0..ATTEMPTS {
-            let snapshot = match self
-                .walker
-                .walk(self.mm, &notifier, part, None, self.node.owner())
-            {
-                Ok(snapshot) => snapshot,
-                Err(EBUSY) => continue,
-                Err(e) => return Err(e),
-            };
-            let node = self.node;
-            let seen = snapshot.commit(|_, view| {
-                for (i, entry) in view.entries().enumerate() {
-                    tell(i, why(node, entry, target));
-                }
-            });
-            if seen.is_ok() {
-                break;
+    for _ in 0..ATTEMPTS {
+        let snapshot = match walker.walk(mm, &notifier, part, None, node.owner()) {
+            Ok(snapshot) => snapshot,
+            Err(EBUSY) => continue,
+            Err(e) => return Err(e),
+        };
+        let seen = snapshot.commit(|_, view| {
+            for (i, entry) in view.entries().enumerate() {
+                tell(i, stand(node, entry));
             }
+        });
+        if seen.is_ok() {
+            break;
         }
-        Ok(())
     }
+    Ok(())
 }
 
-fn why(node: &Node, entry: Entry, target: Target) -> Option<Skip> {
+fn stand(node: &Node, entry: Entry) -> Standing {
     let pfn = match entry {
-        Entry::None => return Some(Skip::Absent),
-        // A page that is nobody's to move: a special one, or poisoned.
-        Entry::Error => return Some(Skip::NotAnon),
+        Entry::None => return Standing::Absent,
+        Entry::Error => return Standing::Fixed,
         Entry::Page { pfn, .. } => pfn,
     };
 
-    match target {
-        Target::Node if node.contains(pfn) => None,
-        Target::System if pfn.is_system() => None,
-        Target::Node if !pfn.is_system() => Some(Skip::Elsewhere),
-        Target::System if !node.contains(pfn) => Some(Skip::Elsewhere),
-        _ => Some(held(pfn)),
+    if let Some(index) = node.index(pfn) {
+        return Standing::Node(held(pfn), index);
+    }
+    if pfn.is_zero() {
+        return Standing::Zero;
+    }
+    if pfn.is_system() {
+        return Standing::System(held(pfn));
+    }
+    // SAFETY: Called under the lock of the notifier, after the sequence was rechecked: the page is
+    // mapped and cannot be freed meanwhile.
+    match unsafe { Belonging::of(pfn) } {
+        Some(peer) if peer.kind == Kind::Coherent => Standing::Peer(peer.owner),
+        _ => Standing::Foreign,
     }
 }
 
 fn held(pfn: Pfn) -> Skip {
-    // SAFETY: Called under the lock of the notifier, after the sequence was rechecked: the page is
-    // mapped and cannot be freed meanwhile.
+    // SAFETY: As in `stand()`.
     if unsafe { pfn.has_extra_references() } {
         Skip::Pinned
     } else {

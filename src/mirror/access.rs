@@ -64,10 +64,15 @@ impl Mirror {
         // SAFETY: As above, and `allows()` has said whether it is writable. The lock is held until
         // after the last use.
         let page = unsafe { MappedPage::new(pfn, access == Access::Write, private) };
+        let extent = entries.extent(addr).ok_or(Missing)?;
+
+        if let Some(index) = extent.index {
+            entries.touch(index);
+        }
         Ok(use_page(&Hit {
             page,
             offset: addr % PAGE_SIZE,
-            extent: entries.extent(addr).ok_or(Missing)?,
+            extent,
         }))
     }
 

@@ -69,10 +69,10 @@ impl Mirror {
             if !section.lock().has_window(addr) {
                 spare = Some(Entries::new_window(mm::window_pages())?);
             }
-            let (own, _) = self.own();
+            let (mut own, _) = self.own();
 
             let entered = exclusive::take(mm, &section, addr, |entries, pfn| {
-                entries.load_exclusive(addr, pfn, &mut spare, own)
+                entries.load_exclusive(addr, pfn, &mut spare, &mut own)
             })?;
             if entered == Ok(true) {
                 return Ok(());

@@ -16,18 +16,17 @@ use crate::{
 };
 use kernel::{mm::MmWithUser, page::PAGE_SIZE, prelude::*};
 
-/// What [`Mirror::fault`] has to work with: room for one window, allocated once for each thread
-/// that faults.
-pub struct Faulter {
+/// What [`Mirror::fault_at`] has to work with: room for one window.
+pub(crate) struct Faulter {
     walker: Walker,
 }
 
 /// What came of a look at the CPU's page table.
 enum Loaded {
-    /// The access is possible now.
-    Ready,
-    /// There is no page that allows it.
-    Absent,
+    /// The access is possible now; whether to the device's own memory.
+    Ready { local: bool },
+    /// There is no page that allows it; whether there is one that does not.
+    Absent { shared: bool },
     /// It is in the device's own private memory, where a write of the device does not make it
     /// writable: that takes the CPU.
     ReadOnly,
@@ -37,9 +36,27 @@ enum Loaded {
     Stale,
 }
 
+/// What a fault came upon that might better be elsewhere.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Nobody has touched it.
+    Untouched,
+    /// It is not in the device's own memory.
+    Elsewhere,
+    /// It has just been copied, for the device to write to it.
+    Copied,
+}
+
+/// Who decides where pages go that the device faults on: a layer above.
+pub(crate) trait Place {
+    /// Puts pages of `span`, all in one window, where they had best be, and says whether any may
+    /// have changed their place. The fault goes on with what is there then. Sleeps; no lock is held.
+    fn place(&mut self, mirror: &Mirror, mm: &MmWithUser, need: Need, span: Span) -> bool;
+}
+
 impl Faulter {
-    /// Makes room for faults. ENOMEM.
-    pub fn new() -> Result<Self> {
+    /// ENOMEM.
+    pub(crate) fn new() -> Result<Self> {
         Ok(Self {
             walker: Walker::new(mm::window_pages())?,
         })
@@ -69,7 +86,7 @@ impl Mirror {
     ///
     /// Every page of the window that is present gets an entry too. Of pages that are not, those of
     /// the `len` bytes from `addr` are faulted in, as far as they are in the window: a device that
-    /// knows what it will touch next saves faults.
+    /// knows what it will touch next saves faults. `place` is asked first, once for each [`Need`].
     ///
     /// Goes on while the range keeps changing, until `give_up` says otherwise. Sleeps; takes the
     /// mmap lock and whatever a CPU fault takes, so no lock may be held.
@@ -79,9 +96,10 @@ impl Mirror {
     /// * ESRCH: the address space is being torn down, or the mirror has retired
     /// * ECANCELED: `give_up` returned true
     /// * ENOMEM
-    pub fn fault(
+    pub(crate) fn fault_at(
         &self,
         faulter: &mut Faulter,
+        place: &mut dyn Place,
         addr: usize,
         len: usize,
         access: Access,
@@ -89,7 +107,7 @@ impl Mirror {
     ) -> Result {
         let _waiter = self.waiters.enter()?;
 
-        self.resolve(faulter, addr, len, access, give_up)
+        self.resolve(faulter, place, addr, len, access, give_up)
             .map_err(|e| self.ended(e))
     }
 
@@ -101,6 +119,7 @@ impl Mirror {
     fn resolve(
         &self,
         faulter: &mut Faulter,
+        place: &mut dyn Place,
         addr: usize,
         len: usize,
         access: Access,
@@ -113,6 +132,20 @@ impl Mirror {
         let section = self.section(&mm, addr)?;
         let walker = &mut faulter.walker;
 
+        // What was asked of `place`, and whether there was a page that the device may not write to.
+        let (mut tried, mut settled, mut was_shared) = (false, false, false);
+        let mut settle = |place: &mut dyn Place, local: bool, was_shared: bool, want: Span| {
+            if local || settled {
+                return false;
+            }
+            settled = true;
+            if was_shared {
+                place.place(self, &mm, Need::Copied, page)
+            } else {
+                place.place(self, &mm, Need::Elsewhere, want)
+            }
+        };
+
         self.shared.stats.faults.add(1);
         loop {
             if give_up() {
@@ -124,9 +157,22 @@ impl Mirror {
             // What is present needs no fault, and one look gives the whole window.
             match walker.walk(&mm, &section, window, None, owner) {
                 Ok(snapshot) => match self.load(&section, snapshot, addr, access)? {
-                    Loaded::Ready => return Ok(()),
+                    Loaded::Ready { local } => {
+                        if settle(place, local, was_shared, want) {
+                            continue;
+                        }
+                        return Ok(());
+                    }
                     Loaded::Refused => return Err(EFAULT),
-                    Loaded::Absent => (),
+                    Loaded::Absent { shared } => {
+                        was_shared |= shared;
+                        if !tried {
+                            tried = true;
+                            if place.place(self, &mm, Need::Untouched, want) {
+                                continue;
+                            }
+                        }
+                    }
                     // It comes home, and then it is as with any page of the system.
                     Loaded::ReadOnly => {
                         owner = Owner::NOBODY;
@@ -140,9 +186,13 @@ impl Mirror {
 
             match walker.walk(&mm, &section, want, Some(access), owner) {
                 Ok(snapshot) => match self.load(&section, snapshot, addr, access)? {
-                    Loaded::Ready => return Ok(()),
+                    Loaded::Ready { local } => {
+                        if !settle(place, local, was_shared, want) {
+                            return Ok(());
+                        }
+                    }
                     Loaded::Refused => return Err(EFAULT),
-                    Loaded::Absent | Loaded::ReadOnly | Loaded::Stale => (),
+                    Loaded::Absent { .. } | Loaded::ReadOnly | Loaded::Stale => (),
                 },
                 Err(EBUSY) => (),
                 // Something behind `addr` cannot be accessed, which is no fault of this access.
@@ -154,10 +204,11 @@ impl Mirror {
     }
 
     /// Resolves faults for all bytes of `len` from `addr`: on return there was a moment for each page
-    /// at which an entry allowed the access. Otherwise as [`Self::fault`].
-    pub fn fault_range(
+    /// at which an entry allowed the access. Otherwise as [`Self::fault_at`].
+    pub(crate) fn fault_all(
         &self,
         faulter: &mut Faulter,
+        place: &mut dyn Place,
         addr: usize,
         len: usize,
         access: Access,
@@ -167,7 +218,7 @@ impl Mirror {
         let mut at = addr;
 
         while at < end {
-            self.fault(faulter, at, end - at, access, &give_up)?;
+            self.fault_at(faulter, place, at, end - at, access, &give_up)?;
             // The one that was asked for is done, whatever has become of it since.
             at = (at & !(PAGE_SIZE - 1)) + PAGE_SIZE;
             at = self.ready_until(at, end, access);
@@ -176,8 +227,8 @@ impl Mirror {
     }
 
     /// Makes entries for all pages of `span` that the CPU has at the moment; nothing is faulted in.
-    /// Errors are those of [`Self::fault`], but EFAULT and EPERM.
-    pub fn enter_present(
+    /// Errors are those of [`Self::fault_at`], but EFAULT and EPERM.
+    pub(crate) fn enter(
         &self,
         faulter: &mut Faulter,
         span: Span,
@@ -264,20 +315,25 @@ impl Mirror {
             spare = Some(Entries::new_window(mm::window_pages())?);
         }
 
-        let (own, _) = self.own();
+        let (mut own, _) = self.own();
+        let (private, frames) = (own.private, own.frames());
         let loaded = snapshot.commit(|entries, view| {
-            let added = entries.load(view, &mut spare, own)?;
+            let added = entries.load(view, &mut spare, &mut own)?;
 
             let loaded = match view.at(addr) {
-                _ if entries.get(addr).allows(access) => Loaded::Ready,
-                Entry::Page { pfn, .. } if own.private && own.index(pfn).is_some() => {
+                _ if entries.get(addr).allows(access) => Loaded::Ready {
+                    local: entries.get(addr).is_local(),
+                },
+                Entry::Page { pfn, .. } if private && frames.contains(&pfn.raw()) => {
                     Loaded::ReadOnly
                 }
                 // There is a page that the process may access that way, and the device may not.
                 Entry::Page { access: cpu, .. } if cpu == access || cpu == Access::Write => {
                     Loaded::Refused
                 }
-                _ => Loaded::Absent,
+                entry => Loaded::Absent {
+                    shared: matches!(entry, Entry::Page { .. }),
+                },
             };
             Some((added, loaded))
         });

@@ -50,7 +50,7 @@ impl DeviceEntry {
     pub(super) const NONE: Self = Self(0);
 
     /// The entry for a page of the CPU's page table; `own` is the device's own memory.
-    fn new(pfn: Pfn, access: Access, own: Own) -> Self {
+    fn new(pfn: Pfn, access: Access, own: &Own) -> Self {
         let write = if access == Access::Write {
             Self::WRITE
         } else {
@@ -66,7 +66,7 @@ impl DeviceEntry {
     }
 
     /// The entry for a page that the device has for itself.
-    fn new_exclusive(pfn: Pfn, own: Own) -> Self {
+    fn new_exclusive(pfn: Pfn, own: &Own) -> Self {
         Self(Self::new(pfn, Access::Write, own).0 | Self::EXCLUSIVE)
     }
 
@@ -185,10 +185,10 @@ impl Entries {
 
     /// The entry of the page at `addr`, as drivers see it.
     pub(super) fn extent(&self, addr: usize) -> Option<Extent> {
-        Self::describe(self.own, addr & !(PAGE_SIZE - 1), self.get(addr))
+        Self::describe(&self.own, addr & !(PAGE_SIZE - 1), self.get(addr))
     }
 
-    fn describe(own: Own, addr: usize, entry: DeviceEntry) -> Option<Extent> {
+    fn describe(own: &Own, addr: usize, entry: DeviceEntry) -> Option<Extent> {
         let pfn = entry.pfn()?;
 
         Some(Extent {
@@ -205,14 +205,27 @@ impl Entries {
         })
     }
 
+    /// Page `index` of the device's own memory is used.
+    pub(super) fn touch(&self, index: usize) {
+        self.own.touch(index);
+    }
+
+    /// Takes over what the device's memory is now. What it was is left in its place, to be dropped
+    /// where one may sleep.
+    fn set_own(&mut self, own: &mut Own) {
+        if self.own != *own {
+            core::mem::swap(&mut self.own, own);
+        }
+    }
+
     /// Enters the page at `addr`, which the device has for itself now. False if its window is not
-    /// there and there is no spare one.
+    /// there and there is no spare one. `own` is dropped by the caller, without the section's lock.
     pub(super) fn load_exclusive(
         &mut self,
         addr: usize,
         pfn: Pfn,
         spare: &mut Option<KVec<DeviceEntry>>,
-        own: Own,
+        own: &mut Own,
     ) -> bool {
         if self.shared.is_retired() {
             return false;
@@ -232,7 +245,7 @@ impl Entries {
         // INVARIANT: The page is mapped, exclusively, and no invalidation returns while we are
         // here.
         *entry = DeviceEntry::new_exclusive(pfn, own);
-        self.own = own;
+        self.set_own(own);
         if let Some(extent) = self.extent(addr).filter(|_| self.shared.has_table()) {
             // SAFETY: As above.
             unsafe { mark_written(pfn) };
@@ -258,22 +271,25 @@ impl Entries {
     ///
     /// A device with a table of its own is told of all entries, old ones too: it may have had no
     /// room for them. It writes through its own, unseen, so what it may write counts as written.
+    ///
+    /// `own` is dropped by the caller, without the section's lock.
     pub(super) fn load(
         &mut self,
         view: &View<'_>,
         spare: &mut Option<KVec<DeviceEntry>>,
-        own: Own,
+        own: &mut Own,
     ) -> Option<usize> {
         if self.shared.is_retired() {
             return None;
         }
+        self.set_own(own);
+        let own = &self.own;
         let (window, first) = self.locate(view.span().start())?;
         let slot = self.windows.get_mut(window)?;
 
         if slot.is_none() {
             *slot = spare.take();
         }
-        self.own = own;
 
         let mut added = 0;
         let mut run: Option<Extent> = None;
@@ -386,11 +402,11 @@ mod tests {
 
     /// Memory that is this page, or none.
     fn own(page: Option<&NewPage>, private: bool) -> Own {
-        Own {
-            first: page.map_or(0, |page| page.pfn().raw()),
-            pages: usize::from(page.is_some()),
+        Own::pages(
+            page.map_or(0, |page| page.pfn().raw()),
+            usize::from(page.is_some()),
             private,
-        }
+        )
     }
 
     /// Loads the `raw` entries from `addr` on, with a window if there is none.
@@ -398,7 +414,7 @@ mod tests {
         let span = Span::new(addr, addr + raw.len() * PAGE_SIZE).ok_or(EINVAL)?;
         let mut spare = Some(Entries::new_window(PAGES)?);
 
-        Ok(entries.load(&View::of(span, raw), &mut spare, Own::default()))
+        Ok(entries.load(&View::of(span, raw), &mut spare, &mut Own::default()))
     }
 
     fn span(from: usize, to: usize) -> Result<Span> {
@@ -408,8 +424,8 @@ mod tests {
     #[test]
     fn an_entry_keeps_its_page_and_rights() -> Result {
         let page = NewPage::system().ok_or(ENOMEM)?;
-        let read = DeviceEntry::new(page.pfn(), Access::Read, Own::default());
-        let write = DeviceEntry::new(page.pfn(), Access::Write, own(Some(&page), false));
+        let read = DeviceEntry::new(page.pfn(), Access::Read, &Own::default());
+        let write = DeviceEntry::new(page.pfn(), Access::Write, &own(Some(&page), false));
 
         assert_eq!(read.pfn(), Some(page.pfn()));
         assert!(read.allows(Access::Read) && !read.allows(Access::Write));
@@ -434,7 +450,7 @@ mod tests {
     #[test]
     fn accesses_are_counted_up_to_their_maximum() -> Result {
         let page = NewPage::system().ok_or(ENOMEM)?;
-        let mut entry = DeviceEntry::new(page.pfn(), Access::Write, own(Some(&page), false));
+        let mut entry = DeviceEntry::new(page.pfn(), Access::Write, &own(Some(&page), false));
         let fresh = entry;
 
         for count in 1..=u16::MAX {
@@ -452,7 +468,7 @@ mod tests {
     #[test]
     fn the_first_write_is_told_once() -> Result {
         let page = NewPage::system().ok_or(ENOMEM)?;
-        let mut entry = DeviceEntry::new(page.pfn(), Access::Write, Own::default());
+        let mut entry = DeviceEntry::new(page.pfn(), Access::Write, &Own::default());
 
         assert!(!entry.touch(Access::Read));
         assert!(entry.touch(Access::Write));
@@ -468,15 +484,15 @@ mod tests {
             NewPage::system().ok_or(ENOMEM)?,
             NewPage::system().ok_or(ENOMEM)?,
         );
-        let entry = DeviceEntry::new(page.pfn(), Access::Read, Own::default());
+        let entry = DeviceEntry::new(page.pfn(), Access::Read, &Own::default());
 
         assert!(entry.same(entry));
-        assert!(!entry.same(DeviceEntry::new(other.pfn(), Access::Read, Own::default())));
-        assert!(!entry.same(DeviceEntry::new(page.pfn(), Access::Write, Own::default())));
+        assert!(!entry.same(DeviceEntry::new(other.pfn(), Access::Read, &Own::default())));
+        assert!(!entry.same(DeviceEntry::new(page.pfn(), Access::Write, &Own::default())));
         assert!(!entry.same(DeviceEntry::new(
             page.pfn(),
             Access::Read,
-            own(Some(&page), false)
+            &own(Some(&page), false)
         )));
         assert!(!entry.same(DeviceEntry::NONE));
         Ok(())
@@ -528,12 +544,15 @@ mod tests {
         let raw = [View::raw(page.pfn(), Access::Read)];
         let view = View::of(span(START, START + PAGE_SIZE)?, &raw);
 
-        assert_eq!(entries.load(&view, &mut None, Own::default()), None);
+        assert_eq!(entries.load(&view, &mut None, &mut Own::default()), None);
         assert!(!entries.has_window(START));
         // A window that is there is not replaced.
         assert_eq!(load(&mut entries, START, &raw)?, Some(1));
         let mut spare = Some(Entries::new_window(PAGES)?);
-        assert_eq!(entries.load(&view, &mut spare, Own::default()), Some(0));
+        assert_eq!(
+            entries.load(&view, &mut spare, &mut Own::default()),
+            Some(0)
+        );
         assert!(spare.is_some());
         Ok(())
     }
@@ -575,7 +594,7 @@ mod tests {
         let view = View::of(span(START, START + 2 * PAGE_SIZE)?, &raw);
         let mut spare = Some(Entries::new_window(PAGES)?);
 
-        let added = entries.load(&view, &mut spare, own(Some(&here), false));
+        let added = entries.load(&view, &mut spare, &mut own(Some(&here), false));
         assert_eq!(added, Some(2));
         assert!(entries.get(START).is_local());
         assert!(!entries.get(START + PAGE_SIZE).is_local());
@@ -774,8 +793,8 @@ mod tests {
         );
         let mut spare = Some(Entries::new_window(PAGES)?);
 
-        assert!(!entries.load_exclusive(START, taken.pfn(), &mut None, Own::default()));
-        assert!(entries.load_exclusive(START, taken.pfn(), &mut spare, Own::default()));
+        assert!(!entries.load_exclusive(START, taken.pfn(), &mut None, &mut Own::default()));
+        assert!(entries.load_exclusive(START, taken.pfn(), &mut spare, &mut Own::default()));
         let entry = entries.get(START);
         assert!(entry.is_exclusive() && entry.allows(Access::Write));
         assert!(matches!(
@@ -815,7 +834,7 @@ mod tests {
         entries.clear();
         assert!(!entries.get(START).is_valid());
         assert_eq!(load(&mut entries, START, &raw)?, None);
-        assert!(!entries.load_exclusive(START, page.pfn(), &mut spare, Own::default()));
+        assert!(!entries.load_exclusive(START, page.pfn(), &mut spare, &mut Own::default()));
         assert!(!entries.has_window(START));
         Ok(())
     }
@@ -828,12 +847,12 @@ mod tests {
         let view = View::of(span(START, START + PAGE_SIZE)?, &raw);
         let mut spare = Some(Entries::new_window(PAGES)?);
 
-        entries.load(&view, &mut spare, own(Some(&page), true));
+        entries.load(&view, &mut spare, &mut own(Some(&page), true));
         assert!(entries.get(START).is_local() && entries.get(START).is_private());
         assert_eq!(entries.extent(START + 5).map(|e| e.index), Some(Some(0)));
-        entries.load(&view, &mut spare, own(Some(&page), false));
+        entries.load(&view, &mut spare, &mut own(Some(&page), false));
         assert!(entries.get(START).is_local() && !entries.get(START).is_private());
-        entries.load(&view, &mut spare, own(None, true));
+        entries.load(&view, &mut spare, &mut own(None, true));
         assert!(!entries.get(START).is_local() && !entries.get(START).is_private());
         assert_eq!(entries.extent(START).map(|e| e.index), Some(None));
         assert_eq!(entries.extent(START + PAGE_SIZE), None);

@@ -2,36 +2,8 @@
 
 //! What happened on a mirror, in numbers that only grow.
 
-use kernel::{
-    prelude::*,
-    sync::atomic::{Atomic, Relaxed},
-};
-
-/// A number that events are counted in. Nothing is ordered by it.
-pub struct Counter(Atomic<u64>);
-
-impl Counter {
-    /// A counter at zero.
-    pub const fn new() -> Self {
-        Self(Atomic::new(0))
-    }
-
-    /// Counts `n` events. Context: any.
-    pub fn add(&self, n: u64) {
-        self.0.fetch_add(n, Relaxed);
-    }
-
-    /// How many events there were.
-    pub fn get(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
-}
-
-impl Default for Counter {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+pub use crate::counter::Counter;
+use kernel::prelude::*;
 
 /// The counters of a mirror. Their meaning is in the description of `struct hmm_cdm_stats`; all
 /// count pages or events, but `bytes_copied`.
@@ -50,6 +22,9 @@ pub struct Stats {
     pub huge: Counter,
     pub skipped: [Counter; crate::uapi::SKIP_MAX],
     pub jobs: Counter,
+    pub peers: Counter,
+    pub touched: Counter,
+    pub evicted: Counter,
 }
 
 impl Stats {
@@ -62,27 +37,6 @@ impl Stats {
 #[kunit_tests(hmm_cdm_stats)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn counters_begin_at_zero_and_add_up() {
-        let counter = Counter::new();
-
-        assert_eq!(counter.get(), 0);
-        counter.add(0);
-        assert_eq!(counter.get(), 0);
-        counter.add(3);
-        counter.add(1 << 40);
-        assert_eq!(counter.get(), (1 << 40) + 3);
-    }
-
-    #[test]
-    fn a_counter_that_is_full_wraps_around() {
-        let counter = Counter::new();
-
-        counter.add(u64::MAX);
-        counter.add(2);
-        assert_eq!(counter.get(), 1);
-    }
 
     #[test]
     fn each_counts_for_itself() {

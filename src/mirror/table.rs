@@ -6,7 +6,7 @@
 use super::stats::Stats;
 use crate::{
     mm::{folio::Pfn, pagemap::Kind, range::Access, Span},
-    node::Node,
+    node::{ages::Ages, Node},
 };
 use kernel::sync::{
     atomic::{Atomic, Relaxed},
@@ -110,12 +110,26 @@ impl Shared {
     }
 }
 
-/// The device's own memory, as its page table has to know it: which frames, and what kind.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+/// The device's own memory, as its page table has to know it: which frames, what kind, and where
+/// their use is noted.
+#[derive(Clone, Default)]
 pub(super) struct Own {
     pub(super) first: usize,
     pub(super) pages: usize,
     pub(super) private: bool,
+    ages: Option<Arc<Ages>>,
+}
+
+impl PartialEq for Own {
+    fn eq(&self, other: &Self) -> bool {
+        let same = match (&self.ages, &other.ages) {
+            (Some(ages), Some(others)) => Arc::ptr_eq(ages, others),
+            (None, None) => true,
+            _ => false,
+        };
+
+        same && (self.first, self.pages, self.private) == (other.first, other.pages, other.private)
+    }
 }
 
 impl Own {
@@ -124,7 +138,24 @@ impl Own {
             first: node.pfn(0).map_or(0, |pfn| pfn.raw()),
             pages: node.pages(),
             private: node.kind() == Kind::Private,
+            ages: Some(node.ages().clone()),
         }
+    }
+
+    /// These pages, which are of no node.
+    #[cfg(CONFIG_KUNIT = "y")]
+    pub(super) fn pages(first: usize, pages: usize, private: bool) -> Self {
+        Self {
+            first,
+            pages,
+            private,
+            ages: None,
+        }
+    }
+
+    /// Its frames.
+    pub(super) fn frames(&self) -> core::ops::Range<usize> {
+        self.first..self.first + self.pages
     }
 
     /// Which page of the memory `pfn` is, if it is one.
@@ -132,5 +163,12 @@ impl Own {
         pfn.raw()
             .checked_sub(self.first)
             .filter(|index| *index < self.pages)
+    }
+
+    /// The device has used page `index`. Context: any.
+    pub(super) fn touch(&self, index: usize) {
+        if let Some(ages) = &self.ages {
+            ages.touch(index);
+        }
     }
 }

@@ -74,8 +74,11 @@ impl Buffers {
 /// Which pages are collected.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum From {
-    /// Pages of system memory, and holes where there is no page yet.
+    /// Pages of system memory, and holes where there is no page yet; the shared page of zeros is
+    /// one.
     System,
+    /// Holes alone; here the page of zeros is a page, and stays.
+    Nowhere,
     /// Pages of the device's own memory, of its kind. Holes are collected too (the C function makes
     /// no difference), and are best left without a destination.
     Device(Kind),
@@ -323,6 +326,8 @@ impl<'a> Collected<'a> {
         }
         let from = match request.from {
             From::System => bindings::migrate_vma_direction_MIGRATE_VMA_SELECT_SYSTEM,
+            // `migrate_vma_collect_pmd()` takes what `pte_none()` is without asking for a flag.
+            From::Nowhere => 0,
             From::Device(Kind::Coherent) => {
                 bindings::migrate_vma_direction_MIGRATE_VMA_SELECT_DEVICE_COHERENT
             }

@@ -102,6 +102,27 @@ impl<T: Frames> Pagemap<T> {
         folio_split: None,
     };
 
+    /// The operations, always by the same address: by them [`Self::with_page`] knows its own.
+    #[inline(never)]
+    fn ops() -> *const bindings::dev_pagemap_ops {
+        &Self::OPS
+    }
+
+    /// Runs `look` on the memory that the page `pfn` is of, if its owner is of the same kind.
+    ///
+    /// # Safety
+    ///
+    /// The page is in use, and stays so meanwhile.
+    pub(crate) unsafe fn with_page<R>(pfn: Pfn, look: impl FnOnce(&Self) -> R) -> Option<R> {
+        // SAFETY: Reads what kind of page it is, and its pagemap, which is set while it is in use.
+        let pgmap = unsafe { bindings::hmm_cdm_page_pgmap(pfn.as_raw_page()) };
+        // SAFETY: A pagemap outlives its pages that are in use (`memunmap_pages()` waits for them).
+        let ours = !pgmap.is_null() && core::ptr::eq(unsafe { (*pgmap).ops }, Self::ops());
+
+        // SAFETY: With these ops it is the field of a `Pagemap<T>`, by the type invariants.
+        ours.then(|| look(unsafe { Self::from_raw(pgmap) }))
+    }
+
     /// Registers the `size` bytes of physical memory from `start` on NUMA node `nid`. Sleeps.
     ///
     /// The caller owns the range (it is claimed in the resource tree) and has checked what
@@ -132,7 +153,7 @@ impl<T: Frames> Pagemap<T> {
                         Kind::Coherent => bindings::memory_type_MEMORY_DEVICE_COHERENT,
                         Kind::Private => bindings::memory_type_MEMORY_DEVICE_PRIVATE,
                     };
-                    (*slot).ops = &Self::OPS;
+                    (*slot).ops = Self::ops();
                     (*slot).owner = slot.cast();
                     (*slot).nr_range = 1;
                     (&raw mut (*slot).__bindgen_anon_1)

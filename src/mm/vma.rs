@@ -86,6 +86,11 @@ impl Mapping<'_> {
         self.0.flags() & virt::flags::NOHUGEPAGE == 0
     }
 
+    /// Whether someone has asked for huge pages in it.
+    pub fn wants_huge_pages(&self) -> bool {
+        self.0.flags() & virt::flags::HUGEPAGE != 0
+    }
+
     pub(super) fn as_ptr(&self) -> *mut bindings::vm_area_struct {
         self.0.as_ptr()
     }

@@ -51,7 +51,30 @@ AT(hmm_cdm_migrate, populated, 40);
 AT(hmm_cdm_migrate, present, 48);
 AT(hmm_cdm_migrate, huge, 56);
 AT(hmm_cdm_migrate, skipped, 64);
-SIZE(hmm_cdm_migrate, 128);
+AT(hmm_cdm_migrate, peers, 128);
+AT(hmm_cdm_migrate, evicted, 136);
+SIZE(hmm_cdm_migrate, 144);
+
+AT(hmm_cdm_populate, size, 0);
+AT(hmm_cdm_populate, flags, 4);
+AT(hmm_cdm_populate, addr, 8);
+AT(hmm_cdm_populate, length, 16);
+AT(hmm_cdm_populate, populated, 24);
+AT(hmm_cdm_populate, present, 32);
+AT(hmm_cdm_populate, stayed, 40);
+AT(hmm_cdm_populate, migrated, 48);
+AT(hmm_cdm_populate, contiguous, 56);
+AT(hmm_cdm_populate, evicted, 64);
+AT(hmm_cdm_populate, skipped, 72);
+SIZE(hmm_cdm_populate, 136);
+
+AT(hmm_cdm_advise, size, 0);
+AT(hmm_cdm_advise, flags, 4);
+AT(hmm_cdm_advise, addr, 8);
+AT(hmm_cdm_advise, length, 16);
+AT(hmm_cdm_advise, place, 24);
+AT(hmm_cdm_advise, reserved, 28);
+SIZE(hmm_cdm_advise, 32);
 
 AT(hmm_cdm_page, where, 0);
 AT(hmm_cdm_page, order, 1);
@@ -107,7 +130,11 @@ AT(hmm_cdm_stats, jobs, 152);
 AT(hmm_cdm_stats, node_pages, 160);
 AT(hmm_cdm_stats, node_free, 168);
 AT(hmm_cdm_stats, node_contiguous, 176);
-SIZE(hmm_cdm_stats, 184);
+AT(hmm_cdm_stats, peers, 184);
+AT(hmm_cdm_stats, touched, 192);
+AT(hmm_cdm_stats, evicted, 200);
+AT(hmm_cdm_stats, node_evicted, 208);
+SIZE(hmm_cdm_stats, 216);
 
 AT(cdm_emu_walk, heads, 0);
 AT(cdm_emu_walk, nr_heads, 8);
@@ -127,6 +154,7 @@ SIZE(cdm_emu_top, 16);
 /* _IO() is not the same number on all architectures. */
 static_assert(_IOC(_IOC_NONE, 0xcd, 0, 0) == HMM_CDM_IOC_INFO, "INFO");
 static_assert(_IOC(_IOC_NONE, 0xcd, 5, 0) == HMM_CDM_IOC_STATS, "STATS");
+static_assert(_IOC(_IOC_NONE, 0xcd, 7, 0) == HMM_CDM_IOC_ADVISE, "ADVISE");
 
 /* All structures begin like this one. */
 struct head {
@@ -142,6 +170,8 @@ union argument {
 	struct hmm_cdm_submit submit;
 	struct hmm_cdm_wait wait;
 	struct hmm_cdm_stats stats;
+	struct hmm_cdm_populate populate;
+	struct hmm_cdm_advise advise;
 };
 
 /* What an area behind the argument is filled with, to see it left alone. */
@@ -165,13 +195,15 @@ FIXTURE_VARIANT(call) {
 };
 
 #define FIRST_INFO		offsetof(struct hmm_cdm_info, origin)
+#define FIRST_MIGRATE		offsetof(struct hmm_cdm_migrate, peers)
+#define FIRST_STATS		offsetof(struct hmm_cdm_stats, peers)
 
 FIXTURE_VARIANT_ADD(call, info) {
 	HMM_CDM_IOC_INFO, sizeof(struct hmm_cdm_info), 0, FIRST_INFO
 };
 
 FIXTURE_VARIANT_ADD(call, migrate) {
-	HMM_CDM_IOC_MIGRATE, sizeof(struct hmm_cdm_migrate), 0, 0
+	HMM_CDM_IOC_MIGRATE, sizeof(struct hmm_cdm_migrate), 0, FIRST_MIGRATE
 };
 
 FIXTURE_VARIANT_ADD(call, query) {
@@ -188,7 +220,15 @@ FIXTURE_VARIANT_ADD(call, wait) {
 };
 
 FIXTURE_VARIANT_ADD(call, stats) {
-	HMM_CDM_IOC_STATS, sizeof(struct hmm_cdm_stats), 0, 0
+	HMM_CDM_IOC_STATS, sizeof(struct hmm_cdm_stats), 0, FIRST_STATS
+};
+
+FIXTURE_VARIANT_ADD(call, populate) {
+	HMM_CDM_IOC_POPULATE, sizeof(struct hmm_cdm_populate), 0, 0
+};
+
+FIXTURE_VARIANT_ADD(call, advise) {
+	HMM_CDM_IOC_ADVISE, sizeof(struct hmm_cdm_advise), 0, 0
 };
 
 FIXTURE_SETUP(call)
@@ -209,6 +249,15 @@ FIXTURE_SETUP(call)
 	case HMM_CDM_IOC_MIGRATE:
 		self->good.migrate.addr = CDM_ADDR(self->mem);
 		self->good.migrate.length = self->page;
+		break;
+	case HMM_CDM_IOC_POPULATE:
+		self->good.populate.addr = CDM_ADDR(self->mem);
+		self->good.populate.length = self->page;
+		break;
+	case HMM_CDM_IOC_ADVISE:
+		self->good.advise.addr = CDM_ADDR(self->mem);
+		self->good.advise.length = self->page;
+		self->good.advise.place = HMM_CDM_PLACE_NODE;
 		break;
 	case HMM_CDM_IOC_QUERY:
 		self->good.query.addr = CDM_ADDR(self->mem);
@@ -375,8 +424,26 @@ TEST_F(call, read_only)
 
 	ASSERT_EQ(0, mprotect(self->end - 2 * self->page, 2 * self->page,
 			      PROT_READ));
-	EXPECT_EQ(variant->err ? variant->err : -EFAULT,
+	/* ADVISE has none. */
+	EXPECT_EQ(variant->command == HMM_CDM_IOC_ADVISE ? 0 :
+		  variant->err ? variant->err : -EFAULT,
 		  cdm_ioctl(self->cdm.fd, variant->command, arg));
+}
+
+static __u32 known_flags(unsigned int command)
+{
+	switch (command) {
+	case HMM_CDM_IOC_MIGRATE:
+		return HMM_CDM_MIGRATE_EVICT;
+	case HMM_CDM_IOC_POPULATE:
+		return HMM_CDM_POPULATE_MIGRATE | HMM_CDM_POPULATE_EVICT;
+	case HMM_CDM_IOC_ADVISE:
+		return HMM_CDM_ADVISE_MIGRATE | HMM_CDM_ADVISE_COW |
+		       HMM_CDM_ADVISE_EVICT;
+	case HMM_CDM_IOC_SUBMIT:
+		return HMM_CDM_SUBMIT_EVENTFD;
+	}
+	return 0;
 }
 
 TEST_F(call, unknown_flags)
@@ -385,8 +452,7 @@ TEST_F(call, unknown_flags)
 		union argument arg = self->good;
 
 		arg.head.flags = 1U << bit;
-		if (variant->command == HMM_CDM_IOC_SUBMIT &&
-		    arg.head.flags == HMM_CDM_SUBMIT_EVENTFD)
+		if (arg.head.flags & known_flags(variant->command))
 			continue;
 		EXPECT_EQ(-EINVAL, cdm_ioctl(self->cdm.fd, variant->command,
 					     &arg));
@@ -418,7 +484,7 @@ TEST_F(wrong, command)
 {
 	struct hmm_cdm_stats arg = { .size = sizeof(arg) };
 	const unsigned int commands[] = {
-		HMM_CDM_IOC_STATS + 1, HMM_CDM_IOC_STATS + 2,
+		HMM_CDM_IOC_ADVISE + 1, HMM_CDM_IOC_ADVISE + 2,
 		_IO(HMM_CDM_IOC, 0xff), _IO(HMM_CDM_IOC + 1, 0),
 		_IO(0, 0), ~0U,
 		/* Numbers do not depend on sizes. */
@@ -453,6 +519,10 @@ TEST_F(wrong, range)
 					       HMM_CDM_TARGET_NODE, NULL));
 		EXPECT_EQ(-EINVAL, cdm_query(&self->cdm, addr, length, NULL,
 					     NULL));
+		EXPECT_EQ(-EINVAL, cdm_populate(&self->cdm, addr, length, 0,
+						NULL));
+		EXPECT_EQ(-EINVAL, cdm_advise(&self->cdm, addr, length,
+					      HMM_CDM_PLACE_NODE, 0));
 	}
 	EXPECT_EQ(0, cdm_on_node(&self->cdm, self->mem, 4 * page));
 }
@@ -509,6 +579,25 @@ TEST_F(wrong, overlong)
 			  NULL);
 	EXPECT_TRUE(err == -ENOMEM || err == -EINTR);
 	EXPECT_GT(started + 10000, cdm_now_ms());
+}
+
+TEST_F(wrong, advise)
+{
+	struct cdm *cdm = &self->cdm;
+	struct hmm_cdm_advise a = {
+		.size = sizeof(a),
+		.addr = CDM_ADDR(self->mem),
+		.length = self->page,
+		.reserved = 1,
+	};
+
+	/* No such place, and flags for none. */
+	EXPECT_EQ(-EINVAL, cdm_advise(cdm, self->mem, self->page, 2, 0));
+	EXPECT_EQ(-EINVAL, cdm_advise(cdm, self->mem, self->page, ~0U, 0));
+	EXPECT_EQ(-EINVAL, cdm_advise(cdm, self->mem, self->page,
+				      HMM_CDM_PLACE_NONE,
+				      HMM_CDM_ADVISE_MIGRATE));
+	EXPECT_EQ(-EINVAL, cdm_ioctl(cdm->fd, HMM_CDM_IOC_ADVISE, &a));
 }
 
 TEST_F(wrong, migrate)

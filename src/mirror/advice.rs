@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where the pages of a mirror had best be, as the process has said.
+//!
+//! Advice is about addresses, as that of `mbind(2)` is about mappings: which ranges there are is the
+//! process's own doing, and bounded. It is looked at in faults of the device alone.
+
+use crate::mm::Span;
+use kernel::{alloc::KVVec, new_mutex, prelude::*, sync::Mutex};
+
+/// How many ranges there may be.
+const MOST: usize = 65536;
+
+/// What is done with the pages of a range when the device faults on them: see
+/// `struct hmm_cdm_advise`.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// What nobody has touched yet is allocated on the node.
+    pub node: bool,
+    /// What exists elsewhere moves to the node.
+    pub migrate: bool,
+    /// The copy of a page that was shared moves to the node.
+    pub cow: bool,
+    /// Room is made on a full node.
+    pub evict: bool,
+}
+
+#[derive(Copy, Clone)]
+struct Range {
+    start: usize,
+    end: usize,
+    policy: Policy,
+}
+
+/// The advice for the addresses of a mirror.
+///
+/// # Invariants
+///
+/// The ranges are sorted and do not overlap; neighbours that touch differ; none has the default
+/// policy.
+#[pin_data]
+pub(super) struct Advice {
+    #[pin]
+    ranges: Mutex<KVVec<Range>>,
+}
+
+impl Advice {
+    pub(super) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            ranges <- new_mutex!(KVVec::new(), "Advice::ranges"),
+        })
+    }
+
+    /// Sets the policy for `span`. ENOSPC if there would be too many ranges, ENOMEM; then nothing
+    /// has changed.
+    pub(super) fn set(&self, span: Span, policy: Policy) -> Result {
+        let mut ranges = self.ranges.lock();
+        // One may be cut in two, and one is new.
+        let mut new = KVVec::with_capacity(ranges.len() + 2, GFP_KERNEL)?;
+        let mut put = |range: Range| -> Result {
+            if range.start >= range.end || range.policy == Policy::default() {
+                return Ok(());
+            }
+            match new.last_mut() {
+                Some(last @ Range { .. })
+                    if last.end == range.start && last.policy == range.policy =>
+                {
+                    last.end = range.end;
+                }
+                _ => new.push_within_capacity(range)?,
+            }
+            Ok(())
+        };
+        let (start, end) = (span.start(), span.end());
+        let mut told = false;
+
+        for known in ranges.iter() {
+            let before = Range {
+                end: known.end.min(start),
+                ..*known
+            };
+            let after = Range {
+                start: known.start.max(end),
+                ..*known
+            };
+
+            put(before)?;
+            if known.end > start && !told {
+                put(Range { start, end, policy })?;
+                told = true;
+            }
+            put(after)?;
+        }
+        if !told {
+            put(Range { start, end, policy })?;
+        }
+        if new.len() > MOST {
+            return Err(ENOSPC);
+        }
+        // INVARIANT: The old ranges in their order, without what is in the span, and that between.
+        *ranges = new;
+        Ok(())
+    }
+
+    /// The policy at `addr`, and the end of the addresses for which it is the same.
+    pub(super) fn at(&self, addr: usize) -> (Policy, usize) {
+        let ranges = self.ranges.lock();
+        let next = ranges.partition_point(|range| range.end <= addr);
+
+        match ranges.get(next) {
+            Some(range) if range.start <= addr => (range.policy, range.end),
+            Some(range) => (Policy::default(), range.start),
+            None => (Policy::default(), usize::MAX),
+        }
+    }
+}
+
+#[kunit_tests(hmm_cdm_advice)]
+mod tests {
+    use super::*;
+    use kernel::page::PAGE_SIZE;
+
+    const NODE: Policy = Policy {
+        node: true,
+        migrate: false,
+        cow: false,
+        evict: false,
+    };
+    const MOVE: Policy = Policy {
+        migrate: true,
+        ..NODE
+    };
+    const NONE: Policy = Policy {
+        node: false,
+        ..NODE
+    };
+
+    fn advice() -> Result<Pin<KBox<Advice>>> {
+        KBox::pin_init(Advice::new(), GFP_KERNEL)
+    }
+
+    fn set(advice: &Advice, from: usize, to: usize, policy: Policy) -> Result {
+        let span = Span::new(from * PAGE_SIZE, to * PAGE_SIZE).ok_or(EINVAL)?;
+
+        advice.set(span, policy)
+    }
+
+    /// The policies of pages 0 to 9, and how many ranges there are.
+    fn all(advice: &Advice) -> ([Policy; 10], usize) {
+        let mut seen = [NONE; 10];
+
+        for (page, slot) in seen.iter_mut().enumerate() {
+            *slot = advice.at(page * PAGE_SIZE).0;
+        }
+        (seen, advice.ranges.lock().len())
+    }
+
+    #[test]
+    fn without_advice_there_is_none() -> Result {
+        let advice = advice()?;
+
+        assert_eq!(advice.at(0), (NONE, usize::MAX));
+        set(&advice, 2, 4, NONE)?;
+        assert_eq!(all(&advice), ([NONE; 10], 0));
+        Ok(())
+    }
+
+    #[test]
+    fn later_advice_replaces_what_it_covers() -> Result {
+        let advice = advice()?;
+
+        set(&advice, 1, 9, NODE)?;
+        set(&advice, 3, 5, MOVE)?;
+        set(&advice, 6, 7, NONE)?;
+        let expected = [NONE, NODE, NODE, MOVE, MOVE, NODE, NONE, NODE, NODE, NONE];
+        assert_eq!(all(&advice), (expected, 4));
+        assert_eq!(advice.at(PAGE_SIZE + 7), (NODE, 3 * PAGE_SIZE));
+        assert_eq!(advice.at(0), (NONE, PAGE_SIZE));
+        assert_eq!(advice.at(6 * PAGE_SIZE), (NONE, 7 * PAGE_SIZE));
+        assert_eq!(advice.at(9 * PAGE_SIZE), (NONE, usize::MAX));
+        set(&advice, 0, 10, NONE)?;
+        assert_eq!(all(&advice), ([NONE; 10], 0));
+        Ok(())
+    }
+
+    #[test]
+    fn neighbours_with_the_same_advice_are_one() -> Result {
+        let advice = advice()?;
+
+        set(&advice, 4, 5, NODE)?;
+        set(&advice, 2, 3, NODE)?;
+        assert_eq!(all(&advice).1, 2);
+        set(&advice, 3, 4, NODE)?;
+        assert_eq!(all(&advice).1, 1);
+        assert_eq!(advice.at(2 * PAGE_SIZE), (NODE, 5 * PAGE_SIZE));
+        set(&advice, 5, 6, MOVE)?;
+        assert_eq!(all(&advice).1, 2);
+        set(&advice, 2, 6, NODE)?;
+        assert_eq!(all(&advice).1, 1);
+        Ok(())
+    }
+
+    #[test]
+    fn there_is_an_end_to_it() -> Result {
+        let advice = advice()?;
+
+        for i in 0..MOST {
+            let policy = if i % 2 == 0 { NODE } else { MOVE };
+
+            // All but the last few at once: each call copies them all.
+            if i > MOST - 4 {
+                set(&advice, i, i + 1, policy)?;
+            } else {
+                let (start, end) = (i * PAGE_SIZE, (i + 1) * PAGE_SIZE);
+
+                advice
+                    .ranges
+                    .lock()
+                    .push(Range { start, end, policy }, GFP_KERNEL)?;
+            }
+        }
+        assert_eq!(set(&advice, MOST, MOST + 1, NODE), Err(ENOSPC));
+        assert_eq!(advice.at(MOST * PAGE_SIZE).0, NONE);
+        // What makes no more of them is taken.
+        assert_eq!(set(&advice, MOST - 1, MOST, NODE), Ok(()));
+        Ok(())
+    }
+}

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How long ago each part of a node was used, so that what was not used for the longest time can
+//! leave first.
+//!
+//! The unit is a window of the node's memory: what a device maps with one large entry, and what is
+//! wanted in one piece. Ages are ticks of a clock that advances with every use of another window than
+//! the last one, so they give the exact order in which windows were last used, whatever the time
+//! between. A use is an access of the device, and an allocation. Of the CPU's accesses nothing is
+//! known here: its accesses to coherent memory fault never, and pages of devices are not aged by the
+//! kernel. What shows of them counts: a page that was asked for again, or that someone held when it
+//! was to leave.
+//!
+//! Context: any; nothing here takes a lock or allocates, but [`Ages::new`]. Hardware that counts
+//! accesses itself feeds it through [`super::Node::touch`].
+
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{Atomic, Relaxed},
+        Arc,
+    },
+};
+
+/// How many windows are spared that were used last: those that the steps which run now work on. An
+/// operation of a device has a handful of operands; and what would have to leave for it while it
+/// runs is better used where it lies.
+const SPARED: u64 = 4;
+
+struct Window {
+    // When it was used last.
+    age: Atomic<u64>,
+    // Pages of it in use.
+    used: Atomic<u32>,
+}
+
+/// The ages of a node's windows.
+pub(crate) struct Ages {
+    // The age of the window that was used last.
+    clock: Atomic<u64>,
+    windows: KVVec<Window>,
+    // Where the first page lies in its window, and the logarithm of a window's pages.
+    lead: usize,
+    shift: u32,
+}
+
+impl Ages {
+    /// For `nr` pages from frame `first` on, in windows of `1 << shift`. ENOMEM.
+    pub(super) fn new(first: usize, nr: usize, shift: u32) -> Result<Arc<Self>> {
+        let lead = first & ((1 << shift) - 1);
+        let count = (lead + nr).div_ceil(1 << shift);
+        let mut windows = KVVec::with_capacity(count, GFP_KERNEL)?;
+
+        for _ in 0..count {
+            let window = Window {
+                age: Atomic::new(0),
+                used: Atomic::new(0),
+            };
+            windows.push(window, GFP_KERNEL)?;
+        }
+        Ok(Arc::new(
+            Self {
+                clock: Atomic::new(0),
+                windows,
+                lead,
+                shift,
+            },
+            GFP_KERNEL,
+        )?)
+    }
+
+    fn window(&self, index: usize) -> Option<&Window> {
+        self.windows.get((self.lead + index) >> self.shift)
+    }
+
+    /// Page `index` is used.
+    pub(crate) fn touch(&self, index: usize) {
+        let Some(window) = self.window(index) else {
+            return;
+        };
+
+        // Nothing is written as long as one window is used again and again.
+        if window.age.load(Relaxed) != self.clock.load(Relaxed) {
+            window
+                .age
+                .store(self.clock.fetch_add(1, Relaxed) + 1, Relaxed);
+        }
+    }
+
+    /// `pages` pages from `index` on, all of one window, have been handed out.
+    pub(super) fn taken(&self, index: usize, pages: usize) {
+        if let Some(window) = self.window(index) {
+            window.used.fetch_add(pages as u32, Relaxed);
+        }
+        self.touch(index);
+    }
+
+    /// `pages` pages from `index` on, all of one window, have come back.
+    pub(super) fn freed(&self, index: usize, pages: usize) {
+        if let Some(window) = self.window(index) {
+            window.used.fetch_sub(pages as u32, Relaxed);
+        }
+    }
+
+    /// The window in use that was not used for the longest time: its number. Not one of the
+    /// [`SPARED`] that were used last.
+    pub(super) fn coldest(&self) -> Option<usize> {
+        let now = self.clock.load(Relaxed);
+
+        self.windows
+            .iter()
+            .enumerate()
+            .filter(|(_, window)| window.used.load(Relaxed) > 0)
+            .map(|(i, window)| (window.age.load(Relaxed), i))
+            .min()
+            .filter(|(age, _)| age + SPARED <= now)
+            .map(|(_, i)| i)
+    }
+
+    /// The pages of window `number`, as far as they are the node's `nr`.
+    pub(super) fn pages_of(&self, number: usize, nr: usize) -> core::ops::Range<usize> {
+        let first = number << self.shift;
+        let end = first + (1 << self.shift);
+
+        first.saturating_sub(self.lead)..end.saturating_sub(self.lead).min(nr)
+    }
+}
+
+#[kunit_tests(hmm_cdm_ages)]
+mod tests {
+    use super::*;
+
+    const SHIFT: u32 = 2;
+
+    /// Windows of four pages, the first of which has only three.
+    fn ages(windows: usize) -> Result<Arc<Ages>> {
+        Ages::new(1001, windows * 4 - 1, SHIFT)
+    }
+
+    #[test]
+    fn windows_lie_as_frames_do() -> Result {
+        let ages = ages(3)?;
+
+        assert_eq!(ages.windows.len(), 3);
+        assert_eq!(ages.pages_of(0, 11), 0..3);
+        assert_eq!(ages.pages_of(1, 11), 3..7);
+        assert_eq!(ages.pages_of(2, 11), 7..11);
+        assert_eq!(ages.pages_of(2, 9), 7..9);
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_not_in_use_is_not_cold() -> Result {
+        let ages = ages(40)?;
+
+        assert_eq!(ages.coldest(), None);
+        for window in 0..40 {
+            ages.taken(window * 4 + 3, 1);
+        }
+        // Pages 3 and up: the first window has none in use.
+        assert_eq!(ages.coldest(), Some(1));
+        ages.freed(3, 1);
+        assert_eq!(ages.coldest(), Some(2));
+        Ok(())
+    }
+
+    #[test]
+    fn the_least_recently_used_is_the_coldest() -> Result {
+        let ages = ages(40)?;
+
+        for window in 0..39 {
+            ages.taken(window * 4 + 3, 4);
+        }
+        assert_eq!(ages.coldest(), Some(1));
+        ages.touch(3);
+        assert_eq!(ages.coldest(), Some(2));
+        ages.touch(7);
+        ages.touch(3);
+        ages.touch(7);
+        assert_eq!(ages.coldest(), Some(3));
+        // Again and again is once.
+        for _ in 0..100 {
+            ages.touch(7);
+        }
+        assert_eq!(ages.coldest(), Some(3));
+        Ok(())
+    }
+
+    #[test]
+    fn what_was_just_used_is_spared() -> Result {
+        let ages = ages(9)?;
+
+        for window in 0..8 {
+            ages.taken(window * 4 + 3, 4);
+        }
+        for expected in 1..=4 {
+            assert_eq!(ages.coldest(), Some(expected));
+            ages.freed(expected * 4 - 1, 4);
+        }
+        assert_eq!(ages.coldest(), None);
+        // Time goes by, in which others are used.
+        ages.touch(27);
+        assert_eq!(ages.coldest(), Some(5));
+        Ok(())
+    }
+}
