@@ -135,6 +135,16 @@ impl Place for Placer {
         mirror.stats().touched.add(report.populated);
         report.migrated + report.populated > 0
     }
+
+    fn bound(&mut self, mirror: &Mirror, span: Span) -> Span {
+        span.until(mirror.advice(span.start()).1).unwrap_or(span)
+    }
+
+    fn wants_copies(&mut self, mirror: &Mirror, span: Span) -> bool {
+        let (policy, _) = mirror.advice(span.start());
+
+        policy.cow || policy.migrate
+    }
 }
 
 /// A mapping that takes huge pages gives the first touch of the CPU a whole window, and does so here

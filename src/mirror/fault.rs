@@ -25,8 +25,8 @@ pub(crate) struct Faulter {
 enum Loaded {
     /// The access is possible now; whether to the device's own memory.
     Ready { local: bool },
-    /// There is no page that allows it; whether there is one that does not.
-    Absent { shared: bool },
+    /// There is no page that allows it. From there on so many pages are there that do not.
+    Absent { shared: usize },
     /// It is in the device's own private memory, where a write of the device does not make it
     /// writable: that takes the CPU.
     ReadOnly,
@@ -52,6 +52,13 @@ pub(crate) trait Place {
     /// Puts pages of `span`, all in one window, where they had best be, and says whether any may
     /// have changed their place. The fault goes on with what is there then. Sleeps; no lock is held.
     fn place(&mut self, mirror: &Mirror, mm: &MmWithUser, need: Need, span: Span) -> bool;
+
+    /// The part of `span`, from its start, that is faulted in together: for which the same has been
+    /// decided.
+    fn bound(&mut self, mirror: &Mirror, span: Span) -> Span;
+
+    /// Whether pages of `span` that are copied for the device should be placed.
+    fn wants_copies(&mut self, mirror: &Mirror, span: Span) -> bool;
 }
 
 impl Faulter {
@@ -132,19 +139,20 @@ impl Mirror {
         let section = self.section(&mm, addr)?;
         let walker = &mut faulter.walker;
 
-        // What was asked of `place`, and whether there was a page that the device may not write to.
-        let (mut tried, mut settled, mut was_shared) = (false, false, false);
-        let mut settle = |place: &mut dyn Place, local: bool, was_shared: bool, want: Span| {
+        // What was asked of `place`, and the pages that are to be copied for the device.
+        let (mut tried, mut settled, mut copied) = (false, false, None);
+        let mut settle = |place: &mut dyn Place, local: bool, copied: Option<Span>, want: Span| {
             if local || settled {
                 return false;
             }
             settled = true;
-            if was_shared {
-                place.place(self, &mm, Need::Copied, page)
-            } else {
-                place.place(self, &mm, Need::Elsewhere, want)
+            match copied {
+                Some(span) => place.place(self, &mm, Need::Copied, span),
+                None => place.place(self, &mm, Need::Elsewhere, want),
             }
         };
+
+        want = place.bound(self, want);
 
         self.shared.stats.faults.add(1);
         loop {
@@ -158,19 +166,25 @@ impl Mirror {
             match walker.walk(&mm, &section, window, None, owner) {
                 Ok(snapshot) => match self.load(&section, snapshot, addr, access)? {
                     Loaded::Ready { local } => {
-                        if settle(place, local, was_shared, want) {
+                        if settle(place, local, copied, want) {
                             continue;
                         }
                         return Ok(());
                     }
                     Loaded::Refused => return Err(EFAULT),
                     Loaded::Absent { shared } => {
-                        was_shared |= shared;
+                        let run = page.start() + shared * PAGE_SIZE;
+
+                        copied = Span::new(page.start(), run.min(want.end())).or(copied);
                         if !tried {
                             tried = true;
                             if place.place(self, &mm, Need::Untouched, want) {
                                 continue;
                             }
+                        }
+                        // Only what is copied: what is faulted in besides stays where it is.
+                        if let Some(span) = copied.filter(|span| place.wants_copies(self, *span)) {
+                            want = span;
                         }
                     }
                     // It comes home, and then it is as with any page of the system.
@@ -187,7 +201,7 @@ impl Mirror {
             match walker.walk(&mm, &section, want, Some(access), owner) {
                 Ok(snapshot) => match self.load(&section, snapshot, addr, access)? {
                     Loaded::Ready { local } => {
-                        if !settle(place, local, was_shared, want) {
+                        if !settle(place, local, copied, want) {
                             return Ok(());
                         }
                     }
@@ -331,8 +345,12 @@ impl Mirror {
                 Entry::Page { access: cpu, .. } if cpu == access || cpu == Access::Write => {
                     Loaded::Refused
                 }
-                entry => Loaded::Absent {
-                    shared: matches!(entry, Entry::Page { .. }),
+                _ => Loaded::Absent {
+                    shared: view
+                        .entries()
+                        .skip((addr - view.span().start()) / PAGE_SIZE)
+                        .take_while(|entry| matches!(entry, Entry::Page { access: Access::Read, .. }))
+                        .count(),
                 },
             };
             Some((added, loaded))
