@@ -349,7 +349,15 @@ impl Mirror {
                     shared: view
                         .entries()
                         .skip((addr - view.span().start()) / PAGE_SIZE)
-                        .take_while(|entry| matches!(entry, Entry::Page { access: Access::Read, .. }))
+                        .take_while(|entry| {
+                            matches!(
+                                entry,
+                                Entry::Page {
+                                    access: Access::Read,
+                                    ..
+                                }
+                            )
+                        })
                         .count(),
                 },
             };

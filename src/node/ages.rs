@@ -60,7 +60,8 @@ impl Ages {
         }
         Ok(Arc::new(
             Self {
-                clock: Atomic::new(0),
+                // Ahead of what was never used.
+                clock: Atomic::new(1),
                 windows,
                 lead,
                 shift,

@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * More memory than the node has: what was not used for the longest time leaves,
+ * everything completes, and every byte is what it should be.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <kselftest_harness.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+
+#include "cdm_mem.h"
+#include "cdm_test.h"
+
+#define NODE			HMM_CDM_TARGET_NODE
+#define SYSTEM			HMM_CDM_TARGET_SYSTEM
+#define SEED			97
+
+/* The second node, which is the smaller one. */
+#define INDEX			1
+
+FIXTURE(evict) {
+	struct cdm cdm;
+	size_t page;
+	size_t window;
+	size_t capacity;
+	size_t pages;		/* of the node */
+	size_t windows;		/* of the node */
+	size_t per;		/* pages of a window */
+	struct hmm_cdm_migrate m;
+	struct hmm_cdm_populate p;
+	struct hmm_cdm_stats stats;
+	struct hmm_cdm_wait wait;
+};
+
+FIXTURE_SETUP(evict)
+{
+	ASSERT_EQ(0, cdm_open(&self->cdm, INDEX));
+	self->page = self->cdm.page;
+	self->window = self->cdm.window;
+	self->capacity = self->cdm.info.capacity;
+	self->pages = self->capacity / self->page;
+	self->windows = self->capacity / self->window;
+	self->per = self->window / self->page;
+	ASSERT_EQ(self->pages, cdm_free_settles(&self->cdm, self->pages));
+}
+
+FIXTURE_TEARDOWN(evict)
+{
+	EXPECT_EQ(self->pages, cdm_free_settles(&self->cdm, self->pages));
+	cdm_close(&self->cdm);
+}
+
+static int migrate_evicting(const struct cdm *cdm, void *addr, size_t length,
+			    struct hmm_cdm_migrate *m)
+{
+	*m = (struct hmm_cdm_migrate) {
+		.size = sizeof(*m),
+		.flags = HMM_CDM_MIGRATE_EVICT,
+		.addr = CDM_ADDR(addr),
+		.length = length,
+		.target = NODE,
+	};
+	return cdm_ioctl(cdm->fd, HMM_CDM_IOC_MIGRATE, m);
+}
+
+/* The device reads one word of each page. */
+static int touch(const struct cdm *cdm, char *addr, size_t length)
+{
+	int err = 0;
+
+	for (size_t at = 0; !err && at < length; at += cdm->window)
+		err = cdm_run_sum(cdm, addr + at, 1, NULL);
+	return err;
+}
+
+/*
+ * What the device used last stays, however long ago it was allocated; what it
+ * did not use for the longest time leaves, and in that order.
+ */
+TEST_F(evict, least_recently_used)
+{
+	size_t used = self->windows / 2, extra = self->windows / 4;
+	char *mem = cdm_map(&self->cdm, self->capacity);
+	char *more = cdm_map(&self->cdm, extra * self->window);
+
+	ASSERT_NE(NULL, mem);
+	ASSERT_NE(NULL, more);
+	ASSERT_EQ(0, cdm_populate(&self->cdm, mem, self->capacity, 0,
+				  &self->p));
+	ASSERT_EQ(self->pages, self->p.populated);
+	cdm_fill(mem, self->capacity, SEED);
+	/* The first half is the older one, and is used now. */
+	ASSERT_EQ(0, touch(&self->cdm, mem, used * self->window));
+
+	/* Without being asked to, nobody makes room. */
+	ASSERT_EQ(0, cdm_populate(&self->cdm, more, self->window, 0,
+				  &self->p));
+	EXPECT_EQ(self->per, self->p.skipped[HMM_CDM_SKIP_NO_MEMORY]);
+
+	ASSERT_EQ(0, cdm_populate(&self->cdm, more, extra * self->window,
+				  HMM_CDM_POPULATE_EVICT, &self->p));
+	EXPECT_EQ(extra * self->per, self->p.populated);
+	EXPECT_EQ(extra, self->p.contiguous);
+	EXPECT_EQ(extra * self->per, self->p.evicted);
+	/* It was the oldest of what was not used, and nothing else. */
+	EXPECT_EQ(used * self->per,
+		  cdm_on_node(&self->cdm, mem, used * self->window));
+	EXPECT_EQ(0, cdm_on_node(&self->cdm, mem + used * self->window,
+				 extra * self->window));
+	EXPECT_EQ((used - extra) * self->per,
+		  cdm_on_node(&self->cdm, mem + (used + extra) * self->window,
+			      (used - extra) * self->window));
+	EXPECT_EQ(-1, cdm_check(mem, self->capacity, SEED));
+	EXPECT_EQ(-1, cdm_check_value(more, extra * self->window, 0));
+
+	ASSERT_EQ(0, cdm_stats(&self->cdm, &self->stats));
+	EXPECT_EQ(extra * self->per, self->stats.evicted);
+	EXPECT_LE(extra * self->per, self->stats.node_evicted);
+	munmap(mem, self->capacity);
+	munmap(more, extra * self->window);
+}
+
+/* Four times what the node has, moved there in turn: every byte is checked. */
+TEST_F_TIMEOUT(evict, four_times_the_node, 60)
+{
+	size_t length = 4 * self->capacity, words = length / 8;
+	char *mem = cdm_map(&self->cdm, length);
+	__u64 sum = 0, local = 0;
+
+	ASSERT_NE(NULL, mem);
+	cdm_fill(mem, length, SEED);
+	ASSERT_EQ(0, migrate_evicting(&self->cdm, mem, length, &self->m));
+	EXPECT_EQ(4 * self->pages, cdm_migrate_sum(&self->m));
+	EXPECT_EQ(4 * self->pages, self->m.migrated);
+	EXPECT_EQ(3 * self->pages, self->m.evicted);
+	EXPECT_EQ(self->pages, cdm_on_node(&self->cdm, mem, length));
+	/* The last that came. */
+	EXPECT_EQ(self->pages, cdm_on_node(&self->cdm,
+					   mem + 3 * self->capacity,
+					   self->capacity));
+	EXPECT_EQ(-1, cdm_check(mem, length, SEED));
+
+	/* And the device over all of it, which faults it in piece by piece. */
+	ASSERT_EQ(0, cdm_advise(&self->cdm, mem, length, HMM_CDM_PLACE_NODE,
+				HMM_CDM_ADVISE_MIGRATE |
+				HMM_CDM_ADVISE_EVICT));
+	for (char *at = mem; at < mem + length; at += self->capacity) {
+		ASSERT_EQ(0, cdm_run_sum(&self->cdm, at, self->capacity / 8,
+					 &self->wait));
+		sum += self->wait.result[0];
+		local += self->wait.bytes_local;
+		EXPECT_EQ(self->capacity, self->wait.bytes_local +
+					  self->wait.bytes_remote);
+	}
+	EXPECT_EQ(cdm_word_sum(SEED, words), sum);
+	EXPECT_LT(length / 10 * 9, local);
+	EXPECT_EQ(-1, cdm_check(mem, length, SEED));
+	munmap(mem, length);
+}
+
+/*
+ * A job that streams over eight times the node, on memory that nobody has
+ * touched: each page is allocated on the node once and leaves once, but for
+ * those that are there at the end.
+ */
+TEST_F_TIMEOUT(evict, streaming_over_eight_times_the_node, 60)
+{
+	size_t length = 8 * self->capacity;
+	size_t least = 7 * self->pages;
+	char *mem = cdm_map(&self->cdm, length);
+
+	ASSERT_NE(NULL, mem);
+	ASSERT_EQ(0, cdm_advise(&self->cdm, mem, length, HMM_CDM_PLACE_NODE,
+				HMM_CDM_ADVISE_EVICT));
+	ASSERT_EQ(0, cdm_run_fill(&self->cdm, mem, length, 3, &self->wait));
+	EXPECT_LT(length / 10 * 9, self->wait.bytes_local);
+	ASSERT_EQ(0, cdm_stats(&self->cdm, &self->stats));
+	TH_LOG("%llu pages placed, %llu left, of %zu at least",
+	       self->stats.touched, self->stats.evicted, least);
+	EXPECT_LE(8 * self->pages / 10 * 9, self->stats.touched);
+	EXPECT_GE(least * 3 / 2, self->stats.evicted);
+	EXPECT_EQ(0, self->stats.migrated_in);
+	EXPECT_EQ(-1, cdm_check_value(mem, length, 3));
+	munmap(mem, length);
+}
+
+/* One of two processes that each want three quarters of the node. */
+static int compete(size_t length, int seed)
+{
+	struct hmm_cdm_wait wait;
+	size_t words = length / 8;
+	struct cdm cdm;
+	char *mem;
+
+	if (cdm_open(&cdm, INDEX))
+		return 1;
+	mem = cdm_map(&cdm, length);
+	if (!mem || cdm_advise(&cdm, mem, length, HMM_CDM_PLACE_NODE,
+			       HMM_CDM_ADVISE_MIGRATE | HMM_CDM_ADVISE_EVICT))
+		return 2;
+	cdm_fill(mem, length, seed);
+	for (int round = 0; round < 4; round++) {
+		struct hmm_cdm_migrate m;
+
+		if (migrate_evicting(&cdm, mem, length, &m))
+			return 3;
+		if (cdm_migrate_sum(&m) != length / cdm.page)
+			return 4;
+		if (cdm_run_sum(&cdm, mem, words, &wait))
+			return 5;
+		if (wait.result[0] != cdm_word_sum(seed, words))
+			return 6;
+		if (cdm_check(mem, length, seed) != -1)
+			return 7;
+	}
+	return 0;
+}
+
+TEST_F_TIMEOUT(evict, two_processes, 60)
+{
+	size_t length = self->windows * 3 / 4 * self->window;
+	pid_t pids[2];
+
+	for (int i = 0; i < 2; i++) {
+		pids[i] = fork();
+		ASSERT_LE(0, pids[i]);
+		if (!pids[i])
+			_exit(compete(length, SEED + i));
+	}
+	for (int i = 0; i < 2; i++)
+		EXPECT_EQ(0, cdm_reap(pids[i], 50000 * CDM_PATIENCE));
+	ASSERT_EQ(0, cdm_stats(&self->cdm, &self->stats));
+	EXPECT_LT(0, self->stats.node_evicted);
+}
+
+/*
+ * Room, but none contiguous: for a whole window that is asked for, one leaves.
+ */
+TEST_F(evict, contiguity_regained)
+{
+	char *mem = cdm_map(&self->cdm, self->capacity);
+	char *more = cdm_map(&self->cdm, 2 * self->window);
+	size_t left = self->pages / 2;
+
+	ASSERT_NE(NULL, mem);
+	ASSERT_NE(NULL, more);
+	ASSERT_EQ(0, cdm_populate(&self->cdm, mem, self->capacity, 0, NULL));
+	for (size_t i = 0; i < self->pages; i++)
+		*(__u64 *)(mem + i * self->page) = cdm_word(SEED, i);
+	for (size_t i = 0; i < self->pages; i += 2)
+		ASSERT_EQ(0, madvise(mem + i * self->page, self->page,
+				     MADV_DONTNEED));
+	EXPECT_EQ(left, cdm_free_settles(&self->cdm, left));
+	ASSERT_EQ(0, cdm_stats(&self->cdm, &self->stats));
+	ASSERT_EQ(0, self->stats.node_contiguous);
+
+	ASSERT_EQ(0, cdm_populate(&self->cdm, more, 2 * self->window,
+				  HMM_CDM_POPULATE_EVICT, &self->p));
+	EXPECT_EQ(2 * self->per, self->p.populated);
+	EXPECT_EQ(2, self->p.contiguous);
+	/* No more than that: half of each of two windows. */
+	EXPECT_EQ(self->per, self->p.evicted);
+	EXPECT_EQ(cdm_pfn(more) + self->per - 1,
+		  cdm_pfn(more + self->window - self->page));
+	for (size_t i = 1; i < self->pages; i += 2)
+		ASSERT_EQ(cdm_word(SEED, i),
+			  *(__u64 *)(mem + i * self->page));
+	/* With room for it, single pages make nobody leave. */
+	ASSERT_EQ(0, munmap(more, self->window));
+	ASSERT_EQ(0, cdm_populate(&self->cdm, mem, 10 * self->page,
+				  HMM_CDM_POPULATE_EVICT, &self->p));
+	EXPECT_EQ(5, self->p.populated);
+	EXPECT_EQ(5, self->p.stayed);
+	EXPECT_EQ(0, self->p.evicted);
+	munmap(mem, self->capacity);
+	munmap(more + self->window, self->window);
+}
+
+/*
+ * A page of every window is held: they stay with their content, the others
+ * leave around them, and nobody waits for ever.
+ */
+TEST_F_TIMEOUT(evict, pinned_in_between, 60)
+{
+	char *mem = cdm_map(&self->cdm, self->capacity);
+	char *more = cdm_map(&self->cdm, self->capacity);
+	int (*pipes)[2] = calloc(self->windows, sizeof(*pipes));
+	__u64 *pfns = calloc(self->windows, sizeof(*pfns));
+	char *copy = malloc(self->page);
+
+	ASSERT_NE(NULL, mem);
+	ASSERT_NE(NULL, more);
+	cdm_fill(more, self->capacity, SEED + 1);
+	ASSERT_EQ(0, cdm_populate(&self->cdm, mem, self->capacity, 0, NULL));
+	cdm_fill(mem, self->capacity, SEED);
+	for (size_t i = 0; i < self->windows; i++) {
+		char *held = mem + i * self->window + i % 7 * self->page;
+		struct iovec iov = { held, self->page };
+
+		ASSERT_EQ(0, pipe(pipes[i]));
+		ASSERT_EQ((ssize_t)self->page,
+			  vmsplice(pipes[i][1], &iov, 1, 0));
+		pfns[i] = cdm_pfn(held);
+	}
+	ASSERT_EQ(0, migrate_evicting(&self->cdm, more, self->capacity,
+				      &self->m));
+	EXPECT_EQ(self->pages, cdm_migrate_sum(&self->m));
+	EXPECT_LT(self->pages / 4, self->m.migrated);
+	/* In place, where there was no room. */
+	ASSERT_EQ(0, cdm_run_sum(&self->cdm, more, self->capacity / 8,
+				 &self->wait));
+	EXPECT_EQ(cdm_word_sum(SEED + 1, self->capacity / 8),
+		  self->wait.result[0]);
+	EXPECT_EQ(-1, cdm_check(mem, self->capacity, SEED));
+	EXPECT_EQ(-1, cdm_check(more, self->capacity, SEED + 1));
+	for (size_t i = 0; i < self->windows; i++) {
+		char *held = mem + i * self->window + i % 7 * self->page;
+
+		EXPECT_EQ(pfns[i], cdm_pfn(held));
+		ASSERT_EQ((ssize_t)self->page,
+			  read(pipes[i][0], copy, self->page));
+		EXPECT_EQ(0, memcmp(copy, held, self->page));
+		close(pipes[i][0]);
+		close(pipes[i][1]);
+	}
+	free(pipes);
+	free(pfns);
+	free(copy);
+	munmap(mem, self->capacity);
+	munmap(more, self->capacity);
+}
+
+/* As many as there are, all wanting room at once, and dying in the middle. */
+TEST_F_TIMEOUT(evict, killed_in_the_middle, 60)
+{
+	size_t length = self->windows / 2 * self->window;
+
+	for (int round = 0; round < 3; round++) {
+		pid_t pids[4];
+
+		for (int i = 0; i < 4; i++) {
+			pids[i] = fork();
+			ASSERT_LE(0, pids[i]);
+			if (!pids[i])
+				_exit(compete(length, SEED + i));
+		}
+		cdm_sleep_ms(300 * CDM_PATIENCE + 100 * round);
+		for (int i = 0; i < 4; i++)
+			kill(pids[i], SIGKILL);
+		for (int i = 0; i < 4; i++)
+			ASSERT_EQ(pids[i], waitpid(pids[i], NULL, 0));
+		EXPECT_EQ(self->pages,
+			  cdm_free_settles(&self->cdm, self->pages));
+	}
+}
+
+TEST_HARNESS_MAIN
