@@ -134,15 +134,18 @@ void hmm_cdm_mark_written(unsigned long pfn)
 
 /*
  * Whether the page has more references than mappings and caches explain: a
- * pin, or someone who is about to look at it. The caller keeps it from being
- * freed; the answer may be old when it arrives.
+ * pin, or someone who is about to look at it. One of system memory that is not
+ * on the LRU list has one more: it is in a CPU's batch of those on their way
+ * there (lru_add_drain()), or isolated for a moment. The caller keeps it from
+ * being freed; the answer may be old when it arrives.
  */
 bool hmm_cdm_page_held(struct page *page)
 {
 	struct folio *folio = page_folio(page);
+	bool moving = !folio_is_zone_device(folio) && !folio_test_lru(folio);
 
 	return folio_maybe_dma_pinned(folio) ||
-	       folio_ref_count(folio) > folio_expected_ref_count(folio);
+	       folio_ref_count(folio) > folio_expected_ref_count(folio) + moving;
 }
 
 /*

@@ -114,6 +114,9 @@ const PATIENCE_MS: i64 = 64;
 /// How often room is made for one window: what was made may have gone to others.
 const ROOM_ATTEMPTS: u32 = 4;
 
+/// Of how many other nodes pages are moved in one attempt.
+const PEERS: usize = 4;
+
 /// What is known of each page of a window while it is worked on.
 #[derive(Copy, Clone, PartialEq, Eq)]
 enum Fate {
@@ -129,13 +132,14 @@ enum Fate {
     Full,
     /// It is the page of zeros, and is to become one of the node's.
     Zero,
-    /// It is in the memory of another node.
-    Peer(Owner),
+    /// It is in the memory of another node: its number in [`Tally::peers`].
+    Peer(u8),
 }
 
 /// The account of a migration: the fates of the window at hand, and the sums.
 struct Tally<'a> {
     fates: &'a mut [Fate],
+    peers: [Option<Owner>; PEERS],
     report: Report,
     plan: Plan,
 }
@@ -173,7 +177,20 @@ impl Tally<'_> {
                 report.stayed += 1;
                 Fate::Counted
             }
-            (Standing::Peer(owner), Target::Node) => Fate::Peer(owner),
+            (Standing::Peer(owner), Target::Node) => {
+                let known = |peer: &Option<Owner>| peer.is_none_or(|known| known == owner);
+
+                match self.peers.iter().position(known) {
+                    Some(number) => {
+                        if let Some(peer) = self.peers.get_mut(number) {
+                            *peer = Some(owner);
+                        }
+                        Fate::Peer(number as u8)
+                    }
+                    // The next attempt has room again.
+                    None => Fate::Held(Skip::Raced),
+                }
+            }
             (Standing::System(why), Target::Node) | (Standing::Node(why, _), Target::System) => {
                 Fate::Held(why)
             }
@@ -354,13 +371,19 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// ENOMEM.
-    pub fn new() -> Result<Self> {
-        let pages = mm::window_pages();
+    /// For spans of up to `pages` pages, treated like that. ENOMEM.
+    pub fn new(pages: usize, plan: Plan) -> Result<Self> {
+        let window = mm::window_pages();
+        // What leaves to make room leaves by windows.
+        let pages = if plan.evict {
+            window
+        } else {
+            pages.min(window)
+        };
 
         Ok(Self {
             bufs: Buffers::new(pages)?,
-            fates: KVVec::from_elem(Fate::Open, pages, GFP_KERNEL)?,
+            fates: KVVec::from_elem(Fate::Counted, pages, GFP_KERNEL)?,
             walker: Walker::new(pages)?,
         })
     }
@@ -389,6 +412,7 @@ impl<'a> Migration<'a> {
             walker: &mut space.walker,
             tally: Tally {
                 fates: &mut space.fates,
+                peers: [None; PEERS],
                 report: Report::default(),
                 plan,
             },
@@ -519,6 +543,7 @@ impl<'a> Migration<'a> {
         }
 
         let (node, target, tally) = (self.node, self.plan.target, &mut self.tally);
+        tally.peers = [None; PEERS];
         explain(self.walker, self.mm, node, part, |i, standing| {
             if let (Standing::Node(_, index), Target::Node) = (standing, target) {
                 // Who asks for what is there already is going to use it.
@@ -662,7 +687,11 @@ impl<'a> Migration<'a> {
 
     /// Moves the pages of `part` that are in another node's memory.
     fn take_from(&mut self, mapping: &Mapping<'_>, part: Span, fate: Fate) {
-        let Fate::Peer(owner) = fate else {
+        let Fate::Peer(number) = fate else {
+            return;
+        };
+        let owner = self.tally.peers.get(usize::from(number)).copied();
+        let Some(owner) = owner.flatten() else {
             return;
         };
         let request = Request {
@@ -791,6 +820,7 @@ mod tests {
     fn tally(fates: &mut [Fate; PAGES]) -> Tally<'_> {
         Tally {
             fates,
+            peers: [None; PEERS],
             report: Report::default(),
             plan: Plan::to_node(),
         }
@@ -899,7 +929,7 @@ mod tests {
         let mut tally = tally(&mut fates);
 
         tally.explained(0, Standing::Peer(Owner::NOBODY));
-        assert!(tally.is(0, Fate::Peer(Owner::NOBODY)));
+        assert!(tally.is(0, Fate::Peer(0)));
         tally.plan.target = Target::System;
         tally.explained(1, Standing::Peer(Owner::NOBODY));
         assert_eq!(skipped(&tally, Skip::Elsewhere), (1, 1));

@@ -10,7 +10,7 @@
 use crate::{
     migrate::{self, Migration, Plan, Report, Target, Workspace},
     mirror::{self, Mirror, Need, Place},
-    mm::{range::Access, vma::Mappings, Span},
+    mm::{self, range::Access, vma::Mappings, Span},
 };
 use kernel::{mm::MmWithUser, prelude::*};
 
@@ -113,19 +113,19 @@ impl Place for Placer {
             Need::Untouched => whole_if_huge(mirror, mm, span),
             Need::Elsewhere | Need::Copied => span,
         };
-        if self.space.is_none() {
-            self.space = Workspace::new().ok();
-        }
-        let Some(space) = &mut self.space else {
-            return false;
-        };
-
         let plan = Plan {
             untouched_only: need == Need::Untouched,
             evict: policy.evict,
             patient: false,
             ..Plan::to_node()
         };
+        if self.space.is_none() {
+            self.space = Workspace::new(mm::window_pages(), plan).ok();
+        }
+        let Some(space) = &mut self.space else {
+            return false;
+        };
+
         let mut migration = Migration::new(mm, &node, plan, space);
         // What could not be placed is used where it is.
         let _ = migration.run(span, || false);

@@ -95,16 +95,16 @@ pub(crate) mod ioc {
 
 /// Why a page stayed: `enum hmm_cdm_skip`.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-#[repr(u32)]
+#[repr(u8)]
 #[expect(missing_docs, reason = "described with enum hmm_cdm_skip")]
 pub enum Skip {
-    Pinned = bindings::hmm_cdm_skip_HMM_CDM_SKIP_PINNED,
-    NotAnon = bindings::hmm_cdm_skip_HMM_CDM_SKIP_NOT_ANON,
-    NoMemory = bindings::hmm_cdm_skip_HMM_CDM_SKIP_NO_MEMORY,
-    Absent = bindings::hmm_cdm_skip_HMM_CDM_SKIP_ABSENT,
-    Raced = bindings::hmm_cdm_skip_HMM_CDM_SKIP_RACED,
-    Elsewhere = bindings::hmm_cdm_skip_HMM_CDM_SKIP_ELSEWHERE,
-    Failed = bindings::hmm_cdm_skip_HMM_CDM_SKIP_FAILED,
+    Pinned = bindings::hmm_cdm_skip_HMM_CDM_SKIP_PINNED as u8,
+    NotAnon = bindings::hmm_cdm_skip_HMM_CDM_SKIP_NOT_ANON as u8,
+    NoMemory = bindings::hmm_cdm_skip_HMM_CDM_SKIP_NO_MEMORY as u8,
+    Absent = bindings::hmm_cdm_skip_HMM_CDM_SKIP_ABSENT as u8,
+    Raced = bindings::hmm_cdm_skip_HMM_CDM_SKIP_RACED as u8,
+    Elsewhere = bindings::hmm_cdm_skip_HMM_CDM_SKIP_ELSEWHERE as u8,
+    Failed = bindings::hmm_cdm_skip_HMM_CDM_SKIP_FAILED as u8,
 }
 
 /// Where a page is: `enum hmm_cdm_where`.

@@ -74,7 +74,7 @@ pub(crate) fn migrate_range(
     };
 
     let node = mirror.node().ok_or(ENODEV)?;
-    let mut space = Workspace::new()?;
+    let mut space = Workspace::new(span.pages(), plan)?;
     let mut migration = Migration::new(mm, &node, plan, &mut space);
     let ret = migration.run(span, interrupted);
     let report = migration.report();
@@ -108,7 +108,7 @@ pub(crate) fn populate_range(
     };
 
     let node = mirror.node().ok_or(ENODEV)?;
-    let mut space = Workspace::new()?;
+    let mut space = Workspace::new(span.pages(), plan)?;
     let mut migration = Migration::new(mm, &node, plan, &mut space);
     let ret = migration.run(span, interrupted);
     let report = migration.report();

@@ -33,7 +33,7 @@ pub(super) const SECTION_ORDER: u32 = 5;
 ///
 /// If `VALID`, the frame number is one that a walk of the CPU's page table reported, and no
 /// invalidation of it has returned since.
-#[derive(Copy, Clone, PartialEq, Eq)]
+#[derive(Copy, Clone, PartialEq, Eq, Zeroable)]
 pub(super) struct DeviceEntry(u64);
 
 impl DeviceEntry {
@@ -261,7 +261,8 @@ impl Entries {
 
     /// An empty window, for [`Self::load`]. ENOMEM.
     pub(super) fn new_window(pages: usize) -> Result<KVec<DeviceEntry>> {
-        Ok(KVec::from_elem(DeviceEntry::NONE, pages, GFP_KERNEL)?)
+        // All zeros is `DeviceEntry::NONE`.
+        Ok(KVec::zeroed(pages, GFP_KERNEL)?)
     }
 
     /// Takes over what the CPU's page table has, for the pages of `view`, all of one window; if
@@ -293,13 +294,23 @@ impl Entries {
 
         let mut added = 0;
         let mut run: Option<Extent> = None;
-        let entries = slot.as_mut()?.iter_mut().skip(first);
-        let addrs = (view.span().start()..).step_by(PAGE_SIZE);
-        for ((entry, cpu), addr) in entries.zip(view.entries()).zip(addrs) {
+        let tracked = self.shared.has_table();
+        // The frame that goes on with the last one that may be accessed.
+        let mut next = None;
+        let entries = slot.as_mut()?.get_mut(first..)?.iter_mut();
+        for (i, (entry, cpu)) in entries.zip(view.entries()).enumerate() {
             let new = match cpu {
-                // SAFETY: The view holds, and no invalidation returns while we are here.
-                Entry::Page { pfn, access, .. } if unsafe { pfn.may_access() } => {
-                    DeviceEntry::new(pfn, access, own)
+                Entry::Page { pfn, access, order } => {
+                    // In the middle of a huge page it is as with the page before.
+                    let same = pfn.raw() % (1 << order) != 0 && next == Some(pfn.raw());
+
+                    // SAFETY: The view holds, and no invalidation returns while we are here.
+                    if same || unsafe { pfn.may_access() } {
+                        next = Some(pfn.raw() + 1);
+                        DeviceEntry::new(pfn, access, own)
+                    } else {
+                        DeviceEntry::NONE
+                    }
                 }
                 Entry::None if entry.is_exclusive() => continue,
                 _ => DeviceEntry::NONE,
@@ -310,9 +321,10 @@ impl Entries {
                 *entry = new;
                 added += usize::from(new.is_valid());
             }
-            if !self.shared.has_table() {
+            if !tracked {
                 continue;
             }
+            let addr = view.span().start() + i * PAGE_SIZE;
             match Self::describe(own, addr, new) {
                 Some(extent) => {
                     if new.allows(Access::Write) {

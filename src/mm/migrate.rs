@@ -65,8 +65,8 @@ impl Buffers {
     /// Makes room for migrations of up to `pages` pages at a time. ENOMEM.
     pub fn new(pages: usize) -> Result<Self> {
         Ok(Self {
-            src: KVVec::from_elem(0, pages, GFP_KERNEL)?,
-            dst: KVVec::from_elem(0, pages, GFP_KERNEL)?,
+            src: KVVec::zeroed(pages, GFP_KERNEL)?,
+            dst: KVVec::zeroed(pages, GFP_KERNEL)?,
         })
     }
 }
@@ -356,7 +356,9 @@ impl<'a> Collected<'a> {
         };
 
         // The collecting walk sets every entry that it reaches; it may stop early.
-        bufs.dst.fill(0);
+        if let Some(dst) = bufs.dst.get_mut(..nr) {
+            dst.fill(0);
+        }
         // SAFETY: The mapping is valid and the mmap lock held for 'a; both arrays have room for the
         // span, were given exclusively for 'a, and do not move (the vectors are never resized). A
         // fault's page is locked and referenced for longer, by its invariants.
@@ -377,8 +379,11 @@ impl<'a> Collected<'a> {
         if bufs.src.len() < nr {
             return Err(EINVAL);
         }
-        bufs.src.fill(0);
-        bufs.dst.fill(0);
+        for array in [&mut bufs.src, &mut bufs.dst] {
+            if let Some(used) = array.get_mut(..nr) {
+                used.fill(0);
+            }
+        }
         // SAFETY: The array has room for `nr` entries. The frames have pages; which of them are in
         // use the function finds out by itself.
         to_result(unsafe {

@@ -52,7 +52,7 @@ pub struct Walker {
 impl Walker {
     /// Makes room for walks of up to `pages` pages. ENOMEM.
     pub fn new(pages: usize) -> Result<Self> {
-        let pfns = KVVec::from_elem(0, pages, GFP_KERNEL)?;
+        let pfns = KVVec::zeroed(pages, GFP_KERNEL)?;
 
         Ok(Self { pfns })
     }

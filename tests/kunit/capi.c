@@ -622,7 +622,7 @@ static void arguments_are_checked(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, hmm_cdm_migrate(dev->mirror, &arg), -EINVAL);
 	arg.size = sizeof(arg);
-	arg.flags = 1;
+	arg.flags = HMM_CDM_MIGRATE_EVICT << 1;
 	KUNIT_EXPECT_EQ(test, hmm_cdm_migrate(dev->mirror, &arg), -EINVAL);
 	arg.flags = 0;
 	arg.target = 2;
