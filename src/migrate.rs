@@ -20,7 +20,7 @@ use crate::{
         self,
         copy::{Direction, Mover},
         folio::NewPage,
-        migrate::{Buffers, Collected, From, Installed, Outcome, Request, Source},
+        migrate::{Buffers, Collected, Found, From, Installed, Outcome, Request, Source},
         pagemap::{Kind, Owner},
         range::Walker,
         vma::{Mapping, Mappings},
@@ -138,24 +138,39 @@ enum Fate {
 
 /// The account of a migration: the fates of the window at hand, and the sums.
 struct Tally<'a> {
+    // Room for a window; the first `len` are in use.
     fates: &'a mut [Fate],
+    len: usize,
+    // How many are not `Counted` yet.
+    left: usize,
     peers: [Option<Owner>; PEERS],
     report: Report,
     plan: Plan,
 }
 
 impl Tally<'_> {
+    fn fates(&self) -> &[Fate] {
+        self.fates.get(..self.len).unwrap_or_default()
+    }
+
+    /// The pages from `first` on.
+    fn fates_mut(&mut self, first: usize) -> impl Iterator<Item = &mut Fate> {
+        let used = self.fates.get_mut(first..self.len);
+
+        used.unwrap_or_default().iter_mut()
+    }
+
     fn is(&self, i: usize, fate: Fate) -> bool {
-        self.fates.get(i) == Some(&fate)
+        self.fates().get(i) == Some(&fate)
     }
 
     fn any(&self, is: impl Fn(&Fate) -> bool) -> bool {
-        self.fates.iter().any(is)
+        self.left > 0 && self.fates().iter().any(is)
     }
 
     /// Notes where page `i` stands that could not be collected.
     fn explained(&mut self, i: usize, standing: Standing) {
-        let Some(fate) = self.fates.get_mut(i) else {
+        let Some(fate) = self.fates.get_mut(i).filter(|_| i < self.len) else {
             return;
         };
         if *fate != Fate::Unexplained {
@@ -207,13 +222,14 @@ impl Tally<'_> {
                 Fate::Counted
             }
         };
+        self.left -= usize::from(*fate == Fate::Counted);
     }
 
     /// Opens the pages that `again` says it of for another attempt, and says how many there are.
     fn reopen(&mut self, again: impl Fn(&Fate) -> bool) -> usize {
         let mut count = 0;
 
-        for fate in self.fates.iter_mut() {
+        for fate in self.fates_mut(0) {
             if again(fate) {
                 *fate = Fate::Open;
                 count += 1;
@@ -224,102 +240,114 @@ impl Tally<'_> {
 
     /// Ends the account of a window: what nothing is known of has changed too fast.
     fn close(&mut self) {
-        for fate in self.fates.iter_mut() {
+        if self.left == 0 {
+            return;
+        }
+        let report = &mut self.report;
+
+        for fate in self.fates.iter_mut().take(self.len) {
             match fate {
                 Fate::Counted => (),
-                Fate::Held(why) => self.report.skip(*why, 1),
-                Fate::Full => self.report.skip(Skip::NoMemory, 1),
+                Fate::Held(why) => report.skip(*why, 1),
+                Fate::Full => report.skip(Skip::NoMemory, 1),
                 Fate::Open | Fate::Unexplained | Fate::Zero | Fate::Peer(_) => {
-                    self.report.skip(Skip::Raced, 1);
+                    report.skip(Skip::Raced, 1);
                 }
             }
             *fate = Fate::Counted;
         }
+        self.left = 0;
     }
 
     /// Begins to account for a window, or part of one, of `pages` pages.
     fn open(&mut self, pages: usize) {
-        for (i, fate) in self.fates.iter_mut().enumerate() {
-            *fate = if i < pages { Fate::Open } else { Fate::Counted };
+        self.len = pages.min(self.fates.len());
+        self.left = self.len;
+        for fate in self.fates_mut(0) {
+            *fate = Fate::Open;
         }
-    }
-
-    /// Counts `pages` pages of the window at once, all for the same reason.
-    fn skip_all(&mut self, why: Skip, pages: usize) {
-        self.fates.fill(Fate::Counted);
-        self.report.skip(why, pages);
     }
 
     /// Counts all that is `wanted` as nothing that moves.
     fn refuse(&mut self, wanted: Fate) {
-        for fate in self.fates.iter_mut().filter(|fate| **fate == wanted) {
+        let mut refused = 0;
+
+        for fate in self.fates_mut(0).filter(|fate| **fate == wanted) {
             *fate = Fate::Counted;
-            self.report.skip(Skip::NotAnon, 1);
+            refused += 1;
         }
+        self.left -= refused;
+        self.report.skip(Skip::NotAnon, refused);
     }
 
     /// Notes what was collected from page `first` on, page by page, for those that are `wanted`.
     /// Returns how many destinations that takes.
     fn sort(&mut self, pages: &Collected<'_>, first: usize, wanted: Fate) -> usize {
         let target = self.plan.target;
-        let mut count = 0;
+        let (mut count, mut not_anon, mut absent) = (0, 0, 0);
 
-        for (i, fate) in self
-            .fates
-            .iter_mut()
-            .skip(first)
-            .enumerate()
-            .take(pages.len())
-        {
+        for (i, fate) in self.fates_mut(first).enumerate().take(pages.len()) {
             if *fate != wanted {
                 continue;
             }
-            let skip = match (pages.source(i), wanted) {
-                (Source::None, Fate::Open) => {
-                    *fate = Fate::Unexplained;
-                    continue;
-                }
+            *fate = match (pages.found(i), wanted) {
+                (Found::None, Fate::Open) => Fate::Unexplained,
                 // What it was known to be has changed since.
-                (Source::None, _)
-                | (Source::Hole, Fate::Peer(_))
-                | (Source::Page { .. }, Fate::Zero) => {
-                    *fate = Fate::Held(Skip::Raced);
-                    continue;
+                (Found::None, _) | (Found::Hole, Fate::Peer(_)) | (Found::Page, Fate::Zero) => {
+                    Fate::Held(Skip::Raced)
                 }
-                (Source::Page { anon: false, .. }, _) => Skip::NotAnon,
-                (Source::Hole, _) if target == Target::System => Skip::Absent,
-                (Source::Hole | Source::Page { .. }, _) => {
-                    *fate = Fate::Open;
+                (Found::Hole, _) if target == Target::System => {
+                    absent += 1;
+                    Fate::Counted
+                }
+                // In device memory there is nothing else.
+                (Found::Page, Fate::Open) if target == Target::Node && !pages.is_anon(i) => {
+                    not_anon += 1;
+                    Fate::Counted
+                }
+                (Found::Hole | Found::Page, _) => {
                     count += 1;
-                    continue;
+                    Fate::Open
                 }
             };
-            self.report.skip(skip, 1);
-            *fate = Fate::Counted;
         }
+        self.left -= absent + not_anon;
+        self.report.skip(Skip::Absent, absent);
+        self.report.skip(Skip::NotAnon, not_anon);
         count
     }
 
     /// Counts what became of the `len` pages from `first` on that had destinations, and maps
     /// everything. Returns how many moved.
     fn settle(&mut self, done: Installed<'_>, first: usize, len: usize) -> usize {
-        let mut moved = 0;
+        let (mut moved, mut filled, mut failed) = (0, 0, 0);
 
-        for (i, fate) in self.fates.iter_mut().skip(first).enumerate().take(len) {
+        for (i, fate) in self.fates_mut(first).enumerate().take(len) {
             if *fate != Fate::Open {
                 continue;
             }
-            *fate = Fate::Counted;
-            match done.outcome(i) {
-                Outcome::Moved => moved += 1,
-                Outcome::Filled => self.report.populated += 1,
-                Outcome::RefusedHole => *fate = Fate::Held(Skip::Raced),
-                Outcome::RefusedPage => *fate = Fate::Held(Skip::Pinned),
-                Outcome::Untouched => *fate = Fate::Full,
-                Outcome::NotCopied => self.report.skip(Skip::Failed, 1),
-            }
+            *fate = match done.outcome(i) {
+                Outcome::Moved => {
+                    moved += 1;
+                    Fate::Counted
+                }
+                Outcome::Filled => {
+                    filled += 1;
+                    Fate::Counted
+                }
+                Outcome::NotCopied => {
+                    failed += 1;
+                    Fate::Counted
+                }
+                Outcome::RefusedHole => Fate::Held(Skip::Raced),
+                Outcome::RefusedPage => Fate::Held(Skip::Pinned),
+                Outcome::Untouched => Fate::Full,
+            };
         }
+        self.left -= moved + filled + failed;
         self.report.migrated += moved as u64;
+        self.report.populated += filled as u64;
+        self.report.skip(Skip::Failed, failed);
         moved
     }
 
@@ -333,11 +361,12 @@ impl Tally<'_> {
             _ => Fate::Counted,
         };
 
-        for known in self.fates.iter_mut() {
-            if *known == Fate::Open {
-                *known = fate;
-            }
+        let mut counted = 0;
+        for known in self.fates_mut(0).filter(|known| **known == Fate::Open) {
+            *known = fate;
+            counted += usize::from(fate == Fate::Counted);
         }
+        self.left -= counted;
         match outcome {
             Outcome::Moved => {
                 self.report.migrated += pages as u64;
@@ -412,6 +441,8 @@ impl<'a> Migration<'a> {
             walker: &mut space.walker,
             tally: Tally {
                 fates: &mut space.fates,
+                len: 0,
+                left: 0,
                 peers: [None; PEERS],
                 report: Report::default(),
                 plan,
@@ -475,7 +506,7 @@ impl<'a> Migration<'a> {
         };
 
         if !mapping.is_movable() {
-            self.tally.skip_all(Skip::NotAnon, mapped.pages());
+            self.tally.report.skip(Skip::NotAnon, mapped.pages());
             return Ok(Part::Fixed(mapped));
         }
         let window = mm::window_size();
@@ -500,7 +531,14 @@ impl<'a> Migration<'a> {
             if !self.attempt(part)? {
                 break;
             }
-            let full = self.tally.fates.iter().filter(|fate| **fate == Fate::Full);
+            if self.tally.left == 0 {
+                return Ok(());
+            }
+            let full = self
+                .tally
+                .fates()
+                .iter()
+                .filter(|fate| **fate == Fate::Full);
             let full = full.count();
             if full > 0 && rooms > 0 {
                 rooms -= 1;
@@ -569,7 +607,7 @@ impl<'a> Migration<'a> {
     fn special(&self) -> Option<Fate> {
         let special = |fate: &&Fate| matches!(fate, Fate::Zero | Fate::Peer(_));
 
-        self.tally.fates.iter().find(special).copied()
+        self.tally.fates().iter().find(special).copied()
     }
 
     /// Makes room for what `part` has that is not on the node.
@@ -624,7 +662,7 @@ impl<'a> Migration<'a> {
         self.node.kind() == Kind::Private
             && mm::huge_pages_move()
             && Span::window(part.start()) == Some(part)
-            && self.tally.fates.iter().all(|fate| *fate == Fate::Open)
+            && self.tally.fates().iter().all(|fate| *fate == Fate::Open)
     }
 
     /// Moves `part` in one piece. False if it is none, or there is no destination for one: then it
@@ -669,7 +707,7 @@ impl<'a> Migration<'a> {
 
         // In runs, since what lies between them would be collected for nothing.
         while i < part.pages() {
-            let zeros = self.tally.fates.iter().skip(i);
+            let zeros = self.tally.fates().iter().skip(i);
             let run = zeros.take_while(|fate| **fate == Fate::Zero).count();
             let start = part.start() + i * PAGE_SIZE;
 
@@ -795,15 +833,12 @@ fn movable<'a>(mappings: &'a Mappings<'_>, part: Span) -> Option<Mapping<'a>> {
 /// Whether the pages of a window were one huge page, which has been split to collect them: their
 /// frames are contiguous, and aligned as those of a huge page are.
 fn was_huge(pages: &Collected<'_>) -> bool {
-    let Source::Page { pfn: first, .. } = pages.source(0) else {
+    let Some(first) = pages.pfn(0) else {
         return false;
     };
+    let follows = |i: usize| pages.pfn(i).is_some_and(|pfn| pfn.raw() == first.raw() + i);
 
-    first.raw() % pages.len().next_power_of_two() == 0
-        && (1..pages.len()).all(|i| match pages.source(i) {
-            Source::Page { pfn, .. } => pfn.raw() == first.raw() + i,
-            _ => false,
-        })
+    first.raw() % pages.len().next_power_of_two() == 0 && (1..pages.len()).all(follows)
 }
 
 /// How many bytes moving `pages` pages copies.
@@ -820,6 +855,8 @@ mod tests {
     fn tally(fates: &mut [Fate; PAGES]) -> Tally<'_> {
         Tally {
             fates,
+            len: PAGES,
+            left: PAGES,
             peers: [None; PEERS],
             report: Report::default(),
             plan: Plan::to_node(),
@@ -879,8 +916,8 @@ mod tests {
         let mut tally = tally(&mut fates);
 
         tally.open(3);
-        assert!(tally.is(2, Fate::Open) && tally.is(3, Fate::Counted));
-        assert!(!tally.is(PAGES, Fate::Open));
+        assert_eq!((tally.len, tally.left), (3, 3));
+        assert!(tally.is(2, Fate::Open) && !tally.is(3, Fate::Open));
         for fate in tally.fates.iter_mut().take(2) {
             *fate = Fate::Unexplained;
         }
@@ -892,19 +929,6 @@ mod tests {
         // Closed is closed.
         tally.close();
         assert_eq!(skipped(&tally, Skip::Raced), (2, 3));
-        Ok(())
-    }
-
-    #[test]
-    fn a_window_may_be_counted_at_once() -> Result {
-        let mut fates = [Fate::Unexplained; PAGES];
-        let mut tally = tally(&mut fates);
-
-        tally.skip_all(Skip::NotAnon, 1000);
-        assert_eq!(skipped(&tally, Skip::NotAnon), (1000, 1000));
-        assert!((0..PAGES).all(|i| tally.is(i, Fate::Counted)));
-        tally.close();
-        assert_eq!(skipped(&tally, Skip::NotAnon), (1000, 1000));
         Ok(())
     }
 

@@ -417,8 +417,10 @@ impl Node {
             return false;
         };
 
+        self.ages().taken(first, mm::window_pages());
         for index in first..first + mm::window_pages() {
-            if let Some(page) = self.hand_out(index, 0) {
+            // SAFETY: As in `hand_out()`.
+            if let Some(page) = unsafe { self.pagemap.hand_out(index, 0) } {
                 each(page);
             }
         }

@@ -96,6 +96,17 @@ pub(crate) struct Request<'a> {
     pub(crate) fault: Option<&'a CpuFault<'a>>,
 }
 
+/// Whether something was collected for one page of the span.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// No.
+    None,
+    /// There is no page.
+    Hole,
+    /// A page.
+    Page,
+}
+
 /// What was collected for one page of the span.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -409,21 +420,40 @@ impl<'a> Collected<'a> {
         self.0.nr == 0
     }
 
-    /// What was collected for page `i`.
-    pub fn source(&self, i: usize) -> Source {
+    /// Whether something was collected for page `i`.
+    pub(crate) fn found(&self, i: usize) -> Found {
         let src = self.0.src(i);
 
-        if src & MIGRATE == 0 {
-            return Source::None;
+        match (src & MIGRATE != 0, src & VALID != 0) {
+            (false, _) => Found::None,
+            (true, false) => Found::Hole,
+            (true, true) => Found::Page,
         }
-        if src & VALID == 0 {
-            return Source::Hole;
-        }
+    }
+
+    /// The frame of page `i`, if one was collected.
+    pub(crate) fn pfn(&self, i: usize) -> Option<Pfn> {
         // SAFETY: Frames in the array have pages.
-        let pfn = unsafe { Pfn::new(src >> SHIFT) };
+        (self.found(i) == Found::Page).then(|| unsafe { Pfn::new(self.0.src(i) >> SHIFT) })
+    }
+
+    /// Whether what was collected for page `i` is a page of anonymous memory.
+    pub(crate) fn is_anon(&self, i: usize) -> bool {
         // SAFETY: The page is locked by the migration, so what it is cannot change.
-        let anon = unsafe { bindings::hmm_cdm_page_is_anon(pfn.page().as_ptr()) };
-        Source::Page { pfn, anon }
+        self.pfn(i)
+            .is_some_and(|pfn| unsafe { bindings::hmm_cdm_page_is_anon(pfn.page().as_ptr()) })
+    }
+
+    /// What was collected for page `i`.
+    pub fn source(&self, i: usize) -> Source {
+        match (self.found(i), self.pfn(i)) {
+            (Found::Page, Some(pfn)) => Source::Page {
+                pfn,
+                anon: self.is_anon(i),
+            },
+            (Found::Hole, _) => Source::Hole,
+            _ => Source::None,
+        }
     }
 
     /// Whether what was collected for page `i` is a huge page or hole, in one piece. Nothing is
