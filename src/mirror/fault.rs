@@ -49,8 +49,9 @@ pub(crate) enum Need {
 
 /// Who decides where pages go that the device faults on: a layer above.
 pub(crate) trait Place {
-    /// Puts pages of `span`, all in one window, where they had best be, and says whether any may
-    /// have changed their place. The fault goes on with what is there then. Sleeps; no lock is held.
+    /// Puts pages of `span`, all in one window, where they had best be, and says whether that was
+    /// tried: then entries may be gone that were there before, whether or not a page moved, and the
+    /// fault looks again. It goes on with what is there. Sleeps; no lock is held.
     fn place(&mut self, mirror: &Mirror, mm: &MmWithUser, need: Need, span: Span) -> bool;
 
     /// The part of `span`, from its start, that is faulted in together: for which the same has been

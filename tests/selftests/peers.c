@@ -16,13 +16,17 @@
 #define NODE			HMM_CDM_TARGET_NODE
 #define SYSTEM			HMM_CDM_TARGET_SYSTEM
 #define SEED			113
-#define PAGES			600
+#define PAGES			390
+
+/* Pages into a window, so that there is a border in between. */
+#define OFFSET			300
 
 FIXTURE(peers) {
 	struct cdm a;
 	struct cdm b;
 	size_t page;
 	size_t length;
+	char *map;
 	char *mem;
 	struct hmm_cdm_migrate m;
 	struct hmm_cdm_wait wait;
@@ -34,8 +38,9 @@ FIXTURE_SETUP(peers)
 	ASSERT_EQ(0, cdm_open(&self->b, 1));
 	self->page = self->a.page;
 	self->length = PAGES * self->page;
-	self->mem = cdm_map(&self->a, self->length);
-	ASSERT_NE(NULL, self->mem);
+	self->map = cdm_map(&self->a, self->length + OFFSET * self->page);
+	ASSERT_NE(NULL, self->map);
+	self->mem = self->map + OFFSET * self->page;
 	cdm_fill(self->mem, self->length, SEED);
 	ASSERT_EQ(0, cdm_migrate(&self->a, self->mem, self->length, NODE,
 				 &self->m));
@@ -46,7 +51,7 @@ FIXTURE_TEARDOWN(peers)
 {
 	const struct cdm *all[] = { &self->a, &self->b };
 
-	munmap(self->mem, self->length);
+	munmap(self->map, self->length + OFFSET * self->page);
 	for (int i = 0; i < 2; i++) {
 		__u64 pages = all[i]->info.capacity / self->page;
 
@@ -177,6 +182,35 @@ TEST_F(peers, advice)
 	ASSERT_EQ(0, cdm_run_sum(&self->a, self->mem, words, &self->wait));
 	EXPECT_EQ(self->length, self->wait.bytes_remote);
 	EXPECT_EQ(PAGES, cdm_on_node(&self->b, self->mem, self->length));
+}
+
+/*
+ * The advice is to move, and there is no room: what stays is used in place, as
+ * often as it is invalidated, and the job comes to its end.
+ */
+TEST_F(peers, advice_without_room)
+{
+	size_t words = self->length / 8, left = 10;
+	char *all = cdm_map(&self->b, self->b.info.capacity);
+	struct hmm_cdm_populate p;
+
+	ASSERT_NE(NULL, all);
+	ASSERT_EQ(0, cdm_populate(&self->b, all, self->b.info.capacity -
+				  left * self->page, 0, &p));
+	ASSERT_EQ(0, cdm_advise(&self->b, self->mem, self->length,
+				HMM_CDM_PLACE_NODE, HMM_CDM_ADVISE_MIGRATE));
+	for (int round = 0; round < 3; round++) {
+		ASSERT_EQ(0, cdm_run_sum(&self->b, self->mem, words,
+					 &self->wait));
+		EXPECT_EQ(cdm_word_sum(SEED, words), self->wait.result[0]);
+		EXPECT_EQ(left * self->page, self->wait.bytes_local);
+		ASSERT_EQ(0, mprotect(self->mem, self->length, PROT_READ));
+		ASSERT_EQ(0, mprotect(self->mem, self->length,
+				      PROT_READ | PROT_WRITE));
+	}
+	EXPECT_EQ(PAGES - left, cdm_on_node(&self->a, self->mem,
+					    self->length));
+	munmap(all, self->b.info.capacity);
 }
 
 struct mover {
