@@ -156,6 +156,8 @@ enum Stage {
 /// pages that came from [`NewPage::into_mpfn`]. With `vma`, the mmap lock is held for `'a`.
 struct Chain<'a> {
     vma: Option<bindings::migrate_vma>,
+    // Whether what was collected can be in device memory. Otherwise it is system memory.
+    from_device: bool,
     bufs: &'a mut Buffers,
     nr: usize,
     stage: Stage,
@@ -193,9 +195,16 @@ impl Chain<'_> {
         self.stage = Stage::Installed;
     }
 
-    /// What is to be done at place `i`: a page or hole with its destination.
-    fn task(&self, i: usize) -> Option<Task> {
-        let (src, dst) = (self.src(i), self.dst(i));
+    /// What is to be done: pages and holes with their destinations, by their places.
+    fn tasks(&self) -> impl Iterator<Item = Task> + '_ {
+        let entries = self.bufs.src.iter().zip(&self.bufs.dst).take(self.nr);
+
+        entries
+            .enumerate()
+            .filter_map(|(place, (src, dst))| Self::task(place, *src, *dst))
+    }
+
+    fn task(place: usize, src: usize, dst: usize) -> Option<Task> {
         if src & MIGRATE == 0 || dst & VALID == 0 {
             return None;
         }
@@ -203,7 +212,7 @@ impl Chain<'_> {
         // SAFETY: Frames in these arrays have pages.
         let (from, to) = unsafe { (Pfn::new(src >> SHIFT), Pfn::new(dst >> SHIFT)) };
         Some(Task {
-            place: i,
+            place,
             from: (src & VALID != 0).then_some(from),
             to,
             pages: if dst & HUGE != 0 { 1 << pmd_order() } else { 1 },
@@ -212,20 +221,13 @@ impl Chain<'_> {
 
     /// Gives the destinations their content, and takes back those for which that fails.
     fn copy(&mut self, mover: Mover<'_>) {
-        for i in 0..self.nr {
-            let from = self.task(i).and_then(|task| task.from);
-
-            // SAFETY: The page is locked and referenced by the migration.
-            if from.is_some_and(|pfn| unsafe {
-                bindings::hmm_cdm_page_may_change(pfn.page().as_ptr())
-            }) {
-                self.take_back(i, HELD);
-            }
+        if self.from_device {
+            self.take_back_held();
         }
 
         // The tasks are read from the arrays meanwhile, so failures are only noted.
         let failed = {
-            let tasks = (0..self.nr).filter_map(|i| self.task(i));
+            let tasks = self.tasks();
             let mut failed = Failed::default();
 
             // SAFETY: The sources are locked and mapped by migration entries alone, or are holes;
@@ -238,6 +240,21 @@ impl Chain<'_> {
         for (first, pages) in failed.ranges() {
             for i in first..(first + pages).min(self.nr) {
                 self.take_back(i, NOT_COPIED);
+            }
+        }
+    }
+
+    /// Takes the destinations back of pages that someone holds who could change them during the
+    /// copy. Of system memory migrate_vma_check_page() has left such pages out.
+    fn take_back_held(&mut self) {
+        for i in 0..self.nr {
+            let from = Self::task(i, self.src(i), self.dst(i)).and_then(|task| task.from);
+
+            // SAFETY: The page is locked and referenced by the migration.
+            if from.is_some_and(|pfn| unsafe {
+                bindings::hmm_cdm_page_may_change(pfn.page().as_ptr())
+            }) {
+                self.take_back(i, HELD);
             }
         }
     }
@@ -378,6 +395,7 @@ impl<'a> Collected<'a> {
         Ok(Self(Chain {
             nr: args.npages.min(nr),
             vma: Some(args),
+            from_device: matches!(request.from, From::Device(_)),
             bufs,
             stage: Stage::Collected,
             _mapping: PhantomData,
@@ -403,6 +421,7 @@ impl<'a> Collected<'a> {
         // INVARIANT: The call has filled the source array, and we the destination array.
         Ok(Self(Chain {
             vma: None,
+            from_device: true,
             bufs,
             nr,
             stage: Stage::Collected,
