@@ -20,7 +20,7 @@ KBUILD_OUT := $(BUILD)/kdir
 KBUILD_RUN := $(MAKE) -C $(KDIR) M=$(CURDIR) MO=$(KBUILD_OUT)
 endif
 
-.PHONY: all modules demo check conformance selftests-mm check-all lint cdm-delta shell \
+.PHONY: all modules demo check bench conformance selftests-mm check-all lint cdm-delta shell \
 	install install_modules install-headers install_uapi install_files clean distclean help
 .NOTPARALLEL:
 
@@ -41,6 +41,9 @@ check:
 
 conformance:
 	@$(LAB) conformance $(TESTS)
+
+bench:
+	@$(LAB) bench
 
 check-all:
 	@scripts/sum lint check 'check FLAVOUR=amd64' 'check FLAVOUR=rt-amd64' \
@@ -117,6 +120,9 @@ help:
 	@echo '             that they come with, test_hmm, side by side; RUNS=N whole runs on ours'
 	@echo '             (3) before one in random order, SEED=N for the same order again,'
 	@echo '             REFERENCE=no without test_hmm, TESTS=NAME with NAME in their name'
+	@echo '  bench      what moving and sharing memory costs in instructions, beside test_hmm and'
+	@echo '             beside the bare calls of the core mm, and which targets are met; into'
+	@echo '             build/bench (10 minutes); QUICK=yes for a look at whether it works'
 	@echo '  check-all  every test on every kernel and machine there is (an hour)'
 	@echo '  selftests-mm  the kernel'"'"'s own tests of gup, copy on write, mremap, userfaultfd, ...,'
 	@echo '             on system memory and on a node, and where the two differ'

@@ -15,5 +15,7 @@ class Driver:
     ours: bool = True
     # Where there are modules for it besides the kernel's.
     modules: tuple[str, ...] = ()
+    # How many of the machine's regions it takes, if not all.
+    regions: int | None = None
     # What the kernel is to be told for its tests.
     arguments: tuple[str, ...] = ()

@@ -30,6 +30,8 @@ QUIET_LIMIT = 60
 KILL_LIMIT = 10
 
 TCG = "tcg,thread=multi"
+# One thread does all processors, as instructions have to be in some order.
+COUNTING_TCG = "tcg,thread=single"
 
 
 class GuestError(Exception):
@@ -77,6 +79,8 @@ class Guest:
     def initramfs(self, mode, programs, files):
         """Write the archive; returns its path."""
         path = os.path.join(tempfile.gettempdir(), f"initrd-{mode}")
+        regions = self.machine.regions
+        taken = len(regions) if self.driver.regions is None else self.driver.regions
         env = [
             f"MODE={mode}",
             f"RESULTS={self.machine.results}",
@@ -86,7 +90,8 @@ class Guest:
             f"OURS={'y' if self.driver.ours else ''}",
             f"CHECKS={'y' if self.kernel.checks and self.driver.ours else ''}",
             f"CDM_TREE={'y' if self.machine.tree else ''}",
-            'CDM_REGIONS="' + " ".join(map(str, self.machine.regions)) + '"',
+            'CDM_REGIONS="' + " ".join(map(str, regions[:taken])) + '"',
+            'CDM_SPARE="' + " ".join(map(str, regions[taken:])) + '"',
         ]
         files = {"lab/env": "\n".join(env) + "\n", **files}
         modules = {}
@@ -100,6 +105,8 @@ class Guest:
 
     def choose_accel(self):
         """KVM if a probe guest really runs under it, else emulation."""
+        if self.machine.counts:
+            return COUNTING_TCG
         if not self.machine.kvm_possible():
             return TCG
         initrd = self.initramfs("probe", {}, {})

@@ -38,6 +38,8 @@ class Machine:
     # and if so, whether it describes broken kinds of it besides.
     tree = False
     broken_nodes = False
+    # Whether its clock counts instructions, one to a nanosecond, rather than time.
+    counts = False
 
     def __init__(self, ram_mib, region_mib, cpus, more_mib=0):
         """`more_mib` is RAM of another NUMA node, behind the device memory."""
@@ -108,6 +110,8 @@ class Amd64(Machine):
 
     def arguments(self, accel):
         args = ["-machine", "q35", "-accel", accel]
+        if self.counts:
+            args += ["-icount", "shift=0,sleep=off"]
         # TCG has no use for a CPU with more features: each costs time.
         args += ["-cpu", "host" if accel == "kvm" else "qemu64"]
         return [*args, *self.memory_arguments()]

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 
+from bench import Bench, Results, report, write_csv
 from driver import Driver
 from kernel import by_name
 from kunit import Kunit, declared
@@ -28,6 +29,7 @@ from guest import Guest, GuestError
 LOGS = "/out/log"
 KUNIT = "/src/scripts/guest/kunit"
 HMM_TESTS = "/kernel/source/tools/testing/selftests/mm/hmm-tests.c"
+WITH_SIDES = "/src/scripts/guest/bench"
 WITH_IDLE = "/src/scripts/guest/conformance"
 TEXT = "/usr/share/common-licenses/GPL-2"
 
@@ -40,6 +42,11 @@ MACHINES = {m.name: m for m in (Amd64, Powernv9, Pseries)}
 
 # Consoles' logs of earlier guests that are left there.
 KEEP = 20
+
+# What is measured, and how long it may take: our driver gets the first regions, and the others
+# are for what it is compared with (scripts/guest/bench).
+REGIONS_MEASURED = 2
+BENCH_LIMIT = 900
 
 # Seconds for all runs on a driver and for each of them: a driver can hang in every
 # test, and each time it takes the harness half a minute to see that.
@@ -59,6 +66,7 @@ def new_guest(args, driver=EMU):
         more["more_mib"] = args.more
     machine = MACHINES[args.machine](args.ram, args.region, args.cpus, **more)
     machine.broken_nodes = args.action == "check"
+    machine.counts = args.counts
     return lambda: Guest(machine, by_name(args.kernel), driver, LOGS, args.patience, args.module)
 
 
@@ -223,6 +231,39 @@ def conformance(args):
     return bool(ours.failed(tests))
 
 
+def bench(args):
+    """What everything costs, in instructions; and what several threads get in time."""
+    driver = Driver(
+        "cdm_emu",
+        regions=REGIONS_MEASURED,
+        modules=tuple(os.path.join(d, "module") for d in (args.bench, args.conformance)),
+        arguments=EMU.arguments,
+    )
+    files = [WITH_SIDES, os.path.join(args.bench, "cdm-bench")]
+    done, samples = [], {}
+    for name, counts in (("instructions", True), ("threads", False)):
+        args.cpus = 1 if counts else 4
+        args.counts = counts
+        words = [*args.program, *([] if counts else [name])]
+        program = Bench(name, files, BENCH_LIMIT, words)
+        print(f"==> {name}")
+        done += Session(new_guest(args, driver), [program]).run()
+        samples |= program.samples
+    results = Results(samples)
+    fault = results.clock_fault()
+    if fault:
+        done[-1].fault(fault)
+    text = report(results)
+    print("", *text, "", sep="\n")
+    os.makedirs(args.bench, exist_ok=True)
+    with open(os.path.join(args.bench, "bench.txt"), "w", encoding="utf-8") as file:
+        file.writelines(f"{line}\n" for line in text)
+    write_csv(results, os.path.join(args.bench, "bench.csv"))
+    print(f"took {time.monotonic() - BEGIN:.0f} s; build/bench/bench.csv has all of it")
+    print(summary(done))
+    return any(p.failed for p in done)
+
+
 def shell(args):
     """A guest to play in: a shell on its console."""
     guest = new_guest(args)()
@@ -234,6 +275,7 @@ def shell(args):
 
 
 ACTIONS = {
+    "bench": bench,
     "check": check,
     "conformance": conformance,
     "demo": demo,
@@ -261,11 +303,13 @@ def main():
     parser.add_argument("--plain", action="append", metavar="PATH", default=[])
     parser.add_argument("--text", metavar="FILE", default=TEXT)
     parser.add_argument("--conformance", metavar="DIR", help="where its modules and programs are")
+    parser.add_argument("--bench", metavar="DIR", help="where its module and program are")
     parser.add_argument("--runs", type=int, default=1, metavar="TIMES", help="of all its tests")
     parser.add_argument("--seed", type=int, help="of the random order, to repeat it")
     parser.add_argument("--no-reference", action="store_true")
     parser.add_argument("--no-skips", action="store_true", help="a test that skips has failed")
     parser.add_argument("program", nargs="*")
+    parser.set_defaults(counts=False)
     args = parser.parse_args()
     os.makedirs(LOGS, exist_ok=True)
     for old in sorted(f for f in os.listdir(LOGS) if f.startswith("console-"))[:-KEEP]:

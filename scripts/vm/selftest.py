@@ -11,7 +11,9 @@ import contextlib
 import io
 import pathlib
 import sys
+import tempfile
 
+from bench import HUGE, Bench, Cost, Results, report, targets, write_csv
 from driver import Driver
 from klog import scan
 from kunit import Kunit, declared
@@ -346,9 +348,87 @@ def pairs():
         yield "red: a list that cannot be read", True
 
 
+def measured(lines, status="0"):
+    """What comes of a bench that prints this."""
+    program = Bench("bench", ["bench"], 60)
+    with contextlib.redirect_stdout(io.StringIO()):
+        program.start()
+        for line in lines:
+            program.feed(line)
+        program.end(status)
+    return program
+
+
+def costs(clock=20000000, **samples):
+    """Results of a bench: operation__side=[costs for 2 MiB], or {bytes: [costs]}."""
+    found = {("clock", "cpu", 20000000): [clock]}
+    for key, values in samples.items():
+        operation, side = key.split("__")
+        sizes = values if isinstance(values, dict) else {HUGE: values}
+        for length, list_of in sizes.items():
+            found[operation.replace("_", "-"), side, length] = list_of
+    return Results(found)
+
+
+def verdicts(**samples):
+    """Targets that were met and missed, each by the beginning of its text."""
+    all_of = list(targets(costs(**samples)))
+    return [[v.text for v in all_of if v.met is met] for met in (True, False)]
+
+
+def bench():
+    """What was measured, its middle, and the targets."""
+    lines = ["sample in ours 4096 7", "sample in ours 4096 9", "done"]
+    good = measured(lines)
+    yield "green: a bench that comes to its end", good.passed == 1 and not good.failed
+    yield "samples are kept in order", good.samples["in", "ours", 4096] == [7, 9]
+    yield "red: a bench that does not", measured(lines[:2]).failed == 1
+    yield "red: a bench that fails", measured(lines, "1").failed == 1
+    cut = measured(["sample in ours 4096", "sample in ours 4096 -1", "done"])
+    yield "half a sample is none", not cut.samples
+    cost = Cost.of([900, 100, 101, 102, 99, 100, 101, 1])
+    yield "outliers do not matter", cost.middle == 100.5 and cost.spread < 0.02
+    yield "the middle of an even number", Cost.of([1, 3]).middle == 2
+    yield "a cost less another", Cost(100, 0.1, 3).less(Cost(80, 0, 3)).middle == 20
+    yield "no cost is below nothing", Cost(10, 0, 3).less(Cost(80, 0, 3)).middle == 0
+
+    yield "the clock counts", costs(clock=20100000).clock_fault() is None
+    yield "red: the clock does not count", costs(clock=80000000).clock_fault() is not None
+    yield "red: no clock", Results({}).clock_fault() is not None
+
+    net = costs(munmap__ours=[150], munmap_none__ours=[100], mprotect_none__ours=[30])
+    yield "changes count what entries add", net.cost("munmap", "ours", HUGE).middle == 50
+    yield "unknown without the other half", net.cost("dontneed", "ours", HUGE) is None
+
+    met, missed = verdicts(in__ours=[115], in__floor=[100], out__ours=[116], out__floor=[100])
+    yield "at the target is met", met == ["in against the floor, at most 1.15x"]
+    yield "above it is missed", missed == ["out against the floor, at most 1.15x"]
+    met, missed = verdicts(in__ours=[50], in__test_hmm=[100], populate__ours=[99], cpu_touch__cpu=[98])
+    yield "half of test_hmm is met", met[0].startswith("in against test_hmm")
+    yield "populate above the CPU is missed", missed[0].startswith("populate against the CPU")
+    flat = {64 << 10: [161], HUGE: [512 * 11], 8 * HUGE: [4096 * 11]}
+    met, missed = verdicts(in__ours=flat)
+    yield "flat within the tenth", [t[:3] for t in met] == ["in:", "in:"] and not missed
+    met, missed = verdicts(in__ours={**flat, 64 << 10: [145]})
+    yield "steep from 64 KiB, flat from 2 MiB", "64 KiB" in missed[0] and "2 MiB" in met[0]
+    met, missed = verdicts(mirror_memory__ours=[4136])
+    yield "8 bytes a page and 1 % is met", len(met) == 1 and not missed
+    met, missed = verdicts(mirror_memory__ours=[4137])
+    yield "more is missed", len(missed) == 1 and not met
+    met, missed = verdicts()
+    yield "nothing measured, nothing met", not met and not missed
+
+    text = "\n".join(report(costs(in__ours=[1234567], in__floor=[1000000], munmap__ours=[5])))
+    yield "the table has it", "1,234,567" in text and "1.23x" in text
+    with tempfile.TemporaryDirectory() as where:
+        write_csv(costs(in__ours=[7], in__floor=[5]), f"{where}/x.csv")
+        rows = pathlib.Path(where, "x.csv").read_text(encoding="utf-8").splitlines()
+    yield "the CSV has it", rows[1].startswith(f"in,{HUGE},7,,5,") and len(rows) == 2
+
+
 def main():
     """Run all, as TAP."""
-    results = [*recorded(), *sessions(), *others(), *kunit(), *conformance(), *pairs()]
+    results = [*recorded(), *sessions(), *others(), *kunit(), *conformance(), *pairs(), *bench()]
     print("TAP version 13")
     print(f"1..{len(results)}")
     for number, (name, good) in enumerate(results, 1):

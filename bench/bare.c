@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The calls of the core mm with nothing around them (cdm_floor.ko). */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "bench.h"
+#include "cdm_floor.h"
+
+/* Each thread has its own: a file is for one at a time. */
+static __thread int fd = -1;
+
+static void bare_open(void)
+{
+	fd = open("/dev/cdm_floor", O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		die("there is no /dev/cdm_floor");
+}
+
+static void bare_close(void)
+{
+	close(fd);
+	fd = -1;
+}
+
+static uint64_t call(unsigned long command, unsigned int node,
+		     unsigned int flags, char *addr, size_t length)
+{
+	struct cdm_floor cmd = {
+		.addr = (uintptr_t)addr,
+		.length = length,
+		.node = node,
+		.flags = flags,
+	};
+	uint64_t begin = now();
+	int err = ioctl(fd, command, &cmd);
+	uint64_t end = now();
+
+	if (err ||
+	    (command != CDM_FLOOR_WATCH && !enough(cmd.pages, length)))
+		die("floor: call %lx gives %d, %llu pages of %zu", command,
+		    err ? -errno : 0, cmd.pages, length / PAGE);
+	return end - begin;
+}
+
+static uint64_t bare_in(char *addr, size_t length)
+{
+	return call(CDM_FLOOR_IN, 0, 0, addr, length);
+}
+
+static uint64_t bare_out(char *addr, size_t length)
+{
+	return call(CDM_FLOOR_OUT, 0, 0, addr, length);
+}
+
+static uint64_t bare_in_second(char *addr, size_t length)
+{
+	return call(CDM_FLOOR_IN, 1, 0, addr, length);
+}
+
+static uint64_t bare_peer(char *addr, size_t length)
+{
+	return call(CDM_FLOOR_PEER, 0, 0, addr, length);
+}
+
+/* The second memory is full, so its first pages are in use. */
+static uint64_t bare_evict(char *addr, size_t length)
+{
+	char *others = map(SECOND);
+	uint64_t cost;
+
+	call(CDM_FLOOR_IN, 1, 0, others, SECOND);
+	cost = call(CDM_FLOOR_EVICT, 1, 0, addr, length);
+	munmap(others, SECOND);
+	return cost;
+}
+
+static uint64_t bare_copy(char *addr, size_t length)
+{
+	return call(CDM_FLOOR_COPY, 0, 0, addr, length);
+}
+
+static uint64_t bare_zero(char *addr, size_t length)
+{
+	return call(CDM_FLOOR_ZERO, 0, 0, addr, length);
+}
+
+static uint64_t bare_fault(char *addr, size_t length)
+{
+	call(CDM_FLOOR_WATCH, 0, 0, addr, length);
+	return call(CDM_FLOOR_FAULT, 0, 0, addr, length);
+}
+
+static uint64_t bare_touch_system(char *addr, size_t length)
+{
+	call(CDM_FLOOR_WATCH, 0, 0, addr, length);
+	return call(CDM_FLOOR_FAULT, 0, CDM_FLOOR_TOUCH, addr, length);
+}
+
+/* Memory first, and then a look at it. */
+static uint64_t bare_touch_node(char *addr, size_t length)
+{
+	return bare_in(addr, length) + bare_fault(addr, length);
+}
+
+static void bare_enter(char *addr, size_t length)
+{
+	call(CDM_FLOOR_WATCH, 0, 0, addr, length);
+}
+
+const struct side bare = {
+	.name = "floor",
+	.open = bare_open,
+	.open_thread = bare_open,
+	.close_thread = bare_close,
+	.populate = bare_in,
+	.in = bare_in,
+	.out = bare_out,
+	.in_second = bare_in_second,
+	.peer = bare_peer,
+	.evict = bare_evict,
+	.fault = bare_fault,
+	.touch_system = bare_touch_system,
+	.touch_node = bare_touch_node,
+	.copy = bare_copy,
+	.zero = bare_zero,
+	.enter = bare_enter,
+	.most = 256 * MIB,
+};

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Our driver, through /dev/hmm_cdm0 and jobs of cdm_emu. What a fault costs is the
+ * difference between a job that finds no entries and the same job again.
+ */
+#include <sys/mman.h>
+
+#include "bench.h"
+#include "cdm_test.h"
+
+static struct cdm first, second;
+
+static void ours_open(void)
+{
+	if (cdm_open(&first, 0) || cdm_open(&second, 1))
+		die("there is no /dev/hmm_cdm0 or 1");
+}
+
+static uint64_t migrate(struct cdm *cdm, char *addr, size_t length,
+			enum hmm_cdm_target target)
+{
+	struct hmm_cdm_migrate m;
+	uint64_t begin = now();
+	int err = cdm_migrate(cdm, addr, length, target, &m);
+	uint64_t end = now();
+
+	if (err || !enough(m.migrated, length))
+		die("ours: %d, %llu pages of %zu moved", err, m.migrated,
+		    length / PAGE);
+	return end - begin;
+}
+
+static uint64_t ours_populate(char *addr, size_t length)
+{
+	struct hmm_cdm_populate p;
+	uint64_t begin = now();
+	int err = cdm_populate(&first, addr, length, 0, &p);
+	uint64_t end = now();
+
+	if (err || p.populated != length / PAGE)
+		die("ours: %d, %llu pages of %zu populated", err, p.populated,
+		    length / PAGE);
+	return end - begin;
+}
+
+static uint64_t ours_in(char *addr, size_t length)
+{
+	return migrate(&first, addr, length, HMM_CDM_TARGET_NODE);
+}
+
+static uint64_t ours_out(char *addr, size_t length)
+{
+	return migrate(&first, addr, length, HMM_CDM_TARGET_SYSTEM);
+}
+
+/* Peers */
+
+static uint64_t ours_in_second(char *addr, size_t length)
+{
+	return migrate(&second, addr, length, HMM_CDM_TARGET_NODE);
+}
+
+static uint64_t ours_peer(char *addr, size_t length)
+{
+	struct hmm_cdm_migrate m;
+	uint64_t begin = now();
+	int err = cdm_migrate(&first, addr, length, HMM_CDM_TARGET_NODE, &m);
+	uint64_t end = now();
+
+	if (err || m.peers != length / PAGE)
+		die("ours: %d, %llu pages of %zu came from a peer", err, m.peers,
+		    length / PAGE);
+	return end - begin;
+}
+
+/* Eviction, from the second node */
+
+static uint64_t populate_second(char *addr, size_t length, __u32 flags,
+				__u64 *evicted)
+{
+	struct hmm_cdm_populate p;
+	uint64_t begin = now();
+	int err = cdm_populate(&second, addr, length, flags, &p);
+	uint64_t end = now();
+
+	if (err || p.populated != length / PAGE)
+		die("ours: %d, %llu pages of %zu populated", err, p.populated,
+		    length / PAGE);
+	*evicted = p.evicted;
+	return end - begin;
+}
+
+/*
+ * The same with room and without. What leaves is whole windows, so there may be
+ * more of it than what comes.
+ */
+static uint64_t ours_evict(char *addr, size_t length)
+{
+	char *others = map(SECOND);
+	uint64_t with, without;
+	__u64 evicted;
+
+	without = populate_second(addr, length, 0, &evicted);
+	if (madvise(addr, length, MADV_DONTNEED))
+		die("ours: cannot forget");
+	populate_second(others, SECOND, 0, &evicted);
+	with = populate_second(addr, length, HMM_CDM_POPULATE_EVICT, &evicted);
+	if (evicted < length / PAGE)
+		die("ours: %llu pages left for %zu", evicted, length / PAGE);
+	munmap(others, SECOND);
+	return (with - without) * (length / PAGE) / evicted;
+}
+
+/* Faults */
+
+static uint64_t job(unsigned int op, const __u64 *args)
+{
+	uint64_t begin = now();
+	int err = cdm_run(&first, op, args, NULL);
+	uint64_t end = now();
+
+	if (err)
+		die("ours: a job ended with %d", err);
+	return end - begin;
+}
+
+/* The first job faults, and the second does not. */
+static uint64_t difference(unsigned int op, const __u64 *args, size_t pages)
+{
+	struct hmm_cdm_stats before, between, after;
+	uint64_t with, without;
+
+	if (cdm_stats(&first, &before))
+		die("ours: no counters");
+	with = job(op, args);
+	if (cdm_stats(&first, &between))
+		die("ours: no counters");
+	without = job(op, args);
+	if (cdm_stats(&first, &after))
+		die("ours: no counters");
+	if (between.fault_pages - before.fault_pages < pages ||
+	    after.faults != between.faults)
+		die("ours: %llu entries for %zu pages, and %llu faults more",
+		    between.fault_pages - before.fault_pages, pages,
+		    after.faults - between.faults);
+	return with > without ? with - without : 0;
+}
+
+/*
+ * A list of one element in each window, so that the engine reads two words there:
+ * a look gives the entries of the whole window.
+ */
+static uint64_t ours_fault(char *addr, size_t length)
+{
+	static struct {
+		__u64 head;
+		struct cdm_emu_walk walk;
+	} __attribute__((aligned(PAGE))) list;
+	size_t windows = 0;
+
+	list.head = CDM_ADDR(addr);
+	list.walk = (struct cdm_emu_walk) {
+		.heads = CDM_ADDR(&list.head),
+		.nr_heads = 1,
+		.next = 0,
+		.child = CDM_EMU_WALK_NONE,
+		.count = 8,
+	};
+	/* The description has its entry before. */
+	job(CDM_EMU_REDUCE, CDM_ARGS(CDM_ADDR(&list), sizeof(list) / 8));
+	for (size_t at = 0; at < length; at += first.window, windows++) {
+		__u64 *words = (__u64 *)(addr + at);
+
+		words[0] = at + first.window < length ?
+			   CDM_ADDR(addr + at + first.window) : 0;
+		words[1] = 1;
+	}
+	return difference(CDM_EMU_WALK, CDM_ARGS(CDM_ADDR(&list.walk)),
+			  length / PAGE);
+}
+
+static uint64_t ours_touch(char *addr, size_t length)
+{
+	return difference(CDM_EMU_FILL, CDM_ARGS(CDM_ADDR(addr), length, 1),
+			  length / PAGE);
+}
+
+static uint64_t ours_touch_node(char *addr, size_t length)
+{
+	struct hmm_cdm_stats before, after;
+	uint64_t cost;
+	int err = cdm_advise(&first, addr, length, HMM_CDM_PLACE_NODE, 0);
+
+	if (err || cdm_stats(&first, &before))
+		die("ours: %d from ADVISE", err);
+	cost = ours_touch(addr, length);
+	if (cdm_stats(&first, &after) ||
+	    cdm_advise(&first, addr, length, HMM_CDM_PLACE_NONE, 0))
+		die("ours: no counters, or no end of advice");
+	if (after.touched - before.touched != length / PAGE)
+		die("ours: %llu pages of %zu came by the first touch",
+		    after.touched - before.touched, length / PAGE);
+	return cost;
+}
+
+/* As few jobs as it takes. */
+static void ours_enter(char *addr, size_t length)
+{
+	struct hmm_cdm_stats before, after;
+
+	if (cdm_stats(&first, &before))
+		die("ours: no counters");
+	for (size_t at = 0; at < length; at += first.window)
+		job(CDM_EMU_REDUCE, CDM_ARGS(CDM_ADDR(addr + at), 1));
+	if (cdm_stats(&first, &after) ||
+	    after.fault_pages - before.fault_pages < length / PAGE)
+		die("ours: no entries");
+}
+
+const struct side ours = {
+	.name = "ours",
+	.open = ours_open,
+	.populate = ours_populate,
+	.in = ours_in,
+	.out = ours_out,
+	.in_second = ours_in_second,
+	.peer = ours_peer,
+	.evict = ours_evict,
+	.fault = ours_fault,
+	.touch_system = ours_touch,
+	.touch_node = ours_touch_node,
+	.enter = ours_enter,
+	.keeps = true,
+	.most = 256 * MIB,
+};

@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What cdm-bench measured: samples, medians, tables, and which targets are met."""
+
+import csv
+from collections import defaultdict
+from dataclasses import dataclass
+from statistics import median
+
+from program import Program
+
+PAGE = 4096
+HUGE = 2 << 20
+
+# By the names that cdm-bench has for them, in the order of the tables.
+OPERATIONS = {
+    "populate": "populate: device memory for untouched memory",
+    "in": "migrate in, base pages",
+    "in-huge": "migrate in, a huge page",
+    "out": "migrate out",
+    "peer": "from the memory of another device",
+    "evict": "make room: one page leaves",
+    "fault": "device fault, base pages are present",
+    "fault-huge": "device fault, a huge page is present",
+    "touch-system": "device's first touch, system memory comes",
+    "touch-node": "device's first touch, device memory comes",
+    "open": "mprotect() where a mirror has no entries",
+    "munmap": "munmap() takes device entries away",
+    "mprotect": "mprotect() takes device entries away",
+    "dontneed": "MADV_DONTNEED takes device entries away",
+    "cpu-touch": "CPU's first touch, base pages",
+    "cpu-touch-huge": "CPU's first touch, a huge page",
+    "copy": "the copy of a page alone",
+    "zero": "the zeroing of a page alone",
+}
+# Of these only what they cost more than without device entries is a side's.
+CHANGES = ("munmap", "mprotect", "dontneed")
+# Small differences of large numbers, of which a spread says nothing.
+DIFFERENCES = (*CHANGES, "open")
+# Sides that the last rows are about; they have no columns of their own.
+ONLY = {"cpu-touch": "cpu", "cpu-touch-huge": "cpu", "copy": "floor", "zero": "floor"}
+SIDES = ("ours", "test_hmm", "floor")
+
+# At most that many times as much.
+OF_REFERENCE = 0.5
+OF_FLOOR = {"in": 1.15, "in-huge": 1.15, "out": 1.15, "fault": 1.2, "fault-huge": 1.2}
+FLAT = 0.10
+FLAT_FROM = (64 << 10, HUGE)
+FLAT_OPERATIONS = ("populate", "in", "out", "fault")
+BYTES_PER_PAGE = 8 * 1.01
+# How many instructions the loop of a known length may seem to have.
+CLOCK = 0.01
+
+
+class Bench(Program):
+    """cdm-bench: `sample <operation> <side> <bytes> <cost>`, `error ...`, `done`."""
+
+    def __init__(self, name, files, limit, arguments=()):
+        super().__init__(name, limit=limit, arguments=arguments)
+        self._files = files
+        self.samples = defaultdict(list)
+        self.done = False
+
+    @property
+    def files(self):
+        return self._files
+
+    def feed(self, line):
+        words = line.split()
+        if len(words) == 5 and words[0] == "sample" and words[3].isdigit() and words[4].isdigit():
+            _, operation, side, length, cost = words
+            self.samples[operation, side, int(length)].append(int(cost))
+        elif words == ["done"]:
+            self.done = True
+        elif words:
+            print(line, flush=True)
+
+    def judge(self, status):
+        if status != "0":
+            return [f"exit status {status}"]
+        if not self.done:
+            return ["did not come to its end"]
+        self.tap.passed += 1
+        return []
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of several samples: the middle one, and how far the middle half of them is from it at
+    most, as a part of it."""
+
+    middle: float
+    spread: float
+    samples: int
+
+    @classmethod
+    def of(cls, samples):
+        """That of at least one sample."""
+        rest = sorted(samples)
+        cut = len(rest) // 4
+        kept = rest[cut : len(rest) - cut]
+        middle = median(rest)
+        spread = max(kept[-1] - middle, middle - kept[0])
+        return cls(middle, spread / middle if middle else 0.0, len(rest))
+
+    def less(self, other):
+        """What is left without `other`; the spread stays as wide as it was."""
+        middle = max(self.middle - other.middle, 0.0)
+        spread = self.spread * self.middle / middle if middle else 0.0
+        return Cost(middle, spread, self.samples)
+
+
+class Results:
+    """Costs by operation, side and bytes."""
+
+    def __init__(self, samples):
+        self._costs = {key: Cost.of(values) for key, values in samples.items()}
+
+    def cost(self, operation, side, length):
+        """What it cost, without what there is without device entries; None if unknown."""
+        cost = self._costs.get((operation, side, length))
+        without = self._costs.get((f"{operation}-none", side, length))
+        if operation == "open":
+            cost = self._costs.get(("mprotect-none", side, length))
+            without = self._costs.get(("mprotect-none", "nobody", length))
+        elif operation not in CHANGES:
+            return cost
+        return cost.less(without) if cost and without else None
+
+    def sizes(self, operation):
+        """The sizes that it was measured with, in bytes."""
+        operation = "mprotect-none" if operation == "open" else operation
+        return sorted({length for name, _, length in self._costs if name == operation})
+
+    def ratio(self, operation, length, other, side="ours"):
+        """How many times as much as for `other` it costs; None if unknown."""
+        mine, theirs = self.cost(operation, side, length), self.cost(operation, other, length)
+        return mine.middle / theirs.middle if mine and theirs and theirs.middle else None
+
+    def per_page(self, operation, side="ours"):
+        """Cost of a page by size of the range."""
+        found = ((length, self.cost(operation, side, length)) for length in self.sizes(operation))
+        return {length: cost.middle / (length / PAGE) for length, cost in found if cost}
+
+    def clock_fault(self):
+        """What is wrong with the clock, or None."""
+        for (operation, _, length), cost in self._costs.items():
+            if operation == "clock":
+                if abs(cost.middle / length - 1) <= CLOCK:
+                    return None
+                return f"{length} instructions took {cost.middle:.0f}: the clock does not count them"
+        return "the clock was not tried"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A target, and what was measured; `met` is None if it was not."""
+
+    text: str
+    measured: str
+    met: bool | None
+
+    def __str__(self):
+        word = {True: "met", False: "missed", None: "not measured"}[self.met]
+        return f"{word:12}  {self.text}: {self.measured}"
+
+
+def at_most(text, value, limit):
+    """The verdict on a ratio."""
+    if value is None:
+        return Verdict(f"{text}, at most {limit:g}x", "-", None)
+    return Verdict(f"{text}, at most {limit:g}x", f"{value:.2f}x", value <= limit)
+
+
+def span(results, operation, side, start):
+    """Least and most that a page costs in ranges from `start` bytes on, or None."""
+    costs = [c for n, c in results.per_page(operation, side).items() if n >= start]
+    return (min(costs), max(costs)) if len(costs) > 1 else None
+
+
+def flatness(results, operation, start):
+    """The verdict on what a page costs in ranges of different size. How much it is for the
+    floor is said beside it: that nobody can do anything about."""
+    text = f"{operation}: a page costs the same from {size_name(start)} on, within {FLAT:.0%}"
+    ours, floor = (span(results, operation, side, start) for side in ("ours", "floor"))
+    if not ours:
+        return Verdict(text, "-", None)
+    said = [f"{low:.0f} to {high:.0f}, {high / low - 1:.0%}" for low, high in filter(None, (ours, floor))]
+    more = f" (floor {said[1]})" if floor else ""
+    return Verdict(text, said[0] + more, ours[1] / ours[0] - 1 <= FLAT)
+
+
+def memory(results, side="ours"):
+    """Bytes of kernel memory for each page that a mirror has an entry for, or None."""
+    found = [results.cost("mirror-memory", side, n) for n in results.sizes("mirror-memory")]
+    pages = [n / PAGE for n in results.sizes("mirror-memory")]
+    return next((c.middle / n for c, n in zip(found, pages, strict=True) if c), None)
+
+
+def targets(results):
+    """The verdicts on what was measured at 2 MiB, and on all sizes."""
+    for operation in ("in", "out"):
+        ratio = results.ratio(operation, HUGE, "test_hmm")
+        yield at_most(f"{operation} against test_hmm", ratio, OF_REFERENCE)
+    for operation, limit in OF_FLOOR.items():
+        yield at_most(
+            f"{operation} against the floor", results.ratio(operation, HUGE, "floor"), limit
+        )
+    ours, cpu = results.cost("populate", "ours", HUGE), results.cost("cpu-touch", "cpu", HUGE)
+    ratio = ours.middle / cpu.middle if ours and cpu else None
+    yield at_most("populate against the CPU's first touch of base pages", ratio, 1.0)
+    for start in FLAT_FROM:
+        for operation in FLAT_OPERATIONS:
+            yield flatness(results, operation, start)
+    size = memory(results)
+    text = f"a mirror's memory, at most {BYTES_PER_PAGE:g} bytes a page"
+    met = None if size is None else size <= BYTES_PER_PAGE
+    yield Verdict(text, "-" if size is None else f"{size:.2f}", met)
+
+
+def number(value):
+    """For a column of a table."""
+    return "-" if value is None else f"{value:,.0f}"
+
+
+def times(value):
+    """The same of a ratio."""
+    return "-" if value is None else f"{value:.2f}x"
+
+
+def table(results):
+    """What everything costs, as lines of text."""
+    yield f"{'instructions':44}{'for 4 KiB':^30}{'for 2 MiB':^33}{'of floor':>9}{'spread':>8}"
+    yield f"{'':44}" + "".join(f"{s:>10}" for s in SIDES) + "".join(f"{s:>11}" for s in SIDES)
+    for operation, title in OPERATIONS.items():
+        if not results.sizes(operation):
+            continue
+        line = f"{title:44}"
+        if operation in ONLY:
+            side = ONLY[operation]
+            costs = [results.cost(operation, side, n) for n in (PAGE, HUGE)]
+            small, large = (number(c.middle) if c else "-" for c in costs)
+            yield f"{line}{small:>30}{large:>33}"
+            continue
+        for length, width in ((PAGE, 10), (HUGE, 11)):
+            for side in SIDES:
+                cost = results.cost(operation, side, length)
+                line += f"{number(cost.middle if cost else None):>{width}}"
+        line += f"{times(results.ratio(operation, HUGE, 'floor')):>9}"
+        cost = results.cost(operation, "ours", HUGE)
+        yield line + (f"{cost.spread:8.1%}" if cost and operation not in DIFFERENCES else "")
+
+
+def growth(results):
+    """What a page costs in ranges of different size, as lines of text."""
+    sizes = [n for n in results.sizes("in") if n >= FLAT_FROM[0]]
+    yield f"{'instructions for a page of':30}" + "".join(f"{size_name(n):>10}" for n in sizes)
+    for operation in FLAT_OPERATIONS:
+        for side in ("ours", "floor"):
+            costs = results.per_page(operation, side)
+            line = "".join(f"{number(costs.get(n)):>10}" for n in sizes)
+            yield f"{operation + ', ' + side:30}{line}"
+
+
+def size_name(length):
+    """A size in words."""
+    return f"{length >> 20} MiB" if length >= 1 << 20 else f"{length >> 10} KiB"
+
+
+def threads(results):
+    """How many times as much is moved by several threads as by one, as lines of text."""
+    yield "moved by 1, 2 and 4 threads at a time, in and out; times as much as by one"
+    for side in ("ours", "floor"):
+        line = f"{side:30}"
+        for count in (1, 2, 4):
+            name = f"threads-{count}"
+            one = [results.cost("threads-1", side, n) for n in results.sizes(name)]
+            many = [results.cost(name, side, n) for n in results.sizes(name)]
+            pair = next(((a, b) for a, b in zip(one, many, strict=True) if a and b), None)
+            value = count * pair[0].middle / pair[1].middle if pair else None
+            line += f"{times(value):>10}"
+        yield line
+
+
+def report(results):
+    """All tables and verdicts, as lines of text."""
+    parts = [table(results), growth(results), threads(results), map(str, targets(results))]
+    return [line.rstrip() for part in parts for line in [*part, ""]][:-1]
+
+
+def write_csv(results, path):
+    """Everything, one operation and size to a line."""
+    sides = [*SIDES, "test_hmm+read", "cpu", "nobody"]
+    names = ["operation", "bytes", *sides, *(f"{s} spread" for s in SIDES), "ours samples"]
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        out = csv.writer(file, lineterminator="\n")
+        out.writerow(names)
+        for operation in [*OPERATIONS, "mirror-memory", "threads-1", "threads-2", "threads-4"]:
+            for length in results.sizes(operation):
+                costs = {s: results.cost(operation, s, length) for s in sides}
+                row = [f"{c.middle:.0f}" if c else "" for c in costs.values()]
+                row += [f"{costs[s].spread:.4f}" if costs[s] else "" for s in SIDES]
+                row.append(costs["ours"].samples if costs["ours"] else "")
+                out.writerow([operation, length, *row])
