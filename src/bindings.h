@@ -4,6 +4,7 @@
  * kernel::bindings leaves out, our C helpers, and the userspace interface.
  * Kbuild has the allow list.
  */
+#include <linux/cgroup_dmem.h>
 #include <linux/hmm.h>
 #include <linux/memory_hotplug.h>
 #include <linux/memremap.h>

@@ -6,6 +6,7 @@
 
 #include <linux/atomic.h>
 #include <linux/capability.h>
+#include <linux/cgroup_dmem.h>
 #include <linux/device.h>
 #include <linux/eventfd.h>
 #include <linux/highmem.h>
@@ -440,6 +441,43 @@ bool hmm_cdm_of_available(struct device_node *np)
 size_t hmm_cdm_of_path(struct device_node *np, char *path, size_t size)
 {
 	return scnprintf(path, size, "%pOF", np);
+}
+
+/*
+ * Device memory of cgroups: inline functions where the kernel has no dmem
+ * controller, and exported ones where it has. There the name of a region is a
+ * format.
+ */
+
+struct dmem_cgroup_region *
+hmm_cdm_dmem_register(const struct dmem_cgroup_init *init, const char *name)
+{
+	return dmem_cgroup_register_region(init, "hmm_cdm/%s", name);
+}
+
+void hmm_cdm_dmem_unregister(struct dmem_cgroup_region *region)
+{
+	dmem_cgroup_unregister_region(region);
+}
+
+/* Whose limit was hit is not asked for: nothing is evicted for the caller. */
+int hmm_cdm_dmem_try_charge(struct dmem_cgroup_region *region, u64 size,
+			    struct dmem_cgroup_pool_state **pool)
+{
+	return dmem_cgroup_try_charge(region, size, pool, NULL);
+}
+
+void hmm_cdm_dmem_uncharge(struct dmem_cgroup_pool_state *pool, u64 size)
+{
+	dmem_cgroup_uncharge(pool, size);
+}
+
+bool hmm_cdm_dmem_evict_valuable(struct dmem_cgroup_pool_state *limit,
+				 struct dmem_cgroup_pool_state *pool,
+				 bool ignore_low, bool *hit_low)
+{
+	return dmem_cgroup_state_evict_valuable(limit, pool, ignore_low,
+						hit_low);
 }
 
 /* Huge pages */

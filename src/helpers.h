@@ -13,6 +13,9 @@
 struct dev_pagemap;
 struct device;
 struct device_node;
+struct dmem_cgroup_init;
+struct dmem_cgroup_pool_state;
+struct dmem_cgroup_region;
 struct eventfd_ctx;
 struct folio;
 struct mm_struct;
@@ -101,6 +104,17 @@ int hmm_cdm_of_size_cells(struct device_node *np);
 int hmm_cdm_of_nid(struct device_node *np);
 bool hmm_cdm_of_available(struct device_node *np);
 size_t hmm_cdm_of_path(struct device_node *np, char *path, size_t size);
+
+/* Device memory of cgroups */
+struct dmem_cgroup_region *
+hmm_cdm_dmem_register(const struct dmem_cgroup_init *init, const char *name);
+void hmm_cdm_dmem_unregister(struct dmem_cgroup_region *region);
+int hmm_cdm_dmem_try_charge(struct dmem_cgroup_region *region, u64 size,
+			    struct dmem_cgroup_pool_state **pool);
+void hmm_cdm_dmem_uncharge(struct dmem_cgroup_pool_state *pool, u64 size);
+bool hmm_cdm_dmem_evict_valuable(struct dmem_cgroup_pool_state *limit,
+				 struct dmem_cgroup_pool_state *pool,
+				 bool ignore_low, bool *hit_low);
 
 /* Huge pages */
 unsigned int hmm_cdm_pmd_order(void);

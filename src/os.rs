@@ -3,6 +3,7 @@
 //! Safe wrappers of C objects outside of memory management that the `kernel` crate lacks, one
 //! each.
 
+pub mod dmem;
 pub mod eventfd;
 pub mod kthread;
 pub mod module;
