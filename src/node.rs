@@ -10,6 +10,7 @@
 
 pub(crate) mod ages;
 mod buddy;
+mod charge;
 mod home;
 pub mod memory;
 pub mod region;
@@ -23,9 +24,16 @@ use crate::mm::{
     folio::{NewPage, Pfn},
     pagemap::{Frames, Kind, Owner, Pagemap},
 };
-use crate::os::{kthread::Thread, of::NodePath, resource::ClaimedRange};
+use crate::os::{
+    dmem::{self, Limit, Reclaim},
+    kthread::Thread,
+    of::NodePath,
+    resource::ClaimedRange,
+};
 use ages::Ages;
 use buddy::Buddy;
+pub(crate) use charge::Victims;
+use charge::{Grant, Ledger};
 use core::ops::Range;
 use home::Splitter;
 use kernel::{
@@ -53,6 +61,8 @@ pub struct Store {
     copier: Option<Arc<dyn Copier>>,
     #[pin]
     stock: SpinLockIrq<Stock>,
+    #[pin]
+    ledger: Ledger,
     // Held by the fault that brings home more than its own page; see `home`.
     #[pin]
     returning: Mutex<()>,
@@ -69,6 +79,7 @@ impl Frames for Store {
         if let Some(copier) = &self.copier {
             copier.freed(index, 1 << order);
         }
+        self.ledger.freed(index, order);
         let freed = self.stock.lock().buddy.free(index, order);
 
         if freed.is_err() {
@@ -216,6 +227,7 @@ impl Node {
                     kind,
                     copier,
                     stock <- new_spinlock_irq!(stock, "Store::stock"),
+                    ledger <- Ledger::new(),
                     returning <- new_mutex!((), "Store::returning"),
                     splitter: SetOnce::new(),
                     ages,
@@ -230,6 +242,16 @@ impl Node {
             }),
             GFP_KERNEL,
         )
+    }
+
+    /// Charges its pages to the cgroups of the processes that get them, from now on: called before
+    /// anybody gets one. Cgroups know the memory as `hmm_cdm/<name>`, and ask `reclaim` to free some.
+    /// ENOMEM.
+    pub(crate) fn charge(&self, name: &CStr, reclaim: Arc<dyn Reclaim>) -> Result {
+        match dmem::Region::register(name, self.size(), reclaim)? {
+            Some(region) => self.store().ledger.open(region, self.pages()),
+            None => Ok(()),
+        }
     }
 
     /// What kind of memory it is.
@@ -364,6 +386,17 @@ impl Node {
         range.into_iter().any(|index| stock.buddy.is_used(index))
     }
 
+    /// The pages that had better go if something has to, for the sake of a cgroup's limit; see
+    /// [`Ledger::victims`].
+    pub(crate) fn victims(
+        &self,
+        limit: Limit<'_>,
+        ignore_low: bool,
+        hit_low: &mut bool,
+    ) -> Result<Victims<'_>> {
+        self.store().ledger.victims(limit, ignore_low, hit_low)
+    }
+
     /// The first page in use, with its counts, for a message about what holds a node.
     pub(crate) fn describe_used(&self) -> Held {
         let window = mm::window_pages();
@@ -378,7 +411,8 @@ impl Node {
     }
 
     /// Takes up to `count` single pages, contiguous ones as far as there are any, and hands them
-    /// to `each`. Returns how many there were: fewer than `count` means that the node is full.
+    /// to `each`. Returns how many there were: fewer than `count` means that the node is full, or
+    /// that the current task's cgroup may not have more.
     ///
     /// Their content is what the last user left.
     pub fn alloc(&self, count: usize, mut each: impl FnMut(NewPage)) -> usize {
@@ -387,7 +421,8 @@ impl Node {
         while given < count {
             let mut batch = [0; BATCH];
             let mut filled = 0;
-            let want = BATCH.min(count - given);
+            let mut grant = self.store().ledger.grant(BATCH.min(count - given));
+            let want = grant.pages();
 
             self.take(|buddy| {
                 buddy.alloc_singles(want, |index| {
@@ -397,13 +432,14 @@ impl Node {
                     }
                 })
             });
+            grant.assign(batch.iter().copied().take(filled));
             for index in batch.iter().take(filled) {
                 if let Some(page) = self.hand_out(*index, 0) {
                     each(page);
                 }
             }
             given += filled;
-            if filled < want {
+            if filled < want || want == 0 {
                 break;
             }
         }
@@ -411,9 +447,9 @@ impl Node {
     }
 
     /// Takes a whole window of physically contiguous, naturally aligned pages and hands them to
-    /// `each`, in order. False if there is none.
+    /// `each`, in order. False if there is none, or the current task's cgroup may not have it.
     pub fn alloc_window(&self, mut each: impl FnMut(NewPage)) -> bool {
-        let Some(first) = self.take_window() else {
+        let Some(first) = self.take_window(|ledger, pages| Some(ledger.grant(pages))) else {
             return false;
         };
 
@@ -427,13 +463,13 @@ impl Node {
         true
     }
 
-    /// Takes a window as one huge page; `None` if there is none. For private memory: the kernel
-    /// cannot split huge pages of coherent memory.
+    /// Takes a window as one huge page; `None` as with [`Self::alloc_window`]. For private memory: the
+    /// kernel cannot split huge pages of coherent memory.
     pub fn alloc_huge(&self) -> Option<NewPage> {
         if self.kind() != Kind::Private {
             return None;
         }
-        let first = self.take_window()?;
+        let first = self.take_window(Ledger::grant_huge)?;
 
         self.hand_out(first, mm::pmd_order())
     }
@@ -458,8 +494,22 @@ impl Node {
         }
     }
 
-    fn take_window(&self) -> Option<usize> {
-        self.take(|buddy| buddy.alloc(mm::pmd_order())).flatten()
+    /// Takes a window that is charged as `grant` does it.
+    fn take_window<'a>(
+        &'a self,
+        grant: impl FnOnce(&'a Ledger, usize) -> Option<Grant<'a>>,
+    ) -> Option<usize> {
+        // Charging a window for nothing takes longer than to see that there is none.
+        let ledger = &self.store().ledger;
+        if ledger.is_open() && self.free_windows() == 0 {
+            return None;
+        }
+        let pages = mm::window_pages();
+        let mut grant = grant(ledger, pages).filter(|grant| grant.pages() == pages)?;
+        let first = self.take(|buddy| buddy.alloc(mm::pmd_order())).flatten()?;
+
+        grant.assign(first..first + pages);
+        Some(first)
     }
 
     fn hand_out(&self, index: usize, order: u32) -> Option<NewPage> {
