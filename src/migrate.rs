@@ -12,6 +12,7 @@
 
 mod evict;
 pub(crate) mod explain;
+pub(crate) mod reclaim;
 
 pub(crate) use evict::evict_all;
 

@@ -359,6 +359,11 @@ impl Node {
             .map(|window| ages.pages_of(window, self.pages()))
     }
 
+    /// The pages of all windows in use, in the same order. ENOMEM.
+    pub(crate) fn coldest_first(&self) -> Result<KVVec<Range<usize>>> {
+        self.ages().coldest_first(self.pages())
+    }
+
     /// Windows that are free as a whole.
     pub fn free_windows(&self) -> usize {
         self.store().stock.lock().buddy.free_blocks(mm::pmd_order())

@@ -14,7 +14,7 @@
 use crate::{
     chardev::Chardev,
     device::{Device, Driver},
-    migrate::evict_all,
+    migrate::{evict_all, reclaim::Reclaimer},
     mm::copy::Copier,
     node::{memory::Memory, region::Region, Node},
     os::module::{ModuleRef, Owner},
@@ -80,6 +80,7 @@ impl Spec<'_> {
 /// Memory that is plugged into a device. Dropping it removes it.
 struct Plugged {
     memory: Arc<Memory>,
+    reclaimer: Arc<Reclaimer>,
     name: CString,
     gone: bool,
 }
@@ -89,8 +90,11 @@ impl Plugged {
     fn new(memory: Arc<Memory>, node: Arc<Node>, name: CString) -> Result<Self> {
         let (mib, start, nid) = (node.size() >> 20, node.start(), node.nid());
         let origin = node.origin().cloned();
+        let reclaimer = Reclaimer::new()?;
 
-        memory.plug(node).map_err(|_| EBUSY)?;
+        node.charge(&name, reclaimer.clone())?;
+        memory.plug(node.clone()).map_err(|_| EBUSY)?;
+        reclaimer.begin(node);
         match origin {
             Some(origin) => {
                 pr_info!(
@@ -102,6 +106,7 @@ impl Plugged {
         }
         Ok(Self {
             memory,
+            reclaimer,
             name,
             gone: false,
         })
@@ -116,6 +121,7 @@ impl Plugged {
 
         let node = self.memory.unplug().ok_or(ENODEV)?;
         node.close();
+        self.reclaimer.end();
         let result = if evacuate(&node, &self.name) {
             Node::bury(node);
             Ok(())

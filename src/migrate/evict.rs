@@ -37,7 +37,7 @@ pub(crate) fn evict_all(node: &Node, interrupted: impl Fn() -> bool) -> Result<u
             return Err(EINTR);
         }
         if node.any_used(first..first + nr) {
-            moved += evict_window(node, first, nr, &mut bufs)?;
+            moved += evict_window(node, first, nr, &mut bufs, |_, _| true)?;
             cond_resched();
         }
     }
@@ -85,7 +85,8 @@ pub(super) fn make_room(node: &Node, bufs: &mut Buffers, room: Room) -> usize {
         let Some(pages) = node.coldest() else {
             break;
         };
-        let moved = evict_window(node, pages.start, pages.len(), bufs).unwrap_or(0);
+        let moved = evict_window(node, pages.start, pages.len(), bufs, |_, _| true);
+        let moved = moved.unwrap_or(0);
 
         evicted += moved;
         if node.any_used(pages.clone()) {
@@ -98,15 +99,30 @@ pub(super) fn make_room(node: &Node, bufs: &mut Buffers, room: Room) -> usize {
     evicted
 }
 
-fn evict_window(node: &Node, first: usize, nr: usize, bufs: &mut Buffers) -> Result<usize> {
-    let first = node.pfn(first).ok_or(EINVAL)?;
-    let mut pages = Collected::frames(first, nr, bufs)?;
+/// Moves what is `chosen` of the `nr` pages from `first`; that gets the first page of each folio,
+/// counted from the start of the node, and how many it has. Returns how many pages moved.
+pub(super) fn evict_window(
+    node: &Node,
+    first: usize,
+    nr: usize,
+    bufs: &mut Buffers,
+    mut chosen: impl FnMut(usize, usize) -> bool,
+) -> Result<usize> {
+    let frame = node.pfn(first).ok_or(EINVAL)?;
+    let mut pages = Collected::frames(frame, nr, bufs)?;
 
     for i in 0..pages.len() {
-        let destination = match pages.source(i) {
-            Source::Page { .. } if pages.is_huge(i) => NewPage::system_huge_patiently(),
-            Source::Page { .. } => NewPage::system(),
-            _ => continue,
+        if pages.source(i) == Source::None {
+            continue;
+        }
+        let huge = pages.is_huge(i);
+        if !chosen(first + i, if huge { mm::window_pages() } else { 1 }) {
+            continue;
+        }
+        let destination = if huge {
+            NewPage::system_huge_patiently()
+        } else {
+            NewPage::system()
         };
         let Some(page) = destination else { break };
 

@@ -14,8 +14,10 @@
 //! Context: any; nothing here takes a lock or allocates, but [`Ages::new`]. Hardware that counts
 //! accesses itself feeds it through [`super::Node::touch`].
 
+use core::ops::Range;
 use kernel::{
     prelude::*,
+    rbtree::RBTree,
     sync::{
         atomic::{Atomic, Relaxed},
         Arc,
@@ -118,8 +120,26 @@ impl Ages {
             .map(|(_, i)| i)
     }
 
+    /// The pages of the windows in use, as far as they are the node's `nr`: first those that were not
+    /// used for the longest time. None is spared. ENOMEM.
+    pub(super) fn coldest_first(&self, nr: usize) -> Result<KVVec<Range<usize>>> {
+        // A tree sorts them; the sort of slices does not get past objtool (Rust 1.85).
+        let mut order = RBTree::new();
+        let mut pages = KVVec::with_capacity(self.windows.len(), GFP_KERNEL)?;
+
+        for (i, window) in self.windows.iter().enumerate() {
+            if window.used.load(Relaxed) > 0 {
+                order.try_create_and_insert((window.age.load(Relaxed), i), (), GFP_KERNEL)?;
+            }
+        }
+        for (_, i) in order.keys() {
+            pages.push(self.pages_of(*i, nr), GFP_KERNEL)?;
+        }
+        Ok(pages)
+    }
+
     /// The pages of window `number`, as far as they are the node's `nr`.
-    pub(super) fn pages_of(&self, number: usize, nr: usize) -> core::ops::Range<usize> {
+    pub(super) fn pages_of(&self, number: usize, nr: usize) -> Range<usize> {
         let first = number << self.shift;
         let end = first + (1 << self.shift);
 
@@ -184,6 +204,23 @@ mod tests {
             ages.touch(7);
         }
         assert_eq!(ages.coldest(), Some(3));
+        Ok(())
+    }
+
+    #[test]
+    fn the_order_is_that_of_use() -> Result {
+        let ages = ages(8)?;
+
+        for window in [5, 1, 6] {
+            ages.taken(window * 4 + 2, 1);
+        }
+        ages.taken(0, 3);
+        ages.touch(5 * 4 + 2);
+        // All of those in use, also what was used just now.
+        assert_eq!(
+            ages.coldest_first(26)?.as_slice(),
+            &[3..7, 23..26, 0..3, 19..23]
+        );
         Ok(())
     }
 

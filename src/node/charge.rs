@@ -342,11 +342,6 @@ pub(crate) struct Victims<'a> {
 }
 
 impl Victims<'_> {
-    /// Whether there are any.
-    pub(crate) fn is_empty(&self) -> bool {
-        !self.accounts.contains(&true)
-    }
-
     /// Whether page `index` is one.
     pub(crate) fn contains(&self, index: usize) -> bool {
         self.has(&self.ledger.books.lock(), index)
