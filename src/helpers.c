@@ -6,6 +6,7 @@
 
 #include <linux/atomic.h>
 #include <linux/capability.h>
+#include <linux/cgroup.h>
 #include <linux/cgroup_dmem.h>
 #include <linux/device.h>
 #include <linux/eventfd.h>
@@ -503,15 +504,31 @@ bool hmm_cdm_huge_pages_move(void)
 /* Threads, files */
 
 /* With a reference on the task, so that it may also end by itself. */
+/*
+ * With @join the thread is in the cgroups of the caller from its start, for the
+ * sake of the device memory that it takes: dmem_cgroup_try_charge() charges the
+ * current task's cgroup and no other. It takes a lock that all forks take, so
+ * without that controller it is left out.
+ */
 struct task_struct *hmm_cdm_kthread_run(int (*fn)(void *data), void *data,
-					const char *name, unsigned int nr)
+					const char *name, unsigned int nr,
+					bool join)
 {
 	struct task_struct *task = kthread_create(fn, data, "%s/%u", name, nr);
+	int ret;
 
-	if (!IS_ERR(task)) {
-		get_task_struct(task);
-		wake_up_process(task);
+	if (IS_ERR(task))
+		return task;
+	if (join && IS_ENABLED(CONFIG_CGROUP_DMEM)) {
+		ret = cgroup_attach_task_all(current, task);
+		if (ret) {
+			/* It has never run. */
+			kthread_stop(task);
+			return ERR_PTR(ret);
+		}
 	}
+	get_task_struct(task);
+	wake_up_process(task);
 	return task;
 }
 

@@ -122,7 +122,8 @@ bool hmm_cdm_huge_pages_move(void);
 
 /* Threads, files */
 struct task_struct *hmm_cdm_kthread_run(int (*fn)(void *data), void *data,
-					const char *name, unsigned int nr);
+					const char *name, unsigned int nr,
+					bool join);
 void hmm_cdm_kthread_allow_interrupt(void);
 void hmm_cdm_kthread_interrupt(struct task_struct *task);
 struct task_struct *hmm_cdm_kthread_begin_wait(bool *allowed);

@@ -53,7 +53,7 @@ impl Driver for Accel {
     fn open(&self, mirror: Arc<Mirror>) -> Result<KBox<dyn Context>> {
         let engine = Engine::new(mirror)?;
         let pid = current!().tgid() as u32;
-        let thread = Thread::spawn(c"cdm_rust", pid, engine.clone())?;
+        let thread = Thread::spawn_for_process(c"cdm_rust", pid, engine.clone())?;
 
         Ok(KBox::new(
             Client {

@@ -235,7 +235,11 @@ impl Context for Session {
             // Named after the process that it works for.
             let pid = current!().tgid() as u32;
 
-            *thread = Some(Thread::spawn(c"cdm_emu", pid, self.client.clone())?);
+            *thread = Some(Thread::spawn_for_process(
+                c"cdm_emu",
+                pid,
+                self.client.clone(),
+            )?);
         }
         drop(thread);
         self.client.add(task)

@@ -43,6 +43,18 @@ unsafe impl<T: Run> Sync for Thread<T> {}
 impl<T: Run> Thread<T> {
     /// Starts a thread called `name/nr`. ENOMEM, EINTR.
     pub fn spawn(name: &CStr, nr: u32, body: Arc<T>) -> Result<Self> {
+        Self::start(name, nr, body, false)
+    }
+
+    /// Starts a thread that works for the current process: the device memory that it takes is charged
+    /// to the cgroup that the process is in now (see [`super::dmem`]). It does not follow the
+    /// process to another one, and keeps this one from being removed, as a process would. Errors as
+    /// above.
+    pub fn spawn_for_process(name: &CStr, nr: u32, body: Arc<T>) -> Result<Self> {
+        Self::start(name, nr, body, true)
+    }
+
+    fn start(name: &CStr, nr: u32, body: Arc<T>, join: bool) -> Result<Self> {
         // SAFETY: `main` gets what it expects. `body` outlives the thread: it is dropped after
         // `drop()` below has waited for the end. The name is copied.
         let task = from_err_ptr(unsafe {
@@ -51,6 +63,7 @@ impl<T: Run> Thread<T> {
                 core::ptr::from_ref(&*body).cast_mut().cast(),
                 name.as_char_ptr(),
                 nr,
+                join,
             )
         })?;
 

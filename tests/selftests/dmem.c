@@ -246,6 +246,40 @@ TEST_F(dmem, charged_without_a_copy)
 	EXPECT_EQ(5, cdm_present(self->mem, self->length));
 }
 
+/* What a device's fault takes is charged to the process that its job is of. */
+TEST_F(dmem, device_faults)
+{
+	__u64 value = 0x0123456789abcdefULL;
+
+	ASSERT_EQ(0, madvise(self->mem, self->length, MADV_DONTNEED));
+	ASSERT_EQ(0, cdm_advise(&self->cdm, self->mem, self->length,
+				HMM_CDM_PLACE_NODE, 0));
+	ASSERT_EQ(0, limit(A, "max", 12 * self->page));
+	ASSERT_EQ(0, cdm_run_fill(&self->cdm, self->mem, self->length, value,
+				  NULL));
+	/* The job succeeds all the same, in system memory. */
+	EXPECT_EQ(-1, cdm_check_value(self->mem, self->length, value));
+	expect_charged(A, 12);
+	EXPECT_EQ(PAGES, cdm_present(self->mem, self->length));
+	EXPECT_EQ(self->before + 12 * (long long)self->page, current(ROOT));
+}
+
+/* POPULATE asks for device memory without a copy, and EVICT takes nobody else's. */
+TEST_F(dmem, populate)
+{
+	struct hmm_cdm_populate p;
+
+	ASSERT_EQ(0, madvise(self->mem, self->length, MADV_DONTNEED));
+	ASSERT_EQ(0, limit(A, "max", 20 * self->page));
+	ASSERT_EQ(0, cdm_populate(&self->cdm, self->mem, self->length,
+				  HMM_CDM_POPULATE_EVICT, &p));
+	EXPECT_EQ(20, p.populated);
+	EXPECT_EQ(PAGES - 20, p.skipped[HMM_CDM_SKIP_NO_MEMORY]);
+	EXPECT_EQ(0, p.evicted);
+	expect_charged(A, 20);
+	EXPECT_EQ(20, cdm_present(self->mem, self->length));
+}
+
 /* A whole window, which is taken in one piece: the same to the page. */
 TEST_F(dmem, window)
 {
