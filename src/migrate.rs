@@ -320,8 +320,9 @@ impl Tally<'_> {
 
     /// Counts what became of the `len` pages from `first` on that had destinations, and maps
     /// everything. Returns how many moved.
-    fn settle(&mut self, done: Installed<'_>, first: usize, len: usize) -> usize {
-        let (mut moved, mut filled, mut failed) = (0, 0, 0);
+    fn settle(&mut self, done: Installed<'_>, first: usize, len: usize, from: From) -> usize {
+        let mixed = from == From::SystemAndPeer;
+        let (mut moved, mut filled, mut failed, mut peers) = (0, 0, 0, 0);
 
         for (i, fate) in self.fates_mut(first).enumerate().take(len) {
             if *fate != Fate::Open {
@@ -330,6 +331,7 @@ impl Tally<'_> {
             *fate = match done.outcome(i) {
                 Outcome::Moved => {
                     moved += 1;
+                    peers += u64::from(mixed && !done.was_system(i));
                     Fate::Counted
                 }
                 Outcome::Filled => {
@@ -347,6 +349,7 @@ impl Tally<'_> {
         }
         self.left -= moved + filled + failed;
         self.report.migrated += moved as u64;
+        self.report.peers += peers;
         self.report.populated += filled as u64;
         self.report.skip(Skip::Failed, failed);
         moved
@@ -427,6 +430,8 @@ pub struct Migration<'a> {
     bufs: &'a mut Buffers,
     walker: &'a mut Walker,
     tally: Tally<'a>,
+    // The other node that pages came from last.
+    peer: Option<Owner>,
     // What is left of `PATIENCE_MS`.
     patience: i64,
 }
@@ -448,6 +453,7 @@ impl<'a> Migration<'a> {
                 report: Report::default(),
                 plan,
             },
+            peer: None,
             patience: if plan.patient { PATIENCE_MS } else { 0 },
         }
     }
@@ -646,13 +652,18 @@ impl<'a> Migration<'a> {
 
     /// How pages are asked for.
     fn request(&self, whole: bool) -> Request<'static> {
+        let own = self.node.owner();
+        let (from, owner) = match (self.plan.target, self.peer) {
+            (Target::Node, _) if self.plan.untouched_only => (From::Nowhere, own),
+            // Where there was one there may be more, and this finds them at once.
+            (Target::Node, Some(peer)) => (From::SystemAndPeer, peer),
+            (Target::Node, None) => (From::System, own),
+            (Target::System, _) => (From::Device(self.node.kind()), own),
+        };
+
         Request {
-            from: match self.plan.target {
-                Target::Node if self.plan.untouched_only => From::Nowhere,
-                Target::Node => From::System,
-                Target::System => From::Device(self.node.kind()),
-            },
-            owner: self.node.owner(),
+            from,
+            owner,
             whole,
             fault: None,
         }
@@ -742,6 +753,10 @@ impl<'a> Migration<'a> {
         let moved = self.bring(mapping, part, 0, request, fate);
 
         self.tally.report.peers += moved as u64;
+        // Private memory takes from system memory what its own device copies.
+        if matches!(self.node.mover(Direction::In), Mover::Cpu) {
+            self.peer = Some(owner);
+        }
     }
 
     /// Moves those pages of `span`, the `first` of the window and up, to the node that are `wanted`.
@@ -754,6 +769,7 @@ impl<'a> Migration<'a> {
         request: Request<'_>,
         wanted: Fate,
     ) -> usize {
+        let from = request.from;
         let from_peer = matches!(wanted, Fate::Peer(_));
         let (node, tally) = (self.node, &mut self.tally);
         let Ok(mut pages) = Collected::vma(mapping, span, self.bufs, request) else {
@@ -789,7 +805,7 @@ impl<'a> Migration<'a> {
             node.mover(Direction::In)
         };
         let before = tally.report.populated;
-        let moved = tally.settle(pages.install(mover), first, span.pages());
+        let moved = tally.settle(pages.install(mover), first, span.pages(), from);
         if contiguous && moved + (tally.report.populated - before) as usize == span.pages() {
             tally.report.contiguous += 1;
             if huge && moved == span.pages() {
@@ -806,6 +822,7 @@ impl<'a> Migration<'a> {
         }
 
         let request = self.request(false);
+        let from = request.from;
         let (node, tally) = (self.node, &mut self.tally);
         let Ok(mut pages) = Collected::vma(mapping, part, self.bufs, request) else {
             tally.refuse(Fate::Open);
@@ -820,7 +837,12 @@ impl<'a> Migration<'a> {
             let Some(page) = NewPage::system() else { break };
             pages.set_destination(i, page);
         }
-        tally.settle(pages.install(node.mover(Direction::Out)), 0, part.pages());
+        tally.settle(
+            pages.install(node.mover(Direction::Out)),
+            0,
+            part.pages(),
+            from,
+        );
     }
 }
 

@@ -110,7 +110,10 @@ impl Place for Placer {
             return false;
         };
         let span = match need {
-            Need::Untouched => whole_if_huge(mirror, mm, span),
+            Need::Untouched => match allocated_together(mirror, mm, span) {
+                Some(span) => span,
+                None => return false,
+            },
             Need::Elsewhere | Need::Copied => span,
         };
         let plan = Plan {
@@ -147,22 +150,22 @@ impl Place for Placer {
     }
 }
 
-/// A mapping that takes huge pages gives the first touch of the CPU a whole window, and does so here
-/// if all of it has the same advice.
-fn whole_if_huge(mirror: &Mirror, mm: &MmWithUser, span: Span) -> Span {
-    let Some(window) = Span::window(span.start()) else {
-        return span;
-    };
-    let (_, end) = mirror.advice(window.start());
-    let wanted = end >= window.end()
-        && Mappings::lock(mm)
-            .next(window.start())
-            .is_some_and(|mapping| mapping.contains(window) && mapping.wants_huge_pages());
+/// What of `span`, from its start, is allocated when the device touches it first: what the process
+/// can access as well. Where it wants huge pages its own first touch takes a whole window, and so
+/// does this if all of it has the same advice.
+fn allocated_together(mirror: &Mirror, mm: &MmWithUser, span: Span) -> Option<Span> {
+    let window = Span::window(span.start())?;
+    let has_one_advice = mirror.advice(window.start()).1 >= window.end();
+    let mappings = Mappings::lock(mm);
+    let mapping = mappings
+        .next(span.start())
+        .filter(|mapping| mapping.maps(span.start()) && mapping.is_readable())?;
+    let is_whole = has_one_advice && mapping.wants_huge_pages() && mapping.contains(window);
 
-    if wanted {
-        window
+    if is_whole {
+        Some(window)
     } else {
-        span
+        mapping.span()?.intersect(span)
     }
 }
 

@@ -154,6 +154,10 @@ impl Mirror {
         };
 
         want = place.bound(self, want);
+        if !section.lock().has_window(addr) {
+            // The device was never here: then it is likely that nobody was.
+            tried = place.place(self, &mm, Need::Untouched, want);
+        }
 
         self.shared.stats.faults.add(1);
         loop {

@@ -79,6 +79,8 @@ pub enum From {
     System,
     /// Holes alone; here the page of zeros is a page, and stays.
     Nowhere,
+    /// As [`From::System`], and pages of the coherent memory of the request's owner.
+    SystemAndPeer,
     /// Pages of the device's own memory, of its kind. Holes are collected too (the C function makes
     /// no difference), and are best left without a destination.
     Device(Kind),
@@ -354,6 +356,10 @@ impl<'a> Collected<'a> {
         }
         let from = match request.from {
             From::System => bindings::migrate_vma_direction_MIGRATE_VMA_SELECT_SYSTEM,
+            From::SystemAndPeer => {
+                bindings::migrate_vma_direction_MIGRATE_VMA_SELECT_SYSTEM
+                    | bindings::migrate_vma_direction_MIGRATE_VMA_SELECT_DEVICE_COHERENT
+            }
             // `migrate_vma_collect_pmd()` takes what `pte_none()` is without asking for a flag.
             From::Nowhere => 0,
             From::Device(Kind::Coherent) => {
@@ -395,7 +401,7 @@ impl<'a> Collected<'a> {
         Ok(Self(Chain {
             nr: args.npages.min(nr),
             vma: Some(args),
-            from_device: matches!(request.from, From::Device(_)),
+            from_device: matches!(request.from, From::Device(_) | From::SystemAndPeer),
             bufs,
             stage: Stage::Collected,
             _mapping: PhantomData,
@@ -517,6 +523,14 @@ impl<'a> Collected<'a> {
 pub struct Installed<'a>(Chain<'a>);
 
 impl Installed<'_> {
+    /// Whether page `i` was in system memory.
+    pub(crate) fn was_system(&self, i: usize) -> bool {
+        let src = self.0.src(i);
+
+        // SAFETY: Frames in the array have pages.
+        src & VALID != 0 && unsafe { Pfn::new(src >> SHIFT) }.is_system()
+    }
+
     /// What became of page `i`.
     pub fn outcome(&self, i: usize) -> Outcome {
         let (src, dst) = (self.0.src(i), self.0.dst(i));

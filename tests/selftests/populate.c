@@ -416,6 +416,23 @@ TEST_F(zero_copy, advice_has_bounds)
 	EXPECT_EQ(-1, cdm_check_value(self->mem, self->length, 8));
 }
 
+/* What the process itself cannot access gets nothing by being next to it. */
+TEST_F(zero_copy, first_touch_keeps_off_guards)
+{
+	struct cdm *cdm = &self->cdm;
+	char *guard = self->mem + 10 * self->page;
+
+	ASSERT_EQ(0, mprotect(guard, 10 * self->page, PROT_NONE));
+	advise(_metadata, cdm, self->mem, self->length, 0);
+	EXPECT_EQ(-EFAULT, cdm_run_fill(cdm, self->mem, self->length, 9,
+					&self->wait));
+	EXPECT_EQ(CDM_ADDR(guard), self->wait.fault_addr);
+	EXPECT_EQ(-EFAULT, cdm_run_fill(cdm, guard, self->page, 9, NULL));
+	ASSERT_EQ(0, mprotect(guard, 10 * self->page, PROT_READ));
+	EXPECT_EQ(0, cdm_present(guard, 10 * self->page));
+	EXPECT_EQ(10, cdm_on_node(cdm, self->mem, self->length));
+}
+
 /* What exists in system memory stays, unless the advice is to move it. */
 TEST_F(zero_copy, advice_to_move)
 {
