@@ -57,6 +57,7 @@ guest_check() {
 	local name names tests=() host=(--host /src/scripts/vm/selftest.py)
 
 	promise_count "0 passed, 1 failed"
+	userland_need
 	build_all tests
 	names=$(programs tests/selftests "$TEST_DIR" "KERNEL=$NAME" "TREE=$TREE" -s list) ||
 		die "tests/selftests does not list its programs"
@@ -68,14 +69,15 @@ guest_check() {
 	[ "$KIND" != debug ] || tests=(--kunit "${tests[@]}")
 	promise_count ""
 	sample_modules
-	run enter "${VM[@]}" check "${VM_OPTIONS[@]}" "${TWO_REGIONS[@]}" "${host[@]}" \
-		"${SAMPLES[@]}" --demo "/out/$TOOL_DIR/cdm-demo" --plain "/out/$TOOL_DIR/samples/first" "${tests[@]}"
+	run enter -b "ro /input $USERLAND" "${VM[@]}" check "${VM_OPTIONS[@]}" \
+		"${TWO_REGIONS[@]}" "${host[@]}" --userland /input/userland.tar \
+		--tools "/out/$TOOL_DIR" "${SAMPLES[@]}" --demo "/out/$TOOL_DIR/cdm-demo" --plain "/out/$TOOL_DIR/samples/first" "${tests[@]}"
 }
 
 # guest_run PROGRAM...: statically linked TAP programs, below build/; `kunit` is
-# the results of the modules' KUnit suites.
+# the results of the modules' KUnit suites, `cdmrun` Debian's programs run by that.
 guest_run() {
-	local p paths=()
+	local p paths=() bind=()
 
 	[ $# -gt 0 ] || die "name programs below build/, such as build/tests/region"
 	for p; do
@@ -83,13 +85,19 @@ guest_run() {
 			paths+=(--kunit)
 			continue
 		fi
+		if [ "$p" = cdmrun ]; then
+			userland_need
+			bind=(-b "ro /input $USERLAND")
+			paths+=(--userland /input/userland.tar --tools "/out/$TOOL_DIR")
+			continue
+		fi
 		p=$(realpath -m "$p")
 		[[ $p == "$OUT"/* ]] || die "$p is not below $OUT"
 		paths+=("/out/${p#"$OUT"/}")
 	done
 	sample_modules
-	run enter "${VM[@]}" check "${VM_OPTIONS[@]}" "${TWO_REGIONS[@]}" "${SAMPLES[@]}" \
-		"${paths[@]}"
+	run enter "${bind[@]}" "${VM[@]}" check "${VM_OPTIONS[@]}" "${TWO_REGIONS[@]}" \
+		"${SAMPLES[@]}" "${paths[@]}"
 }
 
 # guest_mm [NAME]...: the kernel's own tests of memory management, all or those

@@ -34,6 +34,8 @@ WITH_IDLE = "/src/scripts/guest/conformance"
 TEXT = "/usr/share/common-licenses/GPL-2"
 
 RAM_MIB = 2048
+# What cdmrun consists of.
+RUN_TOOLS = ("cdmrun", "libcdmrun.so")
 CPUS = 2
 # What those are called with, and where the modules lie that they need.
 PAIRS_ARGUMENTS = {"uffd-stress": ["anon", "4", "4"]}
@@ -106,6 +108,17 @@ def demo_program(path, text, limit):
         return Demo("cdm-demo", path, limit, ["/" + name]), {name: file.read()}
 
 
+def userland(archive, tools):
+    """Debian's own programs, and what runs them with their heap on a node."""
+    sources = {"lab/userland.tar": archive}
+    sources |= {f"lab/tools/{name}": os.path.join(tools, name) for name in RUN_TOOLS}
+    files = {}
+    for name, path in sources.items():
+        with open(path, "rb") as file:
+            files[name] = file.read()
+    return files
+
+
 def broken_demos(demo):
     """The same with each mistake that cdm-demo knows to make on purpose."""
     return [
@@ -142,6 +155,9 @@ def check(args):
     if args.demo:
         demo, files = demo_program(args.demo, args.text, 120 * args.patience)
         programs += [demo, *broken_demos(demo)]
+    if args.userland:
+        files |= userland(args.userland, args.tools)
+        programs.append(Program("cdmrun", "/src/tests/tools/cdmrun.sh", 120 * args.patience))
     programs += [Plain(os.path.basename(path), path, 60 * args.patience) for path in args.plain]
     if programs:
         done += Session(new_guest(args), programs, files).run()
@@ -289,6 +305,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("action", choices=sorted(ACTIONS))
     parser.add_argument("--ram", type=int, metavar="MIB", default=RAM_MIB)
+    parser.add_argument("--userland", metavar="ARCHIVE")
+    parser.add_argument("--tools", metavar="DIR")
     parser.add_argument("--region", type=int, action="append", metavar="MIB", default=[])
     parser.add_argument("--kernel", default="stock", metavar="NAME")
     parser.add_argument("--machine", choices=sorted(MACHINES), default=Amd64.name)

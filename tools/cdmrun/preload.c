@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What cdmrun preloads: anonymous private memory that the program maps is
+ * populated with pages of a node before the program sees it.
+ *
+ * The heap comes along because the allocator that is preloaded after this,
+ * jemalloc, gets all its memory by mmap(), through the symbol (glibc's own
+ * calls mmap and brk by names that nobody else can define). Interposing mmap()
+ * and not jemalloc's extent hooks covers the program's own mappings with the
+ * same lines, and works with any allocator that a program brings.
+ *
+ * Nothing here may fail the program: without a device, with a full node, or
+ * with a descriptor that the program has closed, memory is what it would have
+ * been.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/hmm_cdm.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "cdmrun.h"
+
+/* Out of the way of programs that expect certain numbers to be free. */
+#define FD_FLOOR		500
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static struct {
+	bool tried;	/* to open the device, in this process */
+	int fd;
+	dev_t device;	/* what fd was when it was opened */
+	int err;	/* where messages go: the program may close its own */
+	size_t least;	/* bytes that a mapping has to have */
+	bool reports;	/* this process, at its end */
+	bool quiet;
+	char path[32];
+} run = { .fd = -1, .err = -1 };
+
+static size_t number(const char *name, size_t otherwise)
+{
+	const char *text = getenv(name);
+
+	return text && *text ? strtoull(text, NULL, 10) : otherwise;
+}
+
+/* A descriptor that the program does not trip over. */
+static int move_up(int fd)
+{
+	int up = fcntl(fd, F_DUPFD_CLOEXEC, FD_FLOOR);
+
+	if (up < 0)
+		return fd;
+	close(fd);
+	return up;
+}
+
+__attribute__((format(printf, 1, 2)))
+static void say(const char *format, ...)
+{
+	char text[512];
+	va_list args;
+	int len;
+
+	if (run.quiet || !run.reports)
+		return;
+	va_start(args, format);
+	len = vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	if (len > 0)
+		len = write(run.err < 0 ? 2 : run.err, text, len);
+}
+
+/* With the lock. */
+static void begin(void)
+{
+	struct stat st;
+	int fd;
+
+	run.tried = true;
+	run.quiet = number(ENV_QUIET, 0);
+	run.reports = number(ENV_PID, 0) == (size_t)getpid();
+	run.least = number(ENV_LEAST, LEAST);
+	if (run.err < 0)
+		run.err = fcntl(2, F_DUPFD_CLOEXEC, FD_FLOOR);
+	snprintf(run.path, sizeof(run.path), "/dev/hmm_cdm%zu",
+		 number(ENV_NODE, 0));
+	fd = open(run.path, O_RDWR | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st)) {
+		say("cdmrun: %s: %s; the memory is the system's\n", run.path,
+		    strerror(errno));
+		return;
+	}
+	run.device = st.st_rdev;
+	run.fd = move_up(fd);
+}
+
+/* This thread is in here already: what libc maps for us is not looked at. */
+static __thread bool inside;
+
+/* The device file of this process, or -1. */
+static int device(void)
+{
+	struct stat st;
+	int fd;
+
+	if (inside)
+		return -1;
+	inside = true;
+	pthread_mutex_lock(&lock);
+	if (!run.tried)
+		begin();
+	/* Some programs close all descriptors, and open others. */
+	if (run.fd >= 0 && (fstat(run.fd, &st) || !S_ISCHR(st.st_mode) ||
+			    st.st_rdev != run.device))
+		begin();
+	fd = run.fd;
+	pthread_mutex_unlock(&lock);
+	inside = false;
+	return fd;
+}
+
+static void populate(void *addr, size_t length)
+{
+	size_t page = sysconf(_SC_PAGESIZE);
+	struct hmm_cdm_populate p = { .size = sizeof(p) };
+	int err = errno, fd = device();
+
+	p.addr = (uintptr_t)addr;
+	p.length = (length + page - 1) / page * page;
+	/* A full node, a signal, a mirror of the parent's: all the same. */
+	if (fd >= 0)
+		ioctl(fd, HMM_CDM_IOC_POPULATE, &p);
+	errno = err;
+}
+
+static bool wanted(size_t length, int prot, int flags)
+{
+	const int both = PROT_READ | PROT_WRITE;
+	const int other = MAP_STACK | MAP_GROWSDOWN | MAP_HUGETLB;
+
+	/* The least is read with the device; until then all are looked at. */
+	return (flags & MAP_ANONYMOUS) && (flags & MAP_TYPE) == MAP_PRIVATE &&
+	       !(flags & other) && (prot & both) == both &&
+	       (device(), length >= run.least);
+}
+
+void *mmap(void *addr, size_t length, int prot, int flags, int fd,
+	   off_t offset)
+{
+	void *mem = (void *)syscall(SYS_mmap, addr, length, prot, flags, fd,
+				    offset);
+
+	if (mem != MAP_FAILED && wanted(length, prot, flags))
+		populate(mem, length);
+	return mem;
+}
+
+void *mmap64(void *addr, size_t length, int prot, int flags, int fd,
+	     off_t offset) __attribute__((alias("mmap")));
+
+/* What was reserved without rights is taken into use. */
+int mprotect(void *addr, size_t length, int prot)
+{
+	int ret = syscall(SYS_mprotect, addr, length, prot);
+
+	if (!ret && wanted(length, prot, MAP_PRIVATE | MAP_ANONYMOUS))
+		populate(addr, length);
+	return ret;
+}
+
+static void child(void)
+{
+	pthread_mutex_init(&lock, NULL);
+	/* The file mirrors the parent. */
+	if (run.fd >= 0)
+		close(run.fd);
+	run.fd = -1;
+	run.tried = false;
+	run.reports = false;
+}
+
+__attribute__((constructor))
+static void start(void)
+{
+	device();
+	pthread_atfork(NULL, NULL, child);
+}
+
+/* Anonymous private memory of the process: where it lies. */
+static void count(int fd, __u64 *where)
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+	char line[512];
+
+	while (maps && fgets(line, sizeof(line), maps)) {
+		struct hmm_cdm_query q = { .size = sizeof(q) };
+		unsigned long start, end, inode;
+		char rights[8];
+
+		if (sscanf(line, "%lx-%lx %7s %*x %*s %lu", &start, &end,
+			   rights, &inode) != 4 || inode || rights[3] != 'p' ||
+		    rights[1] != 'w' || strstr(line, "[stack"))
+			continue;
+		q.addr = start;
+		q.length = end - start;
+		if (ioctl(fd, HMM_CDM_IOC_QUERY, &q))
+			continue;
+		for (int i = 0; i < 8; i++)
+			where[i] += q.where[i];
+	}
+	if (maps)
+		fclose(maps);
+}
+
+__attribute__((destructor))
+static void finish(void)
+{
+	struct hmm_cdm_stats s = { .size = sizeof(s) };
+	size_t page = sysconf(_SC_PAGESIZE);
+	__u64 where[8] = {};
+	int fd = device();
+
+	if (fd < 0 || run.quiet || !run.reports)
+		return;
+	count(fd, where);
+	if (ioctl(fd, HMM_CDM_IOC_STATS, &s))
+		return;
+	say("cdmrun: %s: %llu bytes placed, %llu on the node at the end, %llu in system memory, %llu copied\n",
+	    run.path, (unsigned long long)s.populated * page,
+	    (unsigned long long)where[HMM_CDM_WHERE_NODE] * page,
+	    (unsigned long long)where[HMM_CDM_WHERE_SYSTEM] * page,
+	    (unsigned long long)s.bytes_copied);
+}
