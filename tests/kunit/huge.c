@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Huge pages in private memory. */
+#include "testdev.h"
+
+#define ORDER	(PMD_SHIFT - PAGE_SHIFT)
+
+static void expect_huge(struct kunit *test, u8 where, u16 flags)
+{
+	testdev_expect_where(test, 0, WINDOW_PAGES, where, ORDER, flags);
+}
+
+/* A window that may be one huge page. */
+static struct testdev *window(struct kunit *test)
+{
+	struct testdev *dev = test->priv;
+
+	if (!IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE))
+		kunit_skip(test, "no huge pages in this kernel");
+	testdev_map(test, WINDOW_PAGES, true);
+	if (!MIRROR(dev))
+		testdev_mirror(test, 0);
+	return dev;
+}
+
+/* One that is, with content. */
+static struct testdev *huge_page(struct kunit *test)
+{
+	struct testdev *dev = window(test);
+	struct hmm_cdm_page page;
+
+	testdev_fill(test, 0, WINDOW_PAGES);
+	KUNIT_ASSERT_EQ(test, hmm_cdm_query(MIRROR(dev), dev->at, PAGE_SIZE, &page), 0);
+	if (page.order != ORDER)
+		kunit_skip(test, "the kernel has given no huge page");
+	return dev;
+}
+
+/* One that is on the device. */
+static struct testdev *moved(struct kunit *test)
+{
+	struct testdev *dev = huge_page(test);
+	struct hmm_cdm_migrate arg = testdev_migrate(test, NODE, 0, WINDOW_PAGES, 0);
+
+	KUNIT_ASSERT_EQ(test, arg.migrated, WINDOW_PAGES);
+	KUNIT_ASSERT_EQ(test, arg.huge, 1);
+	expect_huge(test, HMM_CDM_WHERE_NODE, HMM_CDM_PAGE_PRIVATE);
+	return dev;
+}
+
+static void moves_in_one_piece(struct kunit *test)
+{
+	struct testdev *dev = moved(test);
+	struct hmm_cdm_stats stats;
+	unsigned int maps;
+	u64 value = 0;
+
+	KUNIT_EXPECT_EQ(test, atomic_read(&dev->copies), 1);
+	KUNIT_EXPECT_EQ(test, testdev_in_use(dev), WINDOW_PAGES);
+	hmm_cdm_stats(MIRROR(dev), &stats);
+	KUNIT_EXPECT_EQ(test, stats.huge, 1);
+	KUNIT_EXPECT_EQ(test, stats.node_contiguous, dev->total / WINDOW_PAGES - 1);
+
+	/* One entry for all of it. */
+	maps = dev->mirrors[0].maps;
+	KUNIT_EXPECT_EQ(test, hmm_cdm_fault(MIRROR(dev), dev->at, PMD_SIZE,
+					    HMM_CDM_FAULT_WRITE), 0);
+	KUNIT_EXPECT_EQ(test, dev->mirrors[0].maps, maps + 1);
+	KUNIT_EXPECT_EQ(test, testdev_entries(dev, 0), WINDOW_PAGES);
+
+	/* And home, whatever byte is touched. */
+	KUNIT_EXPECT_EQ(test, testdev_read(dev, 77, &value), 0);
+	KUNIT_EXPECT_EQ(test, atomic_read(&dev->copies), 2);
+	KUNIT_EXPECT_EQ(test, atomic_read(&dev->freed), WINDOW_PAGES);
+	expect_huge(test, HMM_CDM_WHERE_SYSTEM, 0);
+	testdev_expect_content(test, 0, WINDOW_PAGES);
+	KUNIT_EXPECT_EQ(test, testdev_in_use(dev), 0);
+}
+
+static void goes_home_on_request(struct kunit *test)
+{
+	struct testdev *dev = moved(test);
+	struct hmm_cdm_migrate arg;
+
+	arg = testdev_migrate(test, SYSTEM, 0, WINDOW_PAGES, 0);
+	KUNIT_EXPECT_EQ(test, arg.migrated, WINDOW_PAGES);
+	KUNIT_EXPECT_EQ(test, arg.huge, 1);
+	expect_huge(test, HMM_CDM_WHERE_SYSTEM, 0);
+	testdev_expect_content(test, 0, WINDOW_PAGES);
+
+	testdev_migrate(test, NODE, 0, WINDOW_PAGES, 0);
+	KUNIT_EXPECT_EQ(test, hmm_cdm_evict(dev->device), WINDOW_PAGES);
+	expect_huge(test, HMM_CDM_WHERE_SYSTEM, 0);
+	testdev_expect_content(test, 0, WINDOW_PAGES);
+	KUNIT_EXPECT_EQ(test, atomic_read(&dev->copies), 4);
+}
+
+static void a_hole_becomes_one(struct kunit *test)
+{
+	struct testdev *dev = window(test);
+	struct hmm_cdm_migrate arg;
+	u64 value = 1;
+
+	arg = testdev_migrate(test, NODE, 0, WINDOW_PAGES, 0);
+	KUNIT_EXPECT_EQ(test, arg.populated, WINDOW_PAGES);
+	KUNIT_EXPECT_EQ(test, atomic_read(&dev->zero_calls), 1);
+	KUNIT_EXPECT_EQ(test, atomic_read(&dev->zeroed), WINDOW_PAGES);
+	expect_huge(test, HMM_CDM_WHERE_NODE, HMM_CDM_PAGE_PRIVATE);
+	for (unsigned long i = 0; i < WINDOW_PAGES; i++) {
+		KUNIT_ASSERT_EQ(test, testdev_read(dev, i, &value), 0);
+		KUNIT_ASSERT_EQ(test, value, 0);
+	}
+	KUNIT_EXPECT_EQ(test, testdev_in_use(dev), 0);
+}
+
+static void a_part_is_unmapped(struct kunit *test)
+{
+	struct testdev *dev = moved(test);
+
+	testdev_unmap(test, 100, 50);
+	testdev_expect_where(test, 100, 50, HMM_CDM_WHERE_UNMAPPED, 0, 0);
+	testdev_expect_where(test, 0, 100, HMM_CDM_WHERE_NODE, 0, HMM_CDM_PAGE_PRIVATE);
+	testdev_expect_content(test, 0, 100);
+	testdev_expect_content(test, 150, WINDOW_PAGES - 150);
+	KUNIT_EXPECT_EQ(test, testdev_in_use(dev), 0);
+	KUNIT_EXPECT_EQ(test, atomic_read(&dev->freed), WINDOW_PAGES);
+}
+
+static void a_page_of_it_moves(struct kunit *test)
+{
+	struct testdev *dev = moved(test);
+	struct hmm_cdm_migrate arg;
+
+	arg = testdev_migrate(test, SYSTEM, 5, 1, 0);
+	KUNIT_EXPECT_EQ(test, arg.migrated, 1);
+	KUNIT_EXPECT_EQ(test, atomic_read(&dev->pages_out), 1);
+	KUNIT_EXPECT_EQ(test, testdev_in_use(dev), WINDOW_PAGES - 1);
+	testdev_expect_where(test, 5, 1, HMM_CDM_WHERE_SYSTEM, 0, 0);
+	testdev_expect_where(test, 0, 5, HMM_CDM_WHERE_NODE, 0, HMM_CDM_PAGE_PRIVATE);
+	testdev_expect_where(test, 6, WINDOW_PAGES - 6, HMM_CDM_WHERE_NODE, 0,
+			     HMM_CDM_PAGE_PRIVATE);
+	testdev_expect_content(test, 0, WINDOW_PAGES);
+	KUNIT_EXPECT_EQ(test, testdev_in_use(dev), 0);
+}
+
+/* In the other direction: a huge page of which only a part is asked for. */
+static void a_part_moves_in(struct kunit *test)
+{
+	struct hmm_cdm_migrate arg;
+
+	huge_page(test);
+	arg = testdev_migrate(test, NODE, 3, PAGES, 0);
+	KUNIT_EXPECT_EQ(test, arg.migrated, PAGES);
+	KUNIT_EXPECT_EQ(test, arg.huge, 0);
+	testdev_expect_where(test, 3, PAGES, HMM_CDM_WHERE_NODE, 0, HMM_CDM_PAGE_PRIVATE);
+	testdev_expect_where(test, 0, 3, HMM_CDM_WHERE_SYSTEM, 0, 0);
+	testdev_expect_content(test, 0, WINDOW_PAGES);
+}
+
+static void the_device_has_no_huge_page_left(struct kunit *test)
+{
+	struct testdev *dev = test->priv;
+	unsigned long total = dev->total;
+	struct hmm_cdm_migrate arg;
+
+	/* One page is left in use of each window of its memory. */
+	testdev_begin(test, total);
+	testdev_migrate(test, NODE, 0, total, 0);
+	for (unsigned long i = 0; i < total; i += WINDOW_PAGES)
+		testdev_unmap(test, i + 1, WINDOW_PAGES - 1);
+	KUNIT_ASSERT_EQ(test, testdev_in_use(dev), total / WINDOW_PAGES);
+
+	huge_page(test);
+	arg = testdev_migrate(test, NODE, 0, WINDOW_PAGES, 0);
+	KUNIT_EXPECT_EQ(test, arg.migrated, WINDOW_PAGES);
+	KUNIT_EXPECT_EQ(test, arg.huge, 0);
+	testdev_expect_where(test, 0, WINDOW_PAGES, HMM_CDM_WHERE_NODE, 0,
+			     HMM_CDM_PAGE_PRIVATE);
+	testdev_expect_content(test, 0, WINDOW_PAGES);
+}
+
+static void copies_that_fail(struct kunit *test)
+{
+	struct testdev *dev = huge_page(test);
+	struct hmm_cdm_migrate arg;
+	u64 value = 0;
+
+	dev->copies_left = 0;
+	arg = testdev_migrate(test, NODE, 0, WINDOW_PAGES, 0);
+	KUNIT_EXPECT_EQ(test, arg.skipped[HMM_CDM_SKIP_FAILED], WINDOW_PAGES);
+	KUNIT_EXPECT_EQ(test, atomic_read(&dev->freed), WINDOW_PAGES);
+	expect_huge(test, HMM_CDM_WHERE_SYSTEM, 0);
+	testdev_expect_content(test, 0, WINDOW_PAGES);
+
+	testdev_heal(dev);
+	testdev_migrate(test, NODE, 0, WINDOW_PAGES, 0);
+	dev->copies_left = 0;
+	KUNIT_EXPECT_EQ(test, testdev_read(dev, 9, &value), -EFAULT);
+	KUNIT_EXPECT_EQ(test, hmm_cdm_evict(dev->device), 0);
+	arg = testdev_migrate(test, SYSTEM, 0, WINDOW_PAGES, 0);
+	KUNIT_EXPECT_EQ(test, arg.skipped[HMM_CDM_SKIP_FAILED], WINDOW_PAGES);
+	KUNIT_EXPECT_EQ(test, testdev_in_use(dev), WINDOW_PAGES);
+	testdev_heal(dev);
+	testdev_expect_content(test, 0, WINDOW_PAGES);
+}
+
+static struct kunit_case huge_cases[] = {
+	KUNIT_CASE(moves_in_one_piece),
+	KUNIT_CASE(goes_home_on_request),
+	KUNIT_CASE(a_hole_becomes_one),
+	KUNIT_CASE(a_part_is_unmapped),
+	KUNIT_CASE(a_page_of_it_moves),
+	KUNIT_CASE(a_part_moves_in),
+	KUNIT_CASE_SLOW(the_device_has_no_huge_page_left),
+	KUNIT_CASE(copies_that_fail),
+	{}
+};
+
+static struct kunit_suite huge_suite = {
+	.name = "cdm_kunit_huge",
+	.init = testdev_init,
+	.exit = testdev_exit,
+	.test_cases = huge_cases,
+};
+
+kunit_test_suite(huge_suite);
