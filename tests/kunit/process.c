@@ -176,6 +176,7 @@ void testdev_expect_where(struct kunit *test, unsigned long first,
 
 	seen = kunit_kcalloc(test, pages, sizeof(*seen), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, seen);
+	memset(seen, 0xff, pages * sizeof(*seen));
 	KUNIT_ASSERT_EQ(test, hmm_cdm_query(MIRROR(dev), ADDR(dev, first),
 					    pages * PAGE_SIZE, seen), 0);
 	for (unsigned long i = 0; i < pages; i++) {
