@@ -5,6 +5,7 @@
 
 #include <linux/mm.h>
 #include <linux/pgtable.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -33,8 +34,11 @@ static int dmirror_look(struct dmirror *dmirror,
 	while (!ret && left) {
 		u32 nr = min(left, DMIRROR_LOOK);
 
-		ret = hmm_cdm_query(dmirror->mirror, addr, nr * PAGE_SIZE,
-				    pages);
+		/* -EBUSY: others change the range all the time. */
+		do {
+			ret = hmm_cdm_query(dmirror->mirror, addr,
+					    nr * PAGE_SIZE, pages);
+		} while (ret == -EBUSY && !fatal_signal_pending(current));
 		if (!ret)
 			ret = tell(pages, nr, arg);
 		addr += nr * PAGE_SIZE;
@@ -102,7 +106,7 @@ static int dmirror_tell_prot(const struct hmm_cdm_page *pages, u32 nr, void *arg
  * @cmd: what HMM_DMIRROR_SNAPSHOT was given: room for one byte for each page;
  *	sets the count
  *
- * Return: zero, or -EFAULT, -EINTR, -EBUSY, -ESRCH or -ENOMEM.
+ * Return: zero, or -EFAULT, -EINTR, -ESRCH or -ENOMEM.
  */
 int dmirror_snapshot(struct dmirror *dmirror, struct hmm_dmirror_cmd *cmd)
 {
