@@ -127,10 +127,43 @@ fn look(
                     info.flags |= PAGE_EXCLUSIVE;
                 }
             }
+            correct(mm, part, infos);
             return Ok(());
         }
     }
     Err(EBUSY)
+}
+
+/// The walk has the same answer for addresses that may not be accessed, and for huge pages in the
+/// private memory of other devices (`hmm_vma_handle_absent_pmd()`). Of the latter there is no page
+/// that this device or the CPU could use, as with those of their pages that are not huge.
+fn correct(mm: &MmWithUser, part: Span, infos: &mut [PageInfo]) {
+    let unmapped = Where::Unmapped as u8;
+
+    if infos.iter().all(|info| info.where_ != unmapped) {
+        return;
+    }
+    let mappings = Mappings::lock(mm);
+    let mut addr = part.start();
+
+    while let Some(rest) = Span::new(addr, part.end()) {
+        let Some(mapping) = mappings.next(addr) else {
+            break;
+        };
+        let Some(here) = mapping.span().and_then(|span| span.intersect(rest)) else {
+            break;
+        };
+        let first = (here.start() - part.start()) / PAGE_SIZE;
+
+        if mapping.is_readable() && !mapping.is_special() {
+            for info in infos.iter_mut().skip(first).take(here.pages()) {
+                if info.where_ == unmapped {
+                    info.where_ = Where::Absent as u8;
+                }
+            }
+        }
+        addr = here.end();
+    }
 }
 
 fn describe(node: Option<&Node>, entry: Entry) -> PageInfo {

@@ -63,6 +63,13 @@ impl Mapping<'_> {
         self.0.flags() & virt::flags::READ != 0
     }
 
+    /// Whether there may be pages in it that are not of the kernel's memory management.
+    pub fn is_special(&self) -> bool {
+        let special = virt::flags::IO | virt::flags::PFNMAP | virt::flags::MIXEDMAP;
+
+        self.0.flags() & special != 0
+    }
+
     /// Whether it maps all of `span`.
     pub fn contains(&self, span: Span) -> bool {
         self.0.start() <= span.start() && span.end() <= self.0.end()

@@ -289,7 +289,8 @@ struct hmm_cdm_advise {
  * enum hmm_cdm_where - where a page lies
  * @HMM_CDM_WHERE_UNMAPPED: the address is not mapped, or cannot be read by the
  *	CPU (PROT_NONE, a special mapping)
- * @HMM_CDM_WHERE_ABSENT: mapped, but there is no page: untouched or swapped out
+ * @HMM_CDM_WHERE_ABSENT: mapped, but there is no page: untouched, swapped out, or
+ *	in another device's memory that the CPU cannot access
  * @HMM_CDM_WHERE_SYSTEM: system memory
  * @HMM_CDM_WHERE_NODE: the memory of this file's node
  * @HMM_CDM_WHERE_DEVICE: the memory of another device
