@@ -5,7 +5,7 @@
 mod calls;
 mod jobs;
 
-pub(crate) use calls::{fill_stats, migrate_range, span};
+pub(crate) use calls::{advise_range, fill_stats, migrate_range, populate_range, span};
 
 use crate::{
     device::{Context, Device},

@@ -547,6 +547,29 @@ int hmm_cdm_migrate(struct hmm_cdm_mirror *mirror,
 		    struct hmm_cdm_migrate *migrate);
 
 /**
+ * hmm_cdm_populate() - device memory for untouched memory of a range
+ * @mirror: the mirror
+ * @populate: as for HMM_CDM_IOC_POPULATE; @size is set by the caller
+ *
+ * Return: as hmm_cdm_migrate()
+ */
+int hmm_cdm_populate(struct hmm_cdm_mirror *mirror,
+		     struct hmm_cdm_populate *populate);
+
+/**
+ * hmm_cdm_advise() - say where the pages of a range had best be
+ * @mirror: the mirror
+ * @advise: as for HMM_CDM_IOC_ADVISE; @size is set by the caller
+ *
+ * From then on hmm_cdm_fault() places what it faults in by the advice, until the
+ * mirror is destroyed. That needs no memory of the device yet.
+ *
+ * Return: zero, or the call's errors
+ */
+int hmm_cdm_advise(struct hmm_cdm_mirror *mirror,
+		   const struct hmm_cdm_advise *advise);
+
+/**
  * hmm_cdm_query() - look where pages lie
  * @mirror: the mirror
  * @addr: first byte of the range, page aligned

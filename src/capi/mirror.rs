@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     bindings,
-    chardev::{fill_stats, migrate_range, span},
+    chardev::{advise_range, fill_stats, migrate_range, populate_range, span},
     device::Context,
     job::Job,
     mirror::{Extent, Mirror, Table},
@@ -236,6 +236,22 @@ fn migrate(mirror: &Mirror, arg: &mut uapi::Migrate) -> Result {
     migrate_range(mirror, &mm, arg, killed)?
 }
 
+fn populate(mirror: &Mirror, arg: &mut uapi::Populate) -> Result {
+    if arg.size as usize != size_of::<uapi::Populate>() {
+        return Err(EINVAL);
+    }
+    let mm = mirror.mm()?;
+
+    populate_range(mirror, &mm, arg, killed)?
+}
+
+fn advise(mirror: &Mirror, arg: &uapi::Advise) -> Result {
+    if arg.size as usize != size_of::<uapi::Advise>() {
+        return Err(EINVAL);
+    }
+    advise_range(mirror, arg)
+}
+
 /// bindgen derives no `Clone`.
 fn copy_of(info: &uapi::PageInfo) -> uapi::PageInfo {
     uapi::PageInfo {
@@ -281,6 +297,8 @@ declared!(
     hmm_cdm_fault,
     hmm_cdm_access,
     hmm_cdm_migrate,
+    hmm_cdm_populate,
+    hmm_cdm_advise,
     hmm_cdm_query,
     hmm_cdm_make_exclusive,
     hmm_cdm_stats,
@@ -425,6 +443,36 @@ unsafe extern "C" fn hmm_cdm_migrate(
     let (handle, arg) = unsafe { (Handle::from_raw(mirror), &mut *migrate) };
 
     to_errno(self::migrate(&handle.mirror, arg))
+}
+
+/// # Safety
+///
+/// See the header.
+#[no_mangle]
+unsafe extern "C" fn hmm_cdm_populate(
+    mirror: *mut bindings::hmm_cdm_mirror,
+    populate: *mut bindings::hmm_cdm_populate,
+) -> c_int {
+    may_sleep();
+    // SAFETY: By the header's rules.
+    let (handle, arg) = unsafe { (Handle::from_raw(mirror), &mut *populate) };
+
+    to_errno(self::populate(&handle.mirror, arg))
+}
+
+/// # Safety
+///
+/// See the header.
+#[no_mangle]
+unsafe extern "C" fn hmm_cdm_advise(
+    mirror: *mut bindings::hmm_cdm_mirror,
+    advise: *const bindings::hmm_cdm_advise,
+) -> c_int {
+    may_sleep();
+    // SAFETY: By the header's rules.
+    let (handle, arg) = unsafe { (Handle::from_raw(mirror), &*advise) };
+
+    to_errno(self::advise(&handle.mirror, arg))
 }
 
 /// # Safety

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Huge pages in private memory. */
+#include <linux/err.h>
+#include <linux/module.h>
+#include <linux/sched.h>
+
 #include "testdev.h"
 
 #define ORDER	(PMD_SHIFT - PAGE_SHIFT)
@@ -74,6 +78,34 @@ static void moves_in_one_piece(struct kunit *test)
 	expect_huge(test, HMM_CDM_WHERE_SYSTEM, 0);
 	testdev_expect_content(test, 0, WINDOW_PAGES);
 	KUNIT_EXPECT_EQ(test, testdev_in_use(dev), 0);
+}
+
+/* Another device has no page there, as with the single pages of others. */
+static void of_no_use_to_others(struct kunit *test)
+{
+	static const struct hmm_cdm_ops none = {
+		.version = HMM_CDM_API_VERSION,
+		.owner = THIS_MODULE,
+		.name = "cdm_kunit",
+	};
+	struct testdev *dev = moved(test);
+	struct hmm_cdm_device *device = hmm_cdm_register_device(&none, NULL);
+	struct hmm_cdm_mirror *mirror;
+	struct hmm_cdm_page seen = {};
+
+	KUNIT_ASSERT_FALSE(test, IS_ERR(device));
+	mirror = hmm_cdm_create_mirror(device, current->mm, NULL);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(mirror));
+	seen.where = 0xff;
+	KUNIT_EXPECT_EQ(test, hmm_cdm_query(mirror, ADDR(dev, 7), PAGE_SIZE, &seen), 0);
+	KUNIT_EXPECT_EQ(test, seen.where, HMM_CDM_WHERE_ABSENT);
+	/* Looking has not changed that. */
+	expect_huge(test, HMM_CDM_WHERE_NODE, HMM_CDM_PAGE_PRIVATE);
+	testdev_unmap(test, 7, 1);
+	KUNIT_EXPECT_EQ(test, hmm_cdm_query(mirror, ADDR(dev, 7), PAGE_SIZE, &seen), 0);
+	KUNIT_EXPECT_EQ(test, seen.where, HMM_CDM_WHERE_UNMAPPED);
+	hmm_cdm_destroy_mirror(mirror);
+	KUNIT_EXPECT_EQ(test, hmm_cdm_unregister_device(device), 0);
 }
 
 static void goes_home_on_request(struct kunit *test)
@@ -205,6 +237,7 @@ static void copies_that_fail(struct kunit *test)
 
 static struct kunit_case huge_cases[] = {
 	KUNIT_CASE(moves_in_one_piece),
+	KUNIT_CASE(of_no_use_to_others),
 	KUNIT_CASE(goes_home_on_request),
 	KUNIT_CASE(a_hole_becomes_one),
 	KUNIT_CASE(a_part_is_unmapped),

@@ -101,6 +101,92 @@ static void holes_are_zeroed_by_the_device(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, stats.bytes_copied, 0);
 }
 
+static void untouched_memory_is_populated(struct kunit *test)
+{
+	struct testdev *dev = testdev_begin(test, PAGES);
+	struct hmm_cdm_populate arg = {
+		.size = sizeof(arg),
+		.addr = dev->at,
+		.length = PAGES * PAGE_SIZE,
+	};
+	struct hmm_cdm_stats stats;
+
+	testdev_fill(test, 1, 2);
+	KUNIT_EXPECT_EQ(test, hmm_cdm_populate(MIRROR(dev), &arg), 0);
+	KUNIT_EXPECT_EQ(test, arg.populated, PAGES - 2);
+	KUNIT_EXPECT_EQ(test, arg.stayed, 2);
+	KUNIT_EXPECT_EQ(test, testdev_in_use(dev), PAGES - 2);
+	KUNIT_EXPECT_EQ(test, atomic_read(&dev->zeroed), PAGES - 2);
+	KUNIT_EXPECT_EQ(test, atomic_read(&dev->copies), 0);
+	testdev_expect_where(test, 1, 2, HMM_CDM_WHERE_SYSTEM, 0, 0);
+
+	arg.flags = HMM_CDM_POPULATE_MIGRATE;
+	KUNIT_EXPECT_EQ(test, hmm_cdm_populate(MIRROR(dev), &arg), 0);
+	KUNIT_EXPECT_EQ(test, arg.migrated, 2);
+	KUNIT_EXPECT_EQ(test, arg.present, PAGES - 2);
+	expect_on_node(test, PAGES);
+	hmm_cdm_stats(MIRROR(dev), &stats);
+	KUNIT_EXPECT_EQ(test, stats.populated, PAGES - 2);
+	KUNIT_EXPECT_EQ(test, stats.migrated_in, 2);
+	testdev_expect_content(test, 1, 2);
+
+	arg.flags = HMM_CDM_POPULATE_EVICT << 1;
+	KUNIT_EXPECT_EQ(test, hmm_cdm_populate(MIRROR(dev), &arg), -EINVAL);
+	arg.flags = 0;
+	arg.size -= 8;
+	KUNIT_EXPECT_EQ(test, hmm_cdm_populate(MIRROR(dev), &arg), -EINVAL);
+	arg.size = sizeof(arg);
+	arg.addr++;
+	KUNIT_EXPECT_EQ(test, hmm_cdm_populate(MIRROR(dev), &arg), -EINVAL);
+	arg.addr = dev->at;
+	KUNIT_ASSERT_EQ(test, hmm_cdm_remove_memory(dev->device), 0);
+	KUNIT_EXPECT_EQ(test, hmm_cdm_populate(MIRROR(dev), &arg), -ENODEV);
+}
+
+/* The device's first touch of what it was told to have in its memory. */
+static void advice_places_what_is_faulted_in(struct kunit *test)
+{
+	struct testdev *dev = testdev_begin(test, 2 * PAGES);
+	struct hmm_cdm_advise arg = {
+		.size = sizeof(arg),
+		.addr = dev->at,
+		.length = PAGES * PAGE_SIZE,
+		.place = HMM_CDM_PLACE_NODE,
+	};
+
+	KUNIT_EXPECT_EQ(test, hmm_cdm_advise(MIRROR(dev), &arg), 0);
+	KUNIT_EXPECT_EQ(test, testdev_in_use(dev), 0);
+	/* The half of it, and some of which nothing was said. */
+	KUNIT_EXPECT_EQ(test, hmm_cdm_fault(MIRROR(dev), dev->at, PAGES / 2 * PAGE_SIZE,
+					    HMM_CDM_FAULT_WRITE), 0);
+	KUNIT_EXPECT_EQ(test, hmm_cdm_fault(MIRROR(dev), ADDR(dev, PAGES), PAGES * PAGE_SIZE,
+					    HMM_CDM_FAULT_WRITE), 0);
+	expect_on_node(test, PAGES / 2);
+	testdev_expect_where(test, PAGES, PAGES, HMM_CDM_WHERE_SYSTEM, 0, 0);
+	KUNIT_EXPECT_EQ(test, testdev_in_use(dev), PAGES / 2);
+	KUNIT_EXPECT_NE(test, testdev_entry(dev, 0, true).flags & HMM_CDM_EXTENT_LOCAL, 0);
+
+	/* It can be taken back. */
+	arg.place = HMM_CDM_PLACE_NONE;
+	KUNIT_EXPECT_EQ(test, hmm_cdm_advise(MIRROR(dev), &arg), 0);
+	KUNIT_EXPECT_EQ(test, hmm_cdm_fault(MIRROR(dev), ADDR(dev, PAGES / 2),
+					    PAGES / 2 * PAGE_SIZE, HMM_CDM_FAULT_WRITE), 0);
+	testdev_expect_where(test, PAGES / 2, PAGES / 2, HMM_CDM_WHERE_SYSTEM, 0, 0);
+	expect_on_node(test, PAGES / 2);
+
+	arg.flags = HMM_CDM_ADVISE_MIGRATE;
+	KUNIT_EXPECT_EQ(test, hmm_cdm_advise(MIRROR(dev), &arg), -EINVAL);
+	arg.flags = 0;
+	arg.place = HMM_CDM_PLACE_NODE + 1;
+	KUNIT_EXPECT_EQ(test, hmm_cdm_advise(MIRROR(dev), &arg), -EINVAL);
+	arg.place = HMM_CDM_PLACE_NODE;
+	arg.size += 8;
+	KUNIT_EXPECT_EQ(test, hmm_cdm_advise(MIRROR(dev), &arg), -EINVAL);
+	arg.size = sizeof(arg);
+	arg.length++;
+	KUNIT_EXPECT_EQ(test, hmm_cdm_advise(MIRROR(dev), &arg), -EINVAL);
+}
+
 /* Every second page is touched: each of those is a copy of its own. */
 static void fill_every_second(struct kunit *test, unsigned long pages)
 {
@@ -331,6 +417,8 @@ static void arguments_are_checked(struct kunit *test)
 static struct kunit_case migrate_cases[] = {
 	KUNIT_CASE(there_and_back_on_request),
 	KUNIT_CASE(holes_are_zeroed_by_the_device),
+	KUNIT_CASE(untouched_memory_is_populated),
+	KUNIT_CASE(advice_places_what_is_faulted_in),
 	KUNIT_CASE(copies_that_stop_halfway),
 	KUNIT_CASE(copies_that_stop_on_the_way_home),
 	KUNIT_CASE(many_copies_that_fail),
