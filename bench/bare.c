@@ -25,51 +25,51 @@ static void bare_close(void)
 	fd = -1;
 }
 
-static uint64_t call(unsigned long command, unsigned int node,
-		     unsigned int flags, char *addr, size_t length)
+static __u64 call(unsigned long command, unsigned int node,
+		  unsigned int flags, char *addr, size_t length)
 {
 	struct cdm_floor cmd = {
-		.addr = (uintptr_t)addr,
+		.addr = (size_t)addr,
 		.length = length,
 		.node = node,
 		.flags = flags,
 	};
-	uint64_t begin = now();
+	__u64 begin = now();
 	int err = ioctl(fd, command, &cmd);
-	uint64_t end = now();
+	__u64 end = now();
 
 	if (err ||
 	    (command != CDM_FLOOR_WATCH && !enough(cmd.pages, length)))
-		die("floor: call %lx gives %d, %llu pages of %zu", command,
+		die("floor: %lx gives %d, %llu pages of %zu", command,
 		    err ? -errno : 0, cmd.pages, length / PAGE);
 	return end - begin;
 }
 
-static uint64_t bare_in(char *addr, size_t length)
+static __u64 bare_in(char *addr, size_t length)
 {
 	return call(CDM_FLOOR_IN, 0, 0, addr, length);
 }
 
-static uint64_t bare_out(char *addr, size_t length)
+static __u64 bare_out(char *addr, size_t length)
 {
 	return call(CDM_FLOOR_OUT, 0, 0, addr, length);
 }
 
-static uint64_t bare_in_second(char *addr, size_t length)
+static __u64 bare_in_second(char *addr, size_t length)
 {
 	return call(CDM_FLOOR_IN, 1, 0, addr, length);
 }
 
-static uint64_t bare_peer(char *addr, size_t length)
+static __u64 bare_peer(char *addr, size_t length)
 {
 	return call(CDM_FLOOR_PEER, 0, 0, addr, length);
 }
 
 /* The second memory is full, so its first pages are in use. */
-static uint64_t bare_evict(char *addr, size_t length)
+static __u64 bare_evict(char *addr, size_t length)
 {
 	char *others = map(SECOND);
-	uint64_t cost;
+	__u64 cost;
 
 	call(CDM_FLOOR_IN, 1, 0, others, SECOND);
 	cost = call(CDM_FLOOR_EVICT, 1, 0, addr, length);
@@ -77,30 +77,30 @@ static uint64_t bare_evict(char *addr, size_t length)
 	return cost;
 }
 
-static uint64_t bare_copy(char *addr, size_t length)
+static __u64 bare_copy(char *addr, size_t length)
 {
 	return call(CDM_FLOOR_COPY, 0, 0, addr, length);
 }
 
-static uint64_t bare_zero(char *addr, size_t length)
+static __u64 bare_zero(char *addr, size_t length)
 {
 	return call(CDM_FLOOR_ZERO, 0, 0, addr, length);
 }
 
-static uint64_t bare_fault(char *addr, size_t length)
+static __u64 bare_fault(char *addr, size_t length)
 {
 	call(CDM_FLOOR_WATCH, 0, 0, addr, length);
 	return call(CDM_FLOOR_FAULT, 0, 0, addr, length);
 }
 
-static uint64_t bare_touch_system(char *addr, size_t length)
+static __u64 bare_touch_system(char *addr, size_t length)
 {
 	call(CDM_FLOOR_WATCH, 0, 0, addr, length);
 	return call(CDM_FLOOR_FAULT, 0, CDM_FLOOR_TOUCH, addr, length);
 }
 
 /* Memory first, and then a look at it. */
-static uint64_t bare_touch_node(char *addr, size_t length)
+static __u64 bare_touch_node(char *addr, size_t length)
 {
 	return bare_in(addr, length) + bare_fault(addr, length);
 }

@@ -8,11 +8,10 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
-#include <sys/types.h>
+#include <linux/types.h>
 
-#define KIB		(1UL << 10)
-#define MIB		(1UL << 20)
+#define KIB		1024UL
+#define MIB		(1024 * KIB)
 #define PAGE		(4 * KIB)
 #define HUGE		(2 * MIB)
 
@@ -24,13 +23,14 @@
  * only there to measure it. The memory is as the name says before and after; a
  * page that did not do what was asked ends the program.
  */
-typedef uint64_t (*bench_op)(char *addr, size_t length);
+typedef __u64 (*bench_op)(char *addr, size_t length);
 
 struct side {
 	const char *name;
 	void (*open)(void);
 	/* What each thread needs besides. */
-	void (*open_thread)(void), (*close_thread)(void);
+	void (*open_thread)(void);
+	void (*close_thread)(void);
 	/* Untouched memory becomes device memory; system memory and back. */
 	bench_op populate, in, out;
 	/* To the second device's memory, and from there to the first's. */
@@ -60,22 +60,22 @@ struct side {
 extern const struct side ours, reference, bare, nobody;
 
 /* Instructions since the machine was started, if it counts them; or else time. */
-static inline uint64_t now(void)
+static inline __u64 now(void)
 {
 	return __builtin_ia32_rdtsc();
 }
 
 /* One sample. */
-void emit(const char *op, const char *who, size_t bytes, uint64_t cost);
+void emit(const char *op, const char *who, size_t bytes, __u64 cost);
 
 /* Say what is wrong and end. */
-void __attribute__((noreturn, format(printf, 1, 2))) die(const char *format, ...);
+void __noreturn __printf(1, 2) die(const char *format, ...);
 
 /*
  * Whether as many pages as were asked for did what was asked. Where several threads
  * move pages, another processor may hold a few on their way to an LRU list.
  */
-bool enough(uint64_t pages, size_t length);
+bool enough(__u64 pages, size_t length);
 
 /* A mapping of base pages at a place of its own. */
 char *map(size_t length);

@@ -42,7 +42,7 @@ static struct floor_node nodes[NR_NODES];
 
 /* An open file: its process, and room for one window. A thread has its own. */
 struct file_state {
-	struct mutex busy;
+	struct mutex busy;	/* held by the call that uses what follows */
 	struct mmu_interval_notifier notifier;
 	bool watching;
 	spinlock_t lock;	/* a driver's, that guards its page table */

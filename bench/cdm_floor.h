@@ -26,7 +26,7 @@ struct cdm_floor {
 };
 
 /* Fault in what is not there, for writing. */
-#define CDM_FLOOR_TOUCH		(1 << 0)
+#define CDM_FLOOR_TOUCH		1
 
 /* System memory and holes to the node; from the node to system memory. */
 #define CDM_FLOOR_IN		_IOWR('F', 0, struct cdm_floor)

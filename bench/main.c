@@ -30,11 +30,11 @@ static bool quick, threads;
 /* What is only done once is done now, and not counted. */
 static bool warming;
 
-void emit(const char *op, const char *who, size_t bytes, uint64_t cost)
+void emit(const char *op, const char *who, size_t bytes, __u64 cost)
 {
 	if (!warming)
 		printf("sample %s %s %zu %llu\n", op, who, bytes,
-		       (unsigned long long)cost);
+		       cost);
 }
 
 /*
@@ -49,9 +49,9 @@ static void settle(void)
 	sleep(5);
 }
 
-bool enough(uint64_t pages, size_t length)
+bool enough(__u64 pages, size_t length)
 {
-	uint64_t wanted = length / PAGE;
+	__u64 wanted = length / PAGE;
 
 	return threads ? pages >= wanted - wanted / 8 : pages == wanted;
 }
@@ -72,7 +72,7 @@ void die(const char *format, ...)
 void touch(char *addr, size_t length)
 {
 	for (size_t at = 0; at < length; at += PAGE)
-		*(volatile uint64_t *)(addr + at) = 1;
+		__atomic_store_n((__u64 *)(addr + at), 1, __ATOMIC_RELAXED);
 }
 
 /* Fresh memory; @skew keeps it from being whole huge pages. */
@@ -196,7 +196,7 @@ static void sample_changes(const struct side *side, size_t length)
 	for (int i = 0; i < 6; i++) {
 		const char *name = names[i / 2][i % 2];
 		char *addr = present(length, false);
-		uint64_t begin, end;
+		__u64 begin, end;
 		int err;
 
 		if (i % 2 && side->enter)
@@ -230,7 +230,7 @@ static void sample_memory(const struct side *side)
 	size_t before;
 
 	for (size_t at = 0; at < spare + length; at += PAGE)
-		*(volatile char *)(addr + at);
+		__atomic_load_n(addr + at, __ATOMIC_RELAXED);
 	side->enter(addr, spare);
 	before = kernel_memory();
 	side->enter(addr + spare, length);
@@ -243,7 +243,7 @@ static void sample_touch(size_t length)
 {
 	for (int huge = 0; huge <= (length >= HUGE); huge++) {
 		char *addr = fresh(length, huge, false);
-		uint64_t begin = now();
+		__u64 begin = now();
 
 		touch(addr, length);
 		emit(huge ? "cpu-touch-huge" : "cpu-touch", "cpu", length,
@@ -313,7 +313,7 @@ static void sample_clock(void)
 {
 	const unsigned long loops = 10000000;
 	unsigned long left = loops;
-	uint64_t begin = now();
+	__u64 begin = now();
 
 	__asm__ volatile("1: dec %0\n\tjnz 1b" : "+r"(left));
 	emit("clock", "cpu", 2 * loops, now() - begin);

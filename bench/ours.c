@@ -16,13 +16,13 @@ static void ours_open(void)
 		die("there is no /dev/hmm_cdm0 or 1");
 }
 
-static uint64_t migrate(struct cdm *cdm, char *addr, size_t length,
-			enum hmm_cdm_target target)
+static __u64 migrate(struct cdm *cdm, char *addr, size_t length,
+		     enum hmm_cdm_target target)
 {
 	struct hmm_cdm_migrate m;
-	uint64_t begin = now();
+	__u64 begin = now();
 	int err = cdm_migrate(cdm, addr, length, target, &m);
-	uint64_t end = now();
+	__u64 end = now();
 
 	if (err || !enough(m.migrated, length))
 		die("ours: %d, %llu pages of %zu moved", err, m.migrated,
@@ -30,12 +30,12 @@ static uint64_t migrate(struct cdm *cdm, char *addr, size_t length,
 	return end - begin;
 }
 
-static uint64_t ours_populate(char *addr, size_t length)
+static __u64 ours_populate(char *addr, size_t length)
 {
 	struct hmm_cdm_populate p;
-	uint64_t begin = now();
+	__u64 begin = now();
 	int err = cdm_populate(&first, addr, length, 0, &p);
-	uint64_t end = now();
+	__u64 end = now();
 
 	if (err || p.populated != length / PAGE)
 		die("ours: %d, %llu pages of %zu populated", err, p.populated,
@@ -43,29 +43,29 @@ static uint64_t ours_populate(char *addr, size_t length)
 	return end - begin;
 }
 
-static uint64_t ours_in(char *addr, size_t length)
+static __u64 ours_in(char *addr, size_t length)
 {
 	return migrate(&first, addr, length, HMM_CDM_TARGET_NODE);
 }
 
-static uint64_t ours_out(char *addr, size_t length)
+static __u64 ours_out(char *addr, size_t length)
 {
 	return migrate(&first, addr, length, HMM_CDM_TARGET_SYSTEM);
 }
 
 /* Peers */
 
-static uint64_t ours_in_second(char *addr, size_t length)
+static __u64 ours_in_second(char *addr, size_t length)
 {
 	return migrate(&second, addr, length, HMM_CDM_TARGET_NODE);
 }
 
-static uint64_t ours_peer(char *addr, size_t length)
+static __u64 ours_peer(char *addr, size_t length)
 {
 	struct hmm_cdm_migrate m;
-	uint64_t begin = now();
+	__u64 begin = now();
 	int err = cdm_migrate(&first, addr, length, HMM_CDM_TARGET_NODE, &m);
-	uint64_t end = now();
+	__u64 end = now();
 
 	if (err || m.peers != length / PAGE)
 		die("ours: %d, %llu pages of %zu came from a peer", err, m.peers,
@@ -75,13 +75,13 @@ static uint64_t ours_peer(char *addr, size_t length)
 
 /* Eviction, from the second node */
 
-static uint64_t populate_second(char *addr, size_t length, __u32 flags,
-				__u64 *evicted)
+static __u64 populate_second(char *addr, size_t length, __u32 flags,
+			     __u64 *evicted)
 {
 	struct hmm_cdm_populate p;
-	uint64_t begin = now();
+	__u64 begin = now();
 	int err = cdm_populate(&second, addr, length, flags, &p);
-	uint64_t end = now();
+	__u64 end = now();
 
 	if (err || p.populated != length / PAGE)
 		die("ours: %d, %llu pages of %zu populated", err, p.populated,
@@ -94,10 +94,10 @@ static uint64_t populate_second(char *addr, size_t length, __u32 flags,
  * The same with room and without. What leaves is whole windows, so there may be
  * more of it than what comes.
  */
-static uint64_t ours_evict(char *addr, size_t length)
+static __u64 ours_evict(char *addr, size_t length)
 {
 	char *others = map(SECOND);
-	uint64_t with, without;
+	__u64 with, without;
 	__u64 evicted;
 
 	without = populate_second(addr, length, 0, &evicted);
@@ -113,22 +113,22 @@ static uint64_t ours_evict(char *addr, size_t length)
 
 /* Faults */
 
-static uint64_t job(unsigned int op, const __u64 *args)
+static __u64 job(unsigned int op, const __u64 *args)
 {
-	uint64_t begin = now();
+	__u64 begin = now();
 	int err = cdm_run(&first, op, args, NULL);
-	uint64_t end = now();
+	__u64 end = now();
 
 	if (err)
-		die("ours: a job ended with %d", err);
+		die("ours: work ended with %d", err);
 	return end - begin;
 }
 
 /* The first job faults, and the second does not. */
-static uint64_t difference(unsigned int op, const __u64 *args, size_t pages)
+static __u64 difference(unsigned int op, const __u64 *args, size_t pages)
 {
 	struct hmm_cdm_stats before, between, after;
-	uint64_t with, without;
+	__u64 with, without;
 
 	if (cdm_stats(&first, &before))
 		die("ours: no counters");
@@ -150,12 +150,12 @@ static uint64_t difference(unsigned int op, const __u64 *args, size_t pages)
  * A list of one element in each window, so that the engine reads two words there:
  * a look gives the entries of the whole window.
  */
-static uint64_t ours_fault(char *addr, size_t length)
+static __u64 ours_fault(char *addr, size_t length)
 {
 	static struct {
 		__u64 head;
 		struct cdm_emu_walk walk;
-	} __attribute__((aligned(PAGE))) list;
+	} __aligned(PAGE) list;
 	size_t windows = 0;
 
 	list.head = CDM_ADDR(addr);
@@ -179,16 +179,16 @@ static uint64_t ours_fault(char *addr, size_t length)
 			  length / PAGE);
 }
 
-static uint64_t ours_touch(char *addr, size_t length)
+static __u64 ours_touch(char *addr, size_t length)
 {
 	return difference(CDM_EMU_FILL, CDM_ARGS(CDM_ADDR(addr), length, 1),
 			  length / PAGE);
 }
 
-static uint64_t ours_touch_node(char *addr, size_t length)
+static __u64 ours_touch_node(char *addr, size_t length)
 {
 	struct hmm_cdm_stats before, after;
-	uint64_t cost;
+	__u64 cost;
 	int err = cdm_advise(&first, addr, length, HMM_CDM_PLACE_NODE, 0);
 
 	if (err || cdm_stats(&first, &before))

@@ -30,61 +30,61 @@ static void reference_open(void)
 		die("no memory");
 }
 
-static uint64_t call(unsigned long command, char *addr, size_t length)
+static __u64 call(unsigned long command, char *addr, size_t length)
 {
 	struct hmm_dmirror_cmd cmd = {
-		.addr = (uintptr_t)addr,
-		.ptr = (uintptr_t)content,
+		.addr = (size_t)addr,
+		.ptr = (size_t)content,
 		.npages = length / PAGE,
 	};
-	uint64_t begin = now();
+	__u64 begin = now();
 	int err = ioctl(fd, command, &cmd);
-	uint64_t end = now();
+	__u64 end = now();
 
 	if (err || cmd.cpages != length / PAGE)
-		die("test_hmm: call %lx gives %d, %llu pages of %zu", command,
+		die("test_hmm: %lx gives %d, %llu pages of %zu", command,
 		    err ? -errno : 0, cmd.cpages, length / PAGE);
 	return end - begin;
 }
 
-static uint64_t without_read(uint64_t cost, char *addr, size_t length)
+static __u64 without_read(__u64 cost, char *addr, size_t length)
 {
-	uint64_t read = call(HMM_DMIRROR_READ, addr, length);
+	__u64 read = call(HMM_DMIRROR_READ, addr, length);
 
 	return cost > read ? cost - read : 0;
 }
 
-static uint64_t reference_in(char *addr, size_t length)
+static __u64 reference_in(char *addr, size_t length)
 {
-	uint64_t cost = call(HMM_DMIRROR_MIGRATE_TO_DEV, addr, length);
+	__u64 cost = call(HMM_DMIRROR_MIGRATE_TO_DEV, addr, length);
 
 	emit("in", "test_hmm+read", length, cost);
 	return without_read(cost, addr, length);
 }
 
-static uint64_t reference_populate(char *addr, size_t length)
+static __u64 reference_populate(char *addr, size_t length)
 {
-	uint64_t cost = call(HMM_DMIRROR_MIGRATE_TO_DEV, addr, length);
+	__u64 cost = call(HMM_DMIRROR_MIGRATE_TO_DEV, addr, length);
 
 	emit("populate", "test_hmm+read", length, cost);
 	return without_read(cost, addr, length);
 }
 
-static uint64_t reference_out(char *addr, size_t length)
+static __u64 reference_out(char *addr, size_t length)
 {
 	return call(HMM_DMIRROR_MIGRATE_TO_SYS, addr, length);
 }
 
-static uint64_t reference_fault(char *addr, size_t length)
+static __u64 reference_fault(char *addr, size_t length)
 {
 	return without_read(call(HMM_DMIRROR_READ, addr, length), addr, length);
 }
 
 /* A read would give the page of zeros. */
-static uint64_t reference_touch_system(char *addr, size_t length)
+static __u64 reference_touch_system(char *addr, size_t length)
 {
-	uint64_t cost = call(HMM_DMIRROR_WRITE, addr, length);
-	uint64_t write = call(HMM_DMIRROR_WRITE, addr, length);
+	__u64 cost = call(HMM_DMIRROR_WRITE, addr, length);
+	__u64 write = call(HMM_DMIRROR_WRITE, addr, length);
 
 	return cost > write ? cost - write : 0;
 }

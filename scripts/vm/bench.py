@@ -40,6 +40,10 @@ DIFFERENCES = (*CHANGES, "open")
 ONLY = {"cpu-touch": "cpu", "cpu-touch-huge": "cpu", "copy": "floor", "zero": "floor"}
 SIDES = ("ours", "test_hmm", "floor")
 
+# Who moves memory at the same time, and how many of them.
+WHO = ("threads", "processes")
+COUNTS = (1, 2, 4)
+
 # At most that many times as much.
 OF_REFERENCE = 0.5
 OF_FLOOR = {"in": 1.15, "in-huge": 1.15, "out": 1.15, "fault": 1.2, "fault-huge": 1.2}
@@ -147,7 +151,9 @@ class Results:
             if operation == "clock":
                 if abs(cost.middle / length - 1) <= CLOCK:
                     return None
-                return f"{length} instructions took {cost.middle:.0f}: the clock does not count them"
+                return (
+                    f"{length} instructions took {cost.middle:.0f}: the clock does not count them"
+                )
         return "the clock was not tried"
 
 
@@ -159,7 +165,8 @@ class Verdict:
     measured: str
     met: bool | None
 
-    def __str__(self):
+    def line(self):
+        """It in words."""
         word = {True: "met", False: "missed", None: "not measured"}[self.met]
         return f"{word:12}  {self.text}: {self.measured}"
 
@@ -184,7 +191,10 @@ def flatness(results, operation, start):
     ours, floor = (span(results, operation, side, start) for side in ("ours", "floor"))
     if not ours:
         return Verdict(text, "-", None)
-    said = [f"{low:.0f} to {high:.0f}, {high / low - 1:.0%}" for low, high in filter(None, (ours, floor))]
+    said = [
+        f"{low:.0f} to {high:.0f}, {high / low - 1:.0%}"
+        for low, high in filter(None, (ours, floor))
+    ]
     more = f" (floor {said[1]})" if floor else ""
     return Verdict(text, said[0] + more, ours[1] / ours[0] - 1 <= FLAT)
 
@@ -267,23 +277,29 @@ def size_name(length):
 
 
 def threads(results):
-    """How many times as much is moved by several threads as by one, as lines of text."""
-    yield "moved by 1, 2 and 4 threads at a time, in and out; times as much as by one"
-    for side in ("ours", "floor"):
-        line = f"{side:30}"
-        for count in (1, 2, 4):
-            name = f"threads-{count}"
-            one = [results.cost("threads-1", side, n) for n in results.sizes(name)]
-            many = [results.cost(name, side, n) for n in results.sizes(name)]
-            pair = next(((a, b) for a, b in zip(one, many, strict=True) if a and b), None)
-            value = count * pair[0].middle / pair[1].middle if pair else None
-            line += f"{times(value):>10}"
-        yield line
+    """How many times as much is moved by several as by one, as lines of text."""
+    yield f"{'moved in and out, times as much as by one':44}{'1':>10}{'2':>10}{'4':>10}"
+    for who in WHO:
+        for side in ("ours", "floor"):
+            line = f"{f'{who} at the same time, {side}':44}"
+            for count in COUNTS:
+                value = None
+                for length in results.sizes(f"{who}-{count}"):
+                    one = results.cost(f"{who}-1", side, length)
+                    many = results.cost(f"{who}-{count}", side, length)
+                    value = count * one.middle / many.middle if one and many else None
+                line += f"{times(value):>10}"
+            yield line
 
 
 def report(results):
     """All tables and verdicts, as lines of text."""
-    parts = [table(results), growth(results), threads(results), map(str, targets(results))]
+    parts = [
+        table(results),
+        growth(results),
+        threads(results),
+        (v.line() for v in targets(results)),
+    ]
     return [line.rstrip() for part in parts for line in [*part, ""]][:-1]
 
 
@@ -294,7 +310,7 @@ def write_csv(results, path):
     with open(path, "w", encoding="utf-8", newline="") as file:
         out = csv.writer(file, lineterminator="\n")
         out.writerow(names)
-        for operation in [*OPERATIONS, "mirror-memory", "threads-1", "threads-2", "threads-4"]:
+        for operation in [*OPERATIONS, "mirror-memory", *(f"{w}-{n}" for w in WHO for n in COUNTS)]:
             for length in results.sizes(operation):
                 costs = {s: results.cost(operation, s, length) for s in sides}
                 row = [f"{c.middle:.0f}" if c else "" for c in costs.values()]

@@ -13,7 +13,7 @@ import matplotlib as mpl
 
 mpl.use("svg")
 
-from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib import pyplot as plt
 
 PAGE = 4096
 HUGE = 2 << 20
@@ -60,7 +60,7 @@ def bars(costs, path):
         if value is not None:
             text = "CPU's first touch" if side == "cpu" else "copy of a page"
             axes.axhline(value, color="black", linewidth=0.8, linestyle=style, label=text)
-    axes.set_xticks(range(len(names)), names)
+    axes.set_xticks(range(len(names)), [n.replace("-", "\n") for n in names])
     axes.set_ylabel("instructions for a page of 4 KiB")
     axes.legend(frameon=False, ncols=5, loc="upper center", bbox_to_anchor=(0.5, 1.15))
     save(figure, path)

@@ -48,7 +48,7 @@ KEEP = 20
 # What is measured, and how long it may take: our driver gets the first regions, and the others
 # are for what it is compared with (scripts/guest/bench).
 REGIONS_MEASURED = 2
-BENCH_LIMIT = 900
+BENCH_LIMIT = 1800
 
 # Seconds for all runs on a driver and for each of them: a driver can hang in every
 # test, and each time it takes the harness half a minute to see that.

@@ -403,7 +403,9 @@ def bench():
     met, missed = verdicts(in__ours=[115], in__floor=[100], out__ours=[116], out__floor=[100])
     yield "at the target is met", met == ["in against the floor, at most 1.15x"]
     yield "above it is missed", missed == ["out against the floor, at most 1.15x"]
-    met, missed = verdicts(in__ours=[50], in__test_hmm=[100], populate__ours=[99], cpu_touch__cpu=[98])
+    met, missed = verdicts(
+        in__ours=[50], in__test_hmm=[100], populate__ours=[99], cpu_touch__cpu=[98]
+    )
     yield "half of test_hmm is met", met[0].startswith("in against test_hmm")
     yield "populate above the CPU is missed", missed[0].startswith("populate against the CPU")
     flat = {64 << 10: [161], HUGE: [512 * 11], 8 * HUGE: [4096 * 11]}
