@@ -281,7 +281,7 @@ static void run_side(const struct side *side)
 		side->open();
 	if (threads) {
 		if (side == &bare || side == &ours)
-			sample_threads(side, quick ? 1 : 5);
+			sample_threads(side, quick ? 1 : 3);
 		return;
 	}
 	/* First, as what is free afterwards is not given back at once. */
