@@ -9,7 +9,7 @@ pub(crate) use calls::{advise_range, fill_stats, migrate_range, populate_range, 
 
 use crate::{
     device::{Context, Device},
-    mirror::Mirror,
+    mirror::{Member, Mirror},
     os::module::ModuleRef,
     uapi::ioc,
 };
@@ -173,6 +173,7 @@ fn find_device(misc: &MiscDeviceRegistration<CdmFile>) -> Result<Arc<Device>> {
 pub(crate) struct CdmFile {
     context: KBox<dyn Context>,
     jobs: Pin<KBox<Jobs>>,
+    _member: Option<Member>,
     mirror: Arc<Mirror>,
     device: Arc<Device>,
     _module: ModuleRef,
@@ -189,12 +190,14 @@ impl MiscDevice for CdmFile {
         let current = current!();
         let mm = current.mm().ok_or(EINVAL)?;
         let mirror = Mirror::new(mm, device.memory().clone())?;
+        let member = device.join(&mirror)?;
         let context = device.driver().open(mirror.clone())?;
 
         Ok(KBox::new(
             Self {
                 context,
                 jobs: Jobs::new()?,
+                _member: member,
                 mirror,
                 device,
                 _module: module,

@@ -4,7 +4,7 @@
 
 use crate::{
     job::Job,
-    mirror::Mirror,
+    mirror::{Health, Member, Mirror},
     mm::copy::Copier,
     node::{memory::Memory, Node},
     os::module::{ModuleRef, Owner},
@@ -32,6 +32,12 @@ pub trait Driver: Send + Sync {
     fn copier(&self) -> Option<Arc<dyn Copier>> {
         None
     }
+
+    /// Where the driver says that the device is being reset. `None`, the default, is a device that
+    /// always works.
+    fn health(&self) -> Option<Arc<Health>> {
+        None
+    }
 }
 
 /// What a driver keeps for one process that has its device open.
@@ -56,6 +62,7 @@ pub trait Context: Send + Sync {
 pub struct Device {
     memory: Arc<Memory>,
     index: u32,
+    health: Option<Arc<Health>>,
     driver: Arc<dyn Driver>,
     module: Owner,
     gone: Atomic<bool>,
@@ -72,6 +79,7 @@ impl Device {
             Self {
                 memory,
                 index,
+                health: driver.health(),
                 driver,
                 module,
                 gone: Atomic::new(false),
@@ -103,6 +111,20 @@ impl Device {
     /// Keeps the driver's code loaded while one of its files is open. ENODEV if it is going.
     pub(crate) fn hold_module(&self) -> Result<ModuleRef> {
         ModuleRef::get(self.module)
+    }
+
+    /// Has a mirror of the device take part in its resets, until what is returned is dropped.
+    /// ENOMEM.
+    pub(crate) fn join(&self, mirror: &Arc<Mirror>) -> Result<Option<Member>> {
+        self.health
+            .as_ref()
+            .map(|health| Member::new(health.clone(), mirror.clone()))
+            .transpose()
+    }
+
+    /// EIO while the device is being reset. Sleeps.
+    pub(crate) fn check_health(&self) -> Result {
+        self.health.as_ref().map_or(Ok(()), |health| health.check())
     }
 
     /// The driver has taken the device away: calls on files that are still open end with ENODEV.

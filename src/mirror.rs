@@ -19,7 +19,8 @@
 //! 6. `Store::stock` (spinlock, interrupts off): the node's allocator. Taken from any context.
 //!
 //! 4 and 5 are never held together; 5 and 6 neither. `Node::evicting` (mutex) is outside of all of
-//! them; `Advice::ranges` (mutex) is held for a lookup, with none of them.
+//! them, and so is `Health::state` (mutex), of 3 to 5; `Advice::ranges` (mutex) is held for a lookup,
+//! with none of them.
 //!
 //! # Lifetime
 //!
@@ -31,6 +32,7 @@ mod access;
 mod advice;
 mod exclusive;
 mod fault;
+mod health;
 mod section;
 mod stats;
 mod table;
@@ -39,6 +41,8 @@ mod waiters;
 pub use access::{Hit, Missing};
 pub use advice::Policy;
 pub(crate) use fault::{Faulter, Need, Place};
+pub(crate) use health::Member;
+pub use health::{Health, Reset};
 pub use stats::{Counter, Stats};
 pub use table::{Extent, Table};
 
@@ -108,6 +112,23 @@ impl Mirror {
     pub fn retire(&self) {
         self.shared.retire();
         self.waiters.interrupt();
+        self.clear();
+    }
+
+    /// Takes all entries away from the device, as [`Self::retire`] does, but until
+    /// [`Self::resume`]: faults end with EIO, unless they sleep. Sleeps.
+    fn suspend(&self) {
+        self.shared.suspend(true);
+        self.clear();
+    }
+
+    /// The device may have entries again, and begins with none.
+    fn resume(&self) {
+        self.shared.suspend(false);
+    }
+
+    /// Clears all sections, of a mirror that takes no entries any more.
+    fn clear(&self) {
         // A section that is made meanwhile has no entries, and gets none.
         for index in self.indexes.lock().iter() {
             if let Some(section) = self.find_section(index << Self::section_shift()) {
@@ -127,13 +148,9 @@ impl Mirror {
         self.advice.at(addr)
     }
 
-    /// ESRCH once the mirror has retired.
+    /// ESRCH once the mirror has retired, EIO while the device is being reset.
     fn check_active(&self) -> Result {
-        if self.shared.is_retired() {
-            Err(ESRCH)
-        } else {
-            Ok(())
-        }
+        self.shared.check_active()
     }
 
     /// The memory that the device has at the moment.

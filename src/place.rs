@@ -53,6 +53,7 @@ impl Mirror {
     /// * EFAULT: the process itself could not access `addr`, or no device may
     /// * EPERM: the process could read there, but not write
     /// * ESRCH: the address space is being torn down, or the mirror has retired
+    /// * EIO: the device is being reset
     /// * ECANCELED: `give_up` returned true
     /// * ENOMEM
     pub fn fault(

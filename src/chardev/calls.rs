@@ -274,6 +274,7 @@ impl CdmFile {
             None
         };
 
+        self.device.check_health()?;
         let ticket = Ticket::new(eventfd)?;
         let number = self.jobs.add(ticket.clone())?;
         let job = Job::new(arg.op, arg.args, ticket);

@@ -27,6 +27,7 @@ impl Mirror {
     /// * EINTR: a fatal signal arrived
     /// * ECANCELED: `give_up` returned true
     /// * ESRCH: the address space is being torn down
+    /// * EIO: the device is being reset
     /// * ENOMEM
     ///
     /// Sleeps; takes the mmap lock and whatever a CPU fault takes.

@@ -227,7 +227,7 @@ impl Entries {
         spare: &mut Option<KVec<DeviceEntry>>,
         own: &mut Own,
     ) -> bool {
-        if self.shared.is_retired() {
+        if self.shared.check_active().is_err() {
             return false;
         }
         if let Some(slot) = self
@@ -280,7 +280,7 @@ impl Entries {
         spare: &mut Option<KVec<DeviceEntry>>,
         own: &mut Own,
     ) -> Option<usize> {
-        if self.shared.is_retired() {
+        if self.shared.check_active().is_err() {
             return None;
         }
         self.set_own(own);
@@ -848,6 +848,37 @@ mod tests {
         assert_eq!(load(&mut entries, START, &raw)?, None);
         assert!(!entries.load_exclusive(START, page.pfn(), &mut spare, &mut Own::default()));
         assert!(!entries.has_window(START));
+        Ok(())
+    }
+
+    #[test]
+    fn a_suspended_mirror_gets_entries_when_it_is_resumed() -> Result {
+        let page = NewPage::system().ok_or(ENOMEM)?;
+        let (mut entries, device) = told()?;
+        let shared = entries.shared.clone();
+        let raw = [View::raw(page.pfn(), Access::Write)];
+        let mut spare = Some(Entries::new_window(PAGES)?);
+
+        assert_eq!(load(&mut entries, START, &raw)?, Some(1));
+        device.take();
+        shared.suspend(true);
+        entries.clear();
+        assert_eq!(shared.check_active(), Err(EIO));
+        assert!(!entries.get(START).is_valid());
+        assert!(matches!(device.take().first(), Some(Told::Invalidate(_))));
+        assert_eq!(load(&mut entries, START, &raw)?, None);
+        assert!(!entries.load_exclusive(START, page.pfn(), &mut spare, &mut Own::default()));
+        assert!(device.take().is_empty());
+
+        shared.suspend(false);
+        assert_eq!(shared.check_active(), Ok(()));
+        assert_eq!(load(&mut entries, START, &raw)?, Some(1));
+        assert!(matches!(device.take().first(), Some(Told::Map(_))));
+        // A mirror that has retired stays so.
+        shared.retire();
+        shared.suspend(true);
+        shared.suspend(false);
+        assert_eq!(shared.check_active(), Err(ESRCH));
         Ok(())
     }
 

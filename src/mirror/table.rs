@@ -8,9 +8,12 @@ use crate::{
     mm::{folio::Pfn, pagemap::Kind, range::Access, Span},
     node::{ages::Ages, Node},
 };
-use kernel::sync::{
-    atomic::{Atomic, Relaxed},
-    Arc, SetOnce,
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{Atomic, Relaxed},
+        Arc, SetOnce,
+    },
 };
 
 /// Contiguous pages of the device's page table, all with the same rights.
@@ -72,6 +75,7 @@ pub(super) struct Shared {
     pub(super) stats: Stats,
     pub(super) table: SetOnce<Arc<dyn Table>>,
     retired: Atomic<bool>,
+    suspended: Atomic<bool>,
 }
 
 impl Shared {
@@ -80,6 +84,7 @@ impl Shared {
             stats: Stats::new(),
             table: SetOnce::new(),
             retired: Atomic::new(false),
+            suspended: Atomic::new(false),
         }
     }
 
@@ -89,8 +94,20 @@ impl Shared {
         self.retired.store(true, Relaxed);
     }
 
-    pub(super) fn is_retired(&self) -> bool {
-        self.retired.load(Relaxed)
+    /// The same, until it is taken back.
+    pub(super) fn suspend(&self, suspended: bool) {
+        self.suspended.store(suspended, Relaxed);
+    }
+
+    /// ESRCH once no entry is made any more, EIO while none is made.
+    pub(super) fn check_active(&self) -> Result {
+        if self.retired.load(Relaxed) {
+            Err(ESRCH)
+        } else if self.suspended.load(Relaxed) {
+            Err(EIO)
+        } else {
+            Ok(())
+        }
     }
 
     pub(super) fn has_table(&self) -> bool {
