@@ -15,8 +15,9 @@ use kernel::{
 pub use bindings::{
     cdm_emu_op_CDM_EMU_ADD as EMU_ADD, cdm_emu_op_CDM_EMU_CAS as EMU_CAS,
     cdm_emu_op_CDM_EMU_COPY as EMU_COPY, cdm_emu_op_CDM_EMU_FETCH_ADD as EMU_FETCH_ADD,
-    cdm_emu_op_CDM_EMU_FILL as EMU_FILL, cdm_emu_op_CDM_EMU_HISTOGRAM as EMU_HISTOGRAM,
-    cdm_emu_op_CDM_EMU_REDUCE as EMU_REDUCE, cdm_emu_op_CDM_EMU_WALK as EMU_WALK,
+    cdm_emu_op_CDM_EMU_FILL as EMU_FILL, cdm_emu_op_CDM_EMU_HANG as EMU_HANG,
+    cdm_emu_op_CDM_EMU_HISTOGRAM as EMU_HISTOGRAM, cdm_emu_op_CDM_EMU_REDUCE as EMU_REDUCE,
+    cdm_emu_op_CDM_EMU_WALK as EMU_WALK,
 };
 pub use bindings::{
     cdm_emu_top as EmuTop, cdm_emu_walk as EmuWalk, hmm_cdm_advise as Advise, hmm_cdm_info as Info,

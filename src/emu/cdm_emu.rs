@@ -14,8 +14,9 @@ mod port;
 mod region;
 mod units;
 mod walk;
+mod watchdog;
 
-use engine::Engine;
+use engine::{Config, Engine};
 use hmm_cdm::{
     node::{region::Region, tree},
     registration::Registration,
@@ -33,10 +34,16 @@ module! {
             default: 2,
             description: "Execution units of each device's engine (1 to 16)",
         },
+        timeout_ms: u32 {
+            default: 2000,
+            description: "Milliseconds without progress after which a unit is reset (10 to 60000)",
+        },
     },
 }
 
 const ENGINES_MAX: u32 = 16;
+/// The kernel's own detector of tasks that hang waits for twice as long.
+const TIMEOUTS_MS: core::ops::RangeInclusive<u32> = 10..=60_000;
 
 extern "C" {
     fn cdm_emu_region() -> *const kernel::ffi::c_char;
@@ -53,6 +60,19 @@ impl kernel::Module for CdmEmu {
             pr_err!("engines={engines}: has to be 1 to {ENGINES_MAX}\n");
             return Err(EINVAL);
         }
+        let timeout_ms = module_parameters::timeout_ms.value();
+        if !TIMEOUTS_MS.contains(&timeout_ms) {
+            pr_err!(
+                "timeout_ms={timeout_ms}: has to be {} to {}\n",
+                TIMEOUTS_MS.start(),
+                TIMEOUTS_MS.end()
+            );
+            return Err(EINVAL);
+        }
+        let config = Config {
+            engines,
+            timeout_ms,
+        };
 
         // SAFETY: Returns NULL or the value of a parameter, a string that lives as long as the
         // module; it cannot be changed after loading.
@@ -67,8 +87,8 @@ impl kernel::Module for CdmEmu {
         };
         // Who names regions wants these and no others.
         let devices = match param {
-            Some(param) => add_named(param.to_bytes(), engines, module)?,
-            None => add_described(engines, module)?,
+            Some(param) => add_named(param.to_bytes(), config, module)?,
+            None => add_described(config, module)?,
         };
 
         Ok(Self { _devices: devices })
@@ -92,12 +112,17 @@ impl Devices {
         })
     }
 
-    fn add(&mut self, region: Result<Region>, engines: u32, module: &'static ThisModule) -> Result {
+    fn add(
+        &mut self,
+        region: Result<Region>,
+        config: Config,
+        module: &'static ThisModule,
+    ) -> Result {
         let room = self.devices.len() < self.devices.capacity();
         let added = region
             .and_then(|region| room.then_some(region).ok_or(ENOSPC))
             .and_then(|region| {
-                let driver = Arc::new(Engine::new(engines)?, GFP_KERNEL)?;
+                let driver = Arc::new(Engine::new(config, region.start)?, GFP_KERNEL)?;
 
                 Registration::new(&region, driver, module)
             })
@@ -120,7 +145,7 @@ impl Devices {
 }
 
 /// A device for each region of the parameter.
-fn add_named(param: &[u8], engines: u32, module: &'static ThisModule) -> Result<Devices> {
+fn add_named(param: &[u8], config: Config, module: &'static ThisModule) -> Result<Devices> {
     let mut devices = Devices::new(region::split(param).count())?;
 
     for text in region::split(param) {
@@ -129,7 +154,7 @@ fn add_named(param: &[u8], engines: u32, module: &'static ThisModule) -> Result<
             pr_err!("region {shown}: is not of the form <start>+<size>[@<node>]\n");
         });
 
-        let _ = devices.add(region, engines, module).inspect_err(|e| {
+        let _ = devices.add(region, config, module).inspect_err(|e| {
             pr_err!("region {shown}: not used (error {})\n", e.to_errno());
         });
     }
@@ -137,7 +162,7 @@ fn add_named(param: &[u8], engines: u32, module: &'static ThisModule) -> Result<
 }
 
 /// A device for each node of the device tree that is coherent device memory.
-fn add_described(engines: u32, module: &'static ThisModule) -> Result<Devices> {
+fn add_described(config: Config, module: &'static ThisModule) -> Result<Devices> {
     let count = tree::memories().count();
     let mut devices = Devices::new(count)?;
 
@@ -153,7 +178,7 @@ fn add_described(engines: u32, module: &'static ThisModule) -> Result<Devices> {
     for node in tree::memories() {
         let region = Region::of_node(&node);
 
-        let _ = devices.add(region, engines, module).inspect_err(|e| {
+        let _ = devices.add(region, config, module).inspect_err(|e| {
             pr_err!("{}: not used (error {})\n", &*node, e.to_errno());
         });
     }

@@ -7,23 +7,29 @@
 //! to the end of the queue. So a job that is long, never ends or waits in a fault keeps nobody
 //! else's from running, and closing the file has one thread to wait for.
 //!
+//! A step that hangs ends by a reset of the device ([`crate::watchdog`]). The jobs of its file that
+//! were submitted until then end with EIO, since they may build on what it was to do. Those of other
+//! files lose nothing but their entries in the device's page table, fault, and go on where they were.
+//!
 //! Locks, both mutexes: `Session::thread`, then `Client::queue`. The latter is held to look at the
 //! queue only, never while memory is accessed, a fault is taken or a job is completed.
 
 use crate::{
     ops::{Operation, Progress, Registers},
     port::{Account, Port, Stop},
-    units::Units,
+    units::{Units, Worker},
+    watchdog::Watchdog,
 };
 use hmm_cdm::{
     device::{Context, Driver},
     job::Job,
-    mirror::Mirror,
+    mirror::{Health, Mirror},
     os::{
-        cond_resched,
+        capable_sys_admin, cond_resched,
         kthread::{Run, Thread},
     },
     place::Faulter,
+    uapi,
 };
 use kernel::{
     alloc::kvec::PushError,
@@ -62,6 +68,8 @@ struct Queue {
 struct Client {
     mirror: Arc<Mirror>,
     units: Arc<Units>,
+    worker: Arc<Worker>,
+    health: Arc<Health>,
     cancelled: Atomic<bool>,
     #[pin]
     queue: Mutex<Queue>,
@@ -77,11 +85,15 @@ struct Tools {
 }
 
 impl Client {
-    fn new(mirror: Arc<Mirror>, units: Arc<Units>) -> Result<Arc<Self>> {
+    fn new(mirror: Arc<Mirror>, units: Arc<Units>, health: Arc<Health>) -> Result<Arc<Self>> {
+        let worker = Worker::new()?;
+
         Arc::pin_init(
             pin_init!(Self {
                 mirror,
                 units,
+                worker,
+                health,
                 cancelled: Atomic::new(false),
                 queue <- new_mutex!(Queue { tasks: KVec::new(), stop: false }, "Client::queue"),
                 work <- new_condvar!("Client::work"),
@@ -137,13 +149,29 @@ impl Client {
         let mut port = Port {
             mirror: &self.mirror,
             units: &self.units,
+            worker: &self.worker,
+            health: &self.health,
             faulter: &mut tools.faulter,
             account: &mut task.account,
             cancelled: &|| self.is_cancelled(),
         };
 
-        self.units
-            .run(|| task.operation.step(&mut port, &mut tools.regs))
+        self.units.run(&self.worker, || {
+            task.operation.step(&mut port, &mut tools.regs)
+        })
+    }
+
+    /// The device was reset under this task. It ends, with all that were submitted before the reset,
+    /// which does not end before they are out of the queue.
+    fn fail(&self, task: KBox<Task>) {
+        let queued = core::mem::take(&mut self.queue.lock().tasks);
+        let failed = |task: KBox<Task>| KBox::into_inner(task).complete(Err(Stop::Error(EIO)));
+
+        self.units.recover(&self.worker);
+        // Who is told that the job has failed is to find a device that works.
+        self.health.wait();
+        failed(task);
+        queued.into_iter().for_each(failed);
     }
 
     fn new_tools(&self) -> Result<Tools> {
@@ -159,7 +187,13 @@ impl Run for Client {
         let mut tools = None;
 
         while let Some(mut task) = self.next() {
-            match self.step(&mut task, &mut tools) {
+            let done = self.step(&mut task, &mut tools);
+
+            if self.worker.is_lost() {
+                self.fail(task);
+                continue;
+            }
+            match done {
                 Ok(Progress::More) => self.put_back(task),
                 Ok(Progress::Done) => KBox::into_inner(task).complete(Ok(())),
                 Err(stop) => KBox::into_inner(task).complete(Err(stop)),
@@ -175,16 +209,34 @@ impl Run for Client {
     }
 }
 
+/// What the module's parameters say of all devices.
+#[derive(Copy, Clone)]
+pub(crate) struct Config {
+    /// Execution units.
+    pub(crate) engines: u32,
+    /// How long a unit may do nothing.
+    pub(crate) timeout_ms: u32,
+}
+
 /// The driver of one device.
 pub(crate) struct Engine {
     units: Arc<Units>,
+    health: Arc<Health>,
+    _watchdog: Thread<Watchdog>,
 }
 
 impl Engine {
-    /// An engine with so many execution units. ENOMEM.
-    pub(crate) fn new(units: u32) -> Result<Self> {
+    /// An engine for the memory at `start`. ENOMEM, EINTR.
+    pub(crate) fn new(config: Config, start: u64) -> Result<Self> {
+        let units = Units::new(config.engines)?;
+        let health = Health::new()?;
+        let watchdog = Watchdog::new(units.clone(), health.clone(), config.timeout_ms, start)?;
+
         Ok(Self {
-            units: Units::new(units)?,
+            units,
+            health,
+            // Its memory is on a boundary of 2 MiB at least.
+            _watchdog: Thread::spawn(c"cdm_emu_watch", (start >> 20) as u32, watchdog)?,
         })
     }
 }
@@ -195,7 +247,7 @@ impl Driver for Engine {
     }
 
     fn open(&self, mirror: Arc<Mirror>) -> Result<KBox<dyn Context>> {
-        let client = Client::new(mirror, self.units.clone())?;
+        let client = Client::new(mirror, self.units.clone(), self.health.clone())?;
         let session = KBox::new(
             Session {
                 client,
@@ -206,13 +258,17 @@ impl Driver for Engine {
 
         Ok(session)
     }
+
+    fn health(&self) -> Option<Arc<Health>> {
+        Some(self.health.clone())
+    }
 }
 
 /// A process's jobs on the device.
 ///
 /// Dropping it stops the thread: the step that is under way ends at its next access, and a fault
-/// that it waits in is interrupted. Then the tasks that are left are dropped with the queue, which
-/// cancels their jobs.
+/// that it waits in is interrupted. A step that hangs ends when the watchdog has noticed. Then the
+/// tasks that are left are dropped with the queue, which cancels their jobs.
 struct Session {
     thread: Pin<KBox<Mutex<Option<Thread<Client>>>>>,
     client: Arc<Client>,
@@ -220,6 +276,10 @@ struct Session {
 
 impl Context for Session {
     fn submit(&self, job: Job) -> Result {
+        // It takes time from everybody.
+        if job.op() == uapi::EMU_HANG && !capable_sys_admin() {
+            return Err(EPERM);
+        }
         let operation = Operation::new(job.op(), job.args())?;
         let task = KBox::new(
             Task {

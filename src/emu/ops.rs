@@ -56,6 +56,7 @@ enum Kind {
     Cas { addr: usize, old: u64, new: u64 },
     FetchAdd { addr: usize, value: u64, left: u64 },
     Walk(Walk),
+    Hang,
 }
 
 /// An operation under way.
@@ -129,6 +130,7 @@ impl Operation {
                 left: a2,
             }),
             uapi::EMU_WALK => single(Kind::Walk(Walk::new(word(a0)?))),
+            uapi::EMU_HANG => single(Kind::Hang),
             _ => Err(EINVAL),
         }?;
         Ok(Self {
@@ -165,6 +167,7 @@ impl Operation {
                 self.result = walk.result();
                 Ok(progress)
             }
+            Kind::Hang => Err(port.hang()),
             _ => self.step_bulk(port, regs),
         }
     }
@@ -269,7 +272,7 @@ mod tests {
 
     #[test]
     fn unknown_operations_are_refused() {
-        for op in [0, uapi::EMU_WALK + 1, u32::MAX] {
+        for op in [0, uapi::EMU_HANG + 1, u32::MAX] {
             assert_eq!(new(op, &[]), Err(EINVAL));
         }
     }

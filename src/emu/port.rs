@@ -3,14 +3,14 @@
 //! The engine's way to memory: every access goes through the device's page table of one process,
 //! faults where there is no entry, and is counted.
 
-use crate::units::Units;
+use crate::units::{Units, Worker};
 use hmm_cdm::{
     job::Completion,
-    mirror::Mirror,
+    mirror::{Health, Mirror},
     mm::{folio::MappedPage, range::Access},
     place::Faulter,
 };
-use kernel::{page::PAGE_SIZE, prelude::*};
+use kernel::{page::PAGE_SIZE, prelude::*, sync::Arc};
 
 /// Why an operation cannot go on.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -56,6 +56,8 @@ impl Account {
 pub(crate) struct Port<'a> {
     pub(crate) mirror: &'a Mirror,
     pub(crate) units: &'a Units,
+    pub(crate) worker: &'a Arc<Worker>,
+    pub(crate) health: &'a Health,
     pub(crate) faulter: &'a mut Faulter,
     pub(crate) account: &'a mut Account,
     pub(crate) cancelled: &'a dyn Fn() -> bool,
@@ -73,9 +75,13 @@ impl Port<'_> {
         mut use_page: impl FnMut(&MappedPage<'_>, usize) -> Option<R>,
     ) -> Result<R, Stop> {
         loop {
+            if self.worker.is_lost() {
+                return Err(Stop::Error(EIO));
+            }
             if (self.cancelled)() {
                 return Err(Stop::Cancelled);
             }
+            self.worker.beat();
             let done = self.mirror.access(addr, access, |hit| {
                 let local = hit.extent.index.is_some();
 
@@ -96,14 +102,21 @@ impl Port<'_> {
 
     fn fault(&mut self, addr: usize, len: usize, access: Access) -> Result<(), Stop> {
         self.account.faults += 1;
-        let (mirror, cancelled) = (self.mirror, self.cancelled);
+        let (mirror, health, cancelled) = (self.mirror, self.health, self.cancelled);
         let faulter = &mut *self.faulter;
-        let resolved = self
-            .units
-            .step_aside(|| mirror.fault(faulter, addr, len, access, cancelled));
+        let resolved = self.units.step_aside(self.worker, || {
+            mirror
+                .fault(faulter, addr, len, access, cancelled)
+                // Another unit hung. The access is made again afterwards.
+                .inspect_err(|e| {
+                    if *e == EIO {
+                        health.wait();
+                    }
+                })
+        });
 
         match resolved {
-            Ok(()) => Ok(()),
+            Ok(()) | Err(EIO) => Ok(()),
             // Interrupted when the thread was told to stop, or the process is exiting.
             Err(EINTR | ECANCELED | ESRCH) => Err(Stop::Cancelled),
             Err(EFAULT | EPERM) => Err(Stop::Fault(addr, access)),
@@ -155,6 +168,12 @@ impl Port<'_> {
             })?;
         }
         Ok(())
+    }
+
+    /// Hangs until the device is reset.
+    pub(crate) fn hang(&self) -> Stop {
+        self.units.hang(self.worker);
+        Stop::Error(EIO)
     }
 
     /// Reads 64 bits.

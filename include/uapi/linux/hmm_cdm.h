@@ -388,6 +388,8 @@ struct hmm_cdm_query {
  * the process. Closing the last file descriptor ends jobs that still run.
  *
  * * ``EINVAL``: the driver has no such operation, or refuses an argument
+ * * ``EIO``: the device hangs and is being reset; it will take jobs again
+ * * ``EPERM``: the driver does not let this caller have the operation
  * * ``EOPNOTSUPP``: the node's driver has no engine
  * * ``EBADF``: @eventfd is not an eventfd
  * * ``EAGAIN``: too many jobs of this file have not been waited for
@@ -411,7 +413,9 @@ struct hmm_cdm_submit {
  *	and more than 49 days is cut to that
  * @status: out: zero, or a negative errno with which the job ended:
  *	-EFAULT for an address that the process itself could not have accessed
- *	that way, -ECANCELED when the file was closed or the device went away
+ *	that way, -ECANCELED when the file was closed or the device went away,
+ *	-EIO when the device hung and was reset. What the job has written until
+ *	then is there, and so is all other data; another job can be submitted
  * @fault_access: out: with -EFAULT, HMM_CDM_ACCESS_READ or _WRITE
  * @fault_addr: out: with -EFAULT, the address
  * @result: out: results, by operation
@@ -514,6 +518,11 @@ struct hmm_cdm_stats {
  * @CDM_EMU_WALK: follow linked structures that the CPU built; args[0] is the
  *	address of a struct cdm_emu_walk; result[0] is the number of elements,
  *	result[1] the sum of their counts, result[2] the entries written to @top
+ * @CDM_EMU_HANG: never come back, and keep the execution unit, as hardware does
+ *	that hangs: a test of what follows. The driver notices and resets the
+ *	device. Jobs of this file that were submitted before then end with
+ *	-EIO; those of other files go on where they were. For callers with
+ *	CAP_SYS_ADMIN; others get -EPERM
  *
  * Addresses of 64-bit elements are 8-byte aligned, or the job is refused with
  * -EINVAL. Plain accesses are as ordered as a CPU's plain loads and stores;
@@ -528,6 +537,7 @@ enum cdm_emu_op {
 	CDM_EMU_CAS = 6,
 	CDM_EMU_FETCH_ADD = 7,
 	CDM_EMU_WALK = 8,
+	CDM_EMU_HANG = 9,
 };
 
 #define CDM_EMU_WALK_TOP	256
