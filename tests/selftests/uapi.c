@@ -641,7 +641,7 @@ TEST_F(wrong, query)
 
 TEST_F(wrong, operation)
 {
-	const unsigned int ops[] = { 0, CDM_EMU_WALK + 1, 1000, ~0U };
+	const unsigned int ops[] = { 0, CDM_EMU_HANG + 1, 1000, ~0U };
 	struct hmm_cdm_stats stats;
 	__u64 job;
 
