@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <kselftest_harness.h>
+#include <poll.h>
 #include <sys/uio.h>
 
 #include "cdm_mem.h"
@@ -14,7 +15,12 @@
 
 #define SEED			97
 #define PAGES			64
-#define TIMES			20
+
+/* Rounds, where 2 users share a node of 8 windows; and when it is enough of them. */
+#define TIMES			100
+#define USERS			2
+#define NODE_WINDOWS		8
+#define ENOUGH_MS		40000
 
 /* Unloading moves pages, and the guest may be slow. */
 #define UNLOAD_MS		(10000 * CDM_PATIENCE)
@@ -165,36 +171,213 @@ TEST_F(rmmod, pages_are_saved)
 	EXPECT_EQ(-1, cdm_check(mem[0], PAGES * page, SEED + 1));
 }
 
-/* The same memory goes there again each time that the node is there. */
-TEST_F_TIMEOUT(rmmod, twenty_times, 60)
+/* A process that has pages on the node, in round after round. */
+struct user {
+	pid_t pid;
+	int say;		/* what to do, a byte each */
+	int heard;		/* zero if it went well, else what went wrong */
+};
+
+enum { USE_FEW = 'f', USE_MANY = 'm', CHECK = 'c', QUIT = 'q' };
+
+/* What a user has: words of a pattern, and words that only it counts in. */
+struct usage {
+	char *mem;
+	size_t length;
+	__u64 *words;		/* a page for the device, and one for the CPU */
+	__u64 rounds;
+};
+
+#define CPU_WORD(usage, page)	((usage)->words + (page) / sizeof(__u64))
+#define ROUND_ADDS		100
+
+/*
+ * Have pages on the node by all that brings them there, and leave jobs: one that
+ * has ended, and one that closing the file ends. Returns what went wrong.
+ */
+static int use_node(struct usage *usage, bool many)
 {
-	const char *region = self->regions[1].text;
-	size_t page = sysconf(_SC_PAGESIZE);
-	char *mem = NULL;
+	struct hmm_cdm_migrate m = { .size = sizeof(m) };
+	int wrong = 0;
+	struct cdm cdm;
+	__u64 job;
 
+	if (cdm_open(&cdm, 0))
+		return 1;
+	/* All users together have more than the node. */
+	m.flags = HMM_CDM_MIGRATE_EVICT;
+	m.addr = CDM_ADDR(usage->mem);
+	m.length = many ? usage->length : PAGES * cdm.page;
+	if (cdm_advise(&cdm, usage->words, 3 * cdm.page, HMM_CDM_PLACE_NODE,
+		       HMM_CDM_ADVISE_MIGRATE | HMM_CDM_ADVISE_EVICT))
+		wrong = 2;
+	else if (cdm_run_adds(&cdm, usage->words, 1, ROUND_ADDS, NULL))
+		wrong = 3;
+	else if (cdm_ioctl(cdm.fd, HMM_CDM_IOC_MIGRATE, &m) ||
+		 (!many && m.migrated + m.present != PAGES))
+		wrong = 4;
+	else if (many && !m.evicted && !m.skipped[HMM_CDM_SKIP_NO_MEMORY] &&
+		 m.migrated + m.present < usage->length / cdm.page)
+		wrong = 5;
+	/* Where it counts does not matter. */
+	else if (cdm_start_adds(&cdm, usage->words + 1, CDM_FOREVER, &job) ||
+		 !cdm_rises_above(usage->words + 1, usage->words[1]))
+		wrong = 6;
+	cdm_close(&cdm);
+	return wrong;
+}
+
+/* Use the memory until there is something else to do. */
+static void use_cpu(struct usage *usage, size_t page, int from)
+{
+	struct pollfd event = { from, POLLIN, 0 };
+	__u64 *word = CPU_WORD(usage, page);
+
+	/* Not all the time, or there is none left for the unloading. */
+	while (!poll(&event, 1, 1)) {
+		usage->rounds++;
+		__atomic_fetch_add(word, 1, __ATOMIC_RELAXED);
+	}
+}
+
+/* All of it is in system memory, and as it was. */
+static int check_usage(const struct usage *usage, const struct cdm *cdm,
+		       __u64 adds)
+{
+	if (cdm_on_node(cdm, usage->mem, usage->length) ||
+	    cdm_on_node(cdm, usage->words, 3 * cdm->page))
+		return 7;
+	if (cdm_check(usage->mem, usage->length, SEED) != -1)
+		return 8;
+	if (usage->words[0] != adds ||
+	    *CPU_WORD(usage, cdm->page) != usage->rounds)
+		return 9;
+	return 0;
+}
+
+static int be_user(const struct cdm *cdm, size_t length, int from, int to)
+{
+	struct usage usage = {
+		.mem = cdm_map(cdm, length),
+		.length = length,
+		.words = cdm_map(cdm, 3 * cdm->page),
+	};
+	__u64 adds = 0;
+	char what;
+
+	if (!usage.mem || !usage.words)
+		return 1;
+	cdm_fill(usage.mem, length, SEED);
+	while (read(from, &what, 1) == 1 && what != QUIT) {
+		char wrong;
+
+		if (what == CHECK) {
+			wrong = check_usage(&usage, cdm, adds);
+		} else {
+			wrong = use_node(&usage, what == USE_MANY);
+			adds += ROUND_ADDS;
+		}
+		if (write(to, &wrong, 1) != 1)
+			return 1;
+		if (what != CHECK)
+			use_cpu(&usage, cdm->page, from);
+	}
+	return 0;
+}
+
+static int start_user(struct user *user, const struct cdm *cdm, size_t length)
+{
+	int down[2], up[2];
+
+	if (pipe(down) || pipe(up))
+		return -errno;
+	user->pid = fork();
+	if (!user->pid) {
+		close(down[1]);
+		_exit(be_user(cdm, length, down[0], up[1]));
+	}
+	close(down[0]);
+	close(up[1]);
+	user->say = down[1];
+	user->heard = up[0];
+	return user->pid < 0 ? -errno : 0;
+}
+
+/* Have all users do it at the same time. Returns what went wrong with one. */
+static int tell_users(const struct user *users, int nr, char what)
+{
+	int wrong = 0;
+	char heard;
+
+	for (int i = 0; i < nr; i++)
+		if (write(users[i].say, &what, 1) != 1)
+			return -1;
+	for (int i = 0; i < nr; i++)
+		if (read(users[i].heard, &heard, 1) != 1)
+			wrong = -1;
+		else if (heard)
+			wrong = heard;
+	return wrong;
+}
+
+/*
+ * Processes have the same memory there each time that the node is there, and
+ * write to it while it is unloaded; with jobs that have just ended. Now and then
+ * they want more than there is, and push out each other's.
+ */
+TEST_F_TIMEOUT(rmmod, hundred_times, 60)
+{
+	struct cdm_region *region = &self->regions[1];
+	struct user users[USERS];
+	__u64 start = cdm_now_ms();
+	int rounds = 0;
+	char text[64];
+	struct cdm cdm;
+	__u64 size;
+
+	ASSERT_EQ(0, cdm_open(&cdm, 0));
+	cdm_close(&cdm);
 	ASSERT_EQ(0, cdm_unload(CDM_EMU));
-	for (int i = 0; i < TIMES; i++) {
-		struct hmm_cdm_migrate m;
-		struct cdm cdm;
 
+	/* A part of it is enough, and sooner full. */
+	size = NODE_WINDOWS * cdm.window;
+	ASSERT_LE(size, region->size);
+	snprintf(text, sizeof(text), "%#llx+%#llx@%d",
+		 (unsigned long long)region->start, (unsigned long long)size,
+		 region->node);
+	cdm.info.start = region->start;
+	cdm.info.capacity = size;
+	for (int i = 0; i < USERS; i++)
+		ASSERT_EQ(0, start_user(&users[i], &cdm,
+					(NODE_WINDOWS / USERS + 1) *
+						cdm.window));
+
+	/* On a slow kernel or a busy machine some less; what is logged says so. */
+	while (rounds < TIMES && (rounds < TIMES / 10 ||
+				  cdm_now_ms() < start + ENOUGH_MS)) {
 		/* The library too, now and then. */
-		if (i % 5 == 4) {
+		if (rounds % 10 == 9) {
 			ASSERT_EQ(0, cdm_unload(CDM_CORE));
 			ASSERT_EQ(0, cdm_load(CDM_CORE, NULL));
 		}
-		ASSERT_EQ(0, cdm_load(CDM_EMU, region));
-		if (!mem)
-			mem = leave_on_node(&cdm, 0, PAGES * page);
-		ASSERT_NE(NULL, mem);
-		ASSERT_EQ(0, cdm_open(&cdm, 0));
-		ASSERT_EQ(0, cdm_migrate(&cdm, mem, PAGES * page,
-					 HMM_CDM_TARGET_NODE, &m));
-		ASSERT_EQ(PAGES, m.migrated + m.present);
-		ASSERT_EQ(PAGES, cdm_on_node(&cdm, mem, PAGES * page));
-		cdm_close(&cdm);
+		ASSERT_EQ(0, cdm_load(CDM_EMU, text));
+		ASSERT_EQ(0, tell_users(users, USERS, rounds % 20 == 19 ?
+							      USE_MANY :
+							      USE_FEW));
 		ASSERT_EQ(0, cdm_unload(CDM_EMU));
 		ASSERT_FALSE(cdm_node_exists(0));
-		expect_saved(_metadata, &cdm, mem, PAGES * page);
+		ASSERT_EQ(0, tell_users(users, USERS, CHECK));
+		rounds++;
+	}
+	TH_LOG("%d rounds of %d in %llu ms", rounds, TIMES,
+	       (unsigned long long)(cdm_now_ms() - start));
+	for (int i = 0; i < USERS; i++) {
+		char what = QUIT;
+
+		ASSERT_EQ(1, write(users[i].say, &what, 1));
+		EXPECT_EQ(0, cdm_reap(users[i].pid, UNLOAD_MS));
+		close(users[i].say);
+		close(users[i].heard);
 	}
 }
 
