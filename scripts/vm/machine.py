@@ -6,8 +6,12 @@ memory lies; which kernel it boots and what runs there is not its business.
 """
 
 import os
+import tempfile
 
 MIB = 1 << 20
+
+# The disk's size. What is not written to it takes no space.
+DISK = 1024 * MIB
 
 
 class Region:
@@ -80,6 +84,15 @@ class Machine:
         """What the kernel has to be told about this machine."""
         raise NotImplementedError
 
+    def disk(self, where=""):
+        """A disk, /dev/nvme0n1 in the guest: empty for each guest, for tests of swap
+        and of I/O. `where` says on which bus."""
+        path = os.path.join(tempfile.gettempdir(), "disk")
+        with open(path, "wb") as file:
+            file.truncate(DISK)
+        drive = f"file={path},format=raw,if=none,id=disk0,cache=unsafe"
+        return ["-drive", drive, "-device", f"nvme,serial=cdm,drive=disk0{where}"]
+
     def load(self, initrd, append):
         """The emulator's arguments for what it boots."""
         return ["-kernel", self.kernel, "-initrd", initrd, "-append", append]
@@ -114,7 +127,7 @@ class Amd64(Machine):
             args += ["-icount", "shift=0,sleep=off"]
         # TCG has no use for a CPU with more features: each costs time.
         args += ["-cpu", "host" if accel == "kvm" else "qemu64"]
-        return [*args, *self.memory_arguments()]
+        return [*args, *self.memory_arguments(), *self.disk()]
 
     def kernel_arguments(self):
         reserved = [f"{r.size:#x}${r.start:#x}" for r in self.regions]

@@ -68,7 +68,7 @@ class Pseries(Power):
         machine = "pseries,x-vof=on,cap-hpt-max-page-size=16M"
         args = ["-machine", machine, "-accel", accel, "-cpu", "POWER9"]
         args += ["-prom-env", "auto-boot?=true"]
-        return [*args, *self.memory_arguments()]
+        return [*args, *self.memory_arguments(), *self.disk()]
 
     def kernel_arguments(self):
         return [*super().kernel_arguments(), f"mem={self.ram // MIB}M"]
@@ -104,7 +104,10 @@ class Powernv9(Power):
         # takes time to set up.
         args = ["-serial", console, "-chardev", f"{results},id=results"]
         args += ["-device", "pnv-phb,chip-id=0,index=0,id=phb0"]
-        args += ["-device", "pnv-phb-root-port", "-device", "virtio-serial-pci,bus=pcie.0"]
+        args += ["-device", "pnv-phb-root-port"]
+        # One slot, so both are functions of what is in it.
+        args += ["-device", "virtio-serial-pci,bus=pcie.0,addr=0.0,multifunction=on"]
+        args += self.disk(",bus=pcie.0,addr=0.1")
         return [*args, "-device", "virtconsole,chardev=results"]
 
     def load(self, initrd, append):
