@@ -285,7 +285,17 @@ struct mm_struct *hmm_cdm_vma_mm(struct vm_area_struct *vma)
 
 bool hmm_cdm_page_is_anon(struct page *page)
 {
-	return folio_test_anon(page_folio(page));
+	return folio_test_anon(page_folio(page)) && !hmm_cdm_page_is_merged(page);
+}
+
+/*
+ * What KSM has merged belongs to many, and KSM remembers its frame: of a device it
+ * would merge others' pages into it, and look at its struct page even after the
+ * memory is gone (folio_migrate_ksm(), ksm_get_folio()).
+ */
+bool hmm_cdm_page_is_merged(struct page *page)
+{
+	return folio_test_ksm(page_folio(page));
 }
 
 /* mmu_interval_notifier */

@@ -67,6 +67,7 @@ struct mm_struct *hmm_cdm_vma_mm(struct vm_area_struct *vma);
 
 /* A page that a migration holds locked */
 bool hmm_cdm_page_is_anon(struct page *page);
+bool hmm_cdm_page_is_merged(struct page *page);
 
 /* mmu_interval_notifier */
 void hmm_cdm_interval_set_seq(struct mmu_interval_notifier *mni,

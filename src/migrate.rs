@@ -182,14 +182,15 @@ impl Tally<'_> {
 
         *fate = match (standing, self.plan.target) {
             (Standing::Node(..), Target::Node)
-            | (Standing::System(_) | Standing::Zero, Target::System) => {
+            | (Standing::System(_) | Standing::Merged | Standing::Zero, Target::System) => {
                 report.present += 1;
                 Fate::Counted
             }
             (Standing::Zero, Target::Node) => Fate::Zero,
-            (Standing::System(_) | Standing::Peer(_) | Standing::Foreign, Target::Node)
-                if stays =>
-            {
+            (
+                Standing::System(_) | Standing::Merged | Standing::Peer(_) | Standing::Foreign,
+                Target::Node,
+            ) if stays => {
                 report.stayed += 1;
                 Fate::Counted
             }
@@ -214,7 +215,7 @@ impl Tally<'_> {
                 report.skip(Skip::Absent, 1);
                 Fate::Counted
             }
-            (Standing::Fixed, _) => {
+            (Standing::Fixed | Standing::Merged, _) => {
                 report.skip(Skip::NotAnon, 1);
                 Fate::Counted
             }
@@ -631,7 +632,9 @@ impl<'a> Migration<'a> {
             wanted += usize::from(match standing {
                 Standing::Absent | Standing::Zero => true,
                 Standing::System(_) | Standing::Peer(_) => !only_holes,
-                Standing::Node(..) | Standing::Fixed | Standing::Foreign => false,
+                Standing::Node(..) | Standing::Fixed | Standing::Merged | Standing::Foreign => {
+                    false
+                }
             });
         })?;
         if wanted == window {

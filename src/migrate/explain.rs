@@ -40,6 +40,8 @@ pub(super) enum Standing {
     Zero,
     /// System memory; why it could not be collected.
     System(Skip),
+    /// System memory that KSM has merged, which is nobody's to move either.
+    Merged,
     /// The node; why it could not be collected, and which page of the node it is.
     Node(Skip, usize),
     /// The coherent memory of another node, with this owner.
@@ -93,6 +95,10 @@ fn stand(node: &Node, entry: Entry) -> Standing {
         return Standing::Zero;
     }
     if pfn.is_system() {
+        // SAFETY: As below.
+        if unsafe { pfn.is_merged() } {
+            return Standing::Merged;
+        }
         return Standing::System(held(pfn));
     }
     // SAFETY: Called under the lock of the notifier, after the sequence was rechecked: the page is

@@ -54,6 +54,16 @@ impl Pfn {
         unsafe { bindings::hmm_cdm_page_held(self.page().as_ptr()) }
     }
 
+    /// Whether KSM has merged identical pages into this one.
+    ///
+    /// # Safety
+    ///
+    /// The page cannot be freed meanwhile.
+    pub(crate) unsafe fn is_merged(self) -> bool {
+        // SAFETY: By the safety requirements.
+        unsafe { bindings::hmm_cdm_page_is_merged(self.page().as_ptr()) }
+    }
+
     /// How many references there are to the page at this moment, and how many page table entries.
     pub(crate) fn counts(self) -> (i32, i32) {
         let page = self.page().as_ptr();

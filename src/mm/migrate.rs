@@ -120,7 +120,7 @@ pub enum Source {
     Page {
         /// Its frame.
         pfn: Pfn,
-        /// It is anonymous memory; nothing else is accepted by device memory.
+        /// It is anonymous memory, and not merged by KSM; nothing else is given to device memory.
         anon: bool,
     },
 }
