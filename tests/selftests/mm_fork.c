@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * fork(2) and copy on write of memory on the node, by many: whoever writes, the
+ * CPU or a device, gets a page of its own, and everyone else has what was there
+ * before, wherever the pages are sent meanwhile.
+ */
+#include <errno.h>
+#include <kselftest_harness.h>
+
+#include "cdm_mem.h"
+#include "cdm_mm.h"
+#include "cdm_test.h"
+
+#define NODE			HMM_CDM_TARGET_NODE
+#define SYSTEM			HMM_CDM_TARGET_SYSTEM
+#define PAGES			24
+#define DEPTH			3
+#define CHILDREN		2
+#define CHAIN			10
+#define ADDS			60000
+
+FIXTURE(storm) {
+	struct cdm cdm;
+	char *mem;
+	size_t length;
+	size_t page;
+	__u64 free;
+};
+
+/* Each page consists of one number, and all lie on the node. */
+FIXTURE_SETUP(storm)
+{
+	ASSERT_EQ(0, cdm_open(&self->cdm, 0));
+	self->page = self->cdm.page;
+	self->length = PAGES * self->page;
+	self->free = cdm_free_pages(&self->cdm);
+	self->mem = cdm_map(&self->cdm, self->length);
+	ASSERT_NE(NULL, self->mem);
+	for (int i = 0; i < PAGES; i++)
+		ASSERT_EQ(0, cdm_run_fill(&self->cdm,
+					  self->mem + i * self->page,
+					  self->page, i, NULL));
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, NODE,
+				 NULL));
+	ASSERT_EQ(PAGES, cdm_on_node(&self->cdm, self->mem, self->length));
+}
+
+FIXTURE_TEARDOWN(storm)
+{
+	munmap(self->mem, self->length);
+	EXPECT_EQ(self->free, cdm_free_settles(&self->cdm, self->free));
+	cdm_close(&self->cdm);
+}
+
+/* What a process of the storm knows: what its own pages contain. */
+struct life {
+	struct cdm cdm;
+	char *mem;
+	unsigned int random;
+	__u64 known[PAGES];
+};
+
+/* A page that is not what this process knows of it, or -1. */
+static int wrong_page(const struct life *life)
+{
+	struct hmm_cdm_wait wait;
+	__u64 sum = 0;
+
+	for (int i = 0; i < PAGES; i++) {
+		if (cdm_check_value(life->mem + i * life->cdm.page,
+				    life->cdm.page, life->known[i]) != -1)
+			return i;
+		sum += life->known[i] * (life->cdm.page / 8);
+	}
+	/* And the device is of the same opinion. */
+	if (cdm_run_sum(&life->cdm, life->mem, PAGES * life->cdm.page / 8,
+			&wait) || wait.result[0] != sum)
+		return PAGES;
+	return -1;
+}
+
+/* Writes some pages, by either side, and sends some elsewhere. */
+static int work(struct life *life)
+{
+	for (int n = 0; n < PAGES / 3; n++) {
+		int i = rand_r(&life->random) % PAGES;
+		char *at = life->mem + i * life->cdm.page;
+		__u64 value = (__u64)getpid() << 32 | rand_r(&life->random);
+
+		switch (rand_r(&life->random) % 4) {
+		case 0:
+			if (cdm_migrate(&life->cdm, at, life->cdm.page,
+					rand_r(&life->random) % 2, NULL))
+				return 1;
+			continue;
+		case 1:
+			if (cdm_run_fill(&life->cdm, at, life->cdm.page,
+					 value, NULL))
+				return 2;
+			break;
+		default:
+			for (size_t j = 0; j < life->cdm.page / 8; j++)
+				((__u64 *)at)[j] = value;
+		}
+		life->known[i] = value;
+	}
+	return wrong_page(life) == -1 ? 0 : 3;
+}
+
+/* Works, has children that do the same, and works on while they do. */
+static int live(struct life *life, int depth)
+{
+	pid_t children[CHILDREN];
+	int wrong = work(life);
+
+	if (wrong || !depth)
+		return wrong;
+	for (int i = 0; i < CHILDREN; i++) {
+		children[i] = fork();
+		if (!children[i]) {
+			life->random += 1 + i;
+			/* The parent's file serves the parent alone. */
+			close(life->cdm.fd);
+			if (cdm_open(&life->cdm, 0))
+				_exit(4);
+			_exit(live(life, depth - 1));
+		}
+		wrong = wrong ?: work(life);
+	}
+	for (int i = 0; i < CHILDREN; i++)
+		wrong = wrong ?: cdm_reap(children[i], CDM_JOB_MS) ?
+			10 + depth : 0;
+	return wrong ?: work(life);
+}
+
+/* Generations of processes, all of which write, on pages that a thread moves. */
+TEST_F(storm, generations)
+{
+	struct cdm_mover mover = {};
+	struct life life = { .mem = self->mem, .random = 1 };
+	struct hmm_cdm_migrate m;
+
+	for (int i = 0; i < PAGES; i++)
+		life.known[i] = i;
+	ASSERT_EQ(0, cdm_open(&life.cdm, 0));
+	ASSERT_EQ(-1, wrong_page(&life));
+	ASSERT_EQ(0, cdm_mover_start(&mover, &self->cdm, self->mem,
+				     self->length));
+	EXPECT_EQ(0, live(&life, DEPTH));
+	cdm_mover_end(&mover);
+	EXPECT_EQ(0, mover.err);
+	EXPECT_LT(PAGES, mover.migrated);
+	EXPECT_EQ(-1, wrong_page(&life));
+	/* Alone again, the process has all of them to itself. */
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, NODE,
+				 &m));
+	EXPECT_EQ(PAGES, m.migrated + m.present);
+	EXPECT_EQ(self->free - PAGES,
+		  cdm_free_settles(&self->cdm, self->free - PAGES));
+	EXPECT_EQ(-1, wrong_page(&life));
+	cdm_close(&life.cdm);
+}
+
+/* Each process leaves the next one behind, with one page more of its own. */
+static void chain(char *mem, size_t page, int result)
+{
+	struct cdm cdm;
+	char good = 1;
+
+	for (int at = 0;; at++) {
+		pid_t parent = getpid();
+
+		if (cdm_open(&cdm, 0) ||
+		    cdm_run_fill(&cdm, mem + at * page, page, 1000 + at, NULL))
+			_exit(1);
+		if (at == CHAIN - 1)
+			break;
+		if (fork())
+			_exit(0);
+		cdm_close(&cdm);
+		while (getppid() == parent)
+			cdm_sleep_ms(1);
+	}
+	for (int i = 0; i < PAGES; i++)
+		good &= cdm_check_value(mem + i * page, page,
+					i < CHAIN ? 1000 + i : i) == -1;
+	/* What was written is in system memory now, the others where they were. */
+	good &= cdm_on_node(&cdm, mem, PAGES * page) == PAGES - CHAIN;
+	_exit(write(result, &good, 1) != 1);
+}
+
+/* A page is handed on through processes that are long gone. */
+TEST_F(storm, chain)
+{
+	char good = 0;
+	int ends[2];
+	pid_t pid;
+
+	ASSERT_EQ(0, pipe(ends));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid)
+		chain(self->mem, self->page, ends[1]);
+	close(ends[1]);
+	EXPECT_EQ(0, cdm_reap(pid, CDM_JOB_MS));
+	EXPECT_EQ(1, read(ends[0], &good, 1));
+	EXPECT_EQ(1, good);
+	for (int i = 0; i < PAGES; i++)
+		EXPECT_EQ(-1, cdm_check_value(self->mem + i * self->page,
+					      self->page, i));
+	EXPECT_EQ(PAGES, cdm_on_node(&self->cdm, self->mem, self->length));
+	close(ends[0]);
+}
+
+/* Writes by the device to half of the pages: the copies are the child's. */
+static int device_writes_first(char *mem, size_t length)
+{
+	struct cdm cdm;
+
+	if (cdm_open(&cdm, 0) ||
+	    cdm_run_fill(&cdm, mem, length / 2, 77, NULL))
+		return 1;
+	if (cdm_on_node(&cdm, mem, length / 2) ||
+	    cdm_on_node(&cdm, mem, length) != PAGES / 2)
+		return 2;
+	return cdm_check_value(mem, length / 2, 77) == -1 ? 0 : 3;
+}
+
+/*
+ * The first to write gets a copy in system memory, the device like the CPU;
+ * who is left alone with a page keeps it: no copy, the same frame.
+ */
+TEST_F(storm, first_writer)
+{
+	__u64 before[PAGES], after[PAGES];
+	pid_t pid;
+
+	ASSERT_EQ(0, cdm_pfns(self->mem, self->length, before));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid)
+		_exit(device_writes_first(self->mem, self->length));
+	EXPECT_EQ(0, cdm_reap(pid, CDM_JOB_MS));
+	for (int i = 0; i < PAGES; i++) {
+		char *at = self->mem + i * self->page;
+
+		EXPECT_EQ(-1, cdm_check_value(at, self->page, i));
+		if (i % 2)
+			*(__u64 *)at = 5;
+		else
+			EXPECT_EQ(0, cdm_run_fill(&self->cdm, at, 8, 5, NULL));
+		EXPECT_EQ(5, *(__u64 *)at);
+	}
+	ASSERT_EQ(0, cdm_pfns(self->mem, self->length, after));
+	EXPECT_EQ(0, memcmp(before, after, sizeof(before)));
+}
+
+/* With advice to that end, the copy is on the node, too. */
+static int copies_on_the_node(char *mem, size_t length)
+{
+	struct cdm cdm;
+
+	if (cdm_open(&cdm, 0) ||
+	    cdm_advise(&cdm, mem, length, HMM_CDM_PLACE_NODE,
+		       HMM_CDM_ADVISE_COW) ||
+	    cdm_run_fill(&cdm, mem, length, 78, NULL))
+		return 1;
+	if (cdm_on_node(&cdm, mem, length) != PAGES)
+		return 2;
+	return cdm_check_value(mem, length, 78) == -1 ? 0 : 3;
+}
+
+TEST_F(storm, first_writer_with_advice)
+{
+	__u64 before[PAGES], after[PAGES];
+	pid_t pid;
+
+	ASSERT_EQ(0, cdm_pfns(self->mem, self->length, before));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid)
+		_exit(copies_on_the_node(self->mem, self->length));
+	EXPECT_EQ(0, cdm_reap(pid, CDM_JOB_MS));
+	ASSERT_EQ(0, cdm_pfns(self->mem, self->length, after));
+	EXPECT_EQ(0, memcmp(before, after, sizeof(before)));
+	for (int i = 0; i < PAGES; i++)
+		EXPECT_EQ(-1, cdm_check_value(self->mem + i * self->page,
+					      self->page, i));
+	EXPECT_EQ(self->free - PAGES,
+		  cdm_free_settles(&self->cdm, self->free - PAGES));
+}
+
+/* What a child sees of a word that both sides of its parent add to: it stands. */
+static int stands_still(const __u64 *word)
+{
+	__u64 seen = __atomic_load_n(word, __ATOMIC_RELAXED);
+
+	for (int i = 0; i < 5; i++) {
+		usleep(200);
+		if (__atomic_load_n(word, __ATOMIC_RELAXED) != seen)
+			return 1;
+	}
+	return 0;
+}
+
+/* CPU and device add, the page moves, and every few moments there is a child. */
+TEST_F(storm, adds_meanwhile)
+{
+	__u64 *word = (__u64 *)self->mem;
+	struct cdm_mover mover = {};
+	struct hmm_cdm_wait wait;
+	__u64 added = 0, job;
+	int children = 0;
+
+	*word = 0;
+	ASSERT_EQ(0, cdm_mover_start(&mover, &self->cdm, self->mem,
+				     4 * self->page));
+	ASSERT_EQ(0, cdm_start_adds(&self->cdm, word, ADDS, &job));
+	while (cdm_wait(&self->cdm, job, 0, &wait) == -ETIMEDOUT) {
+		pid_t pid = fork();
+
+		ASSERT_LE(0, pid);
+		if (!pid)
+			_exit(stands_still(word));
+		for (int i = 0; i < 1000; i++)
+			__atomic_fetch_add(word, 1, __ATOMIC_RELAXED);
+		added += 1000;
+		ASSERT_EQ(0, cdm_reap(pid, CDM_JOB_MS));
+		children++;
+	}
+	cdm_mover_end(&mover);
+	EXPECT_EQ(0, wait.status);
+	EXPECT_LT(0, children);
+	EXPECT_EQ(0, mover.err);
+	EXPECT_EQ(ADDS + added, *word);
+}
+
+TEST_HARNESS_MAIN

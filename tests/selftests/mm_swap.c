@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Swap: the kernel reclaims what a process has in system memory and not what it
+ * has on the node, whatever the pressure; what comes back from swap comes back to
+ * both sides as it was, and can move on; what moves back to system memory under
+ * pressure is not lost.
+ */
+#include <errno.h>
+#include <kselftest_harness.h>
+
+#include "cdm_mem.h"
+#include "cdm_mm.h"
+#include "cdm_test.h"
+
+#define NODE			HMM_CDM_TARGET_NODE
+#define SYSTEM			HMM_CDM_TARGET_SYSTEM
+#define SEED			401
+#define LENGTH			(4UL << 20)
+
+FIXTURE(swap) {
+	struct cdm cdm;
+	char *node;	/* the first half, on the node */
+	char *system;	/* the other one */
+	size_t half;
+	size_t pages;	/* of a half */
+	__u64 free;
+	__u64 *pfns;	/* of the first half */
+	bool on;
+};
+
+FIXTURE_SETUP(swap)
+{
+	int err = cdm_swap_on();
+
+	if (err == -ENODEV)
+		SKIP(return, "no disk to swap to");
+	ASSERT_EQ(0, err);
+	self->on = true;
+	ASSERT_EQ(0, cdm_group_enter());
+	ASSERT_EQ(0, cdm_open(&self->cdm, 0));
+	self->free = cdm_free_pages(&self->cdm);
+	self->half = LENGTH / 2;
+	self->pages = self->half / self->cdm.page;
+	self->node = cdm_map(&self->cdm, LENGTH);
+	self->pfns = calloc(self->pages, sizeof(*self->pfns));
+	ASSERT_NE(NULL, self->node);
+	ASSERT_NE(NULL, self->pfns);
+	self->system = self->node + self->half;
+	cdm_fill(self->node, LENGTH, SEED);
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->node, self->half, NODE,
+				 NULL));
+	ASSERT_EQ(self->pages,
+		  cdm_on_node(&self->cdm, self->node, self->half));
+	ASSERT_EQ(0, cdm_pfns(self->node, self->half, self->pfns));
+}
+
+FIXTURE_TEARDOWN(swap)
+{
+	if (!self->on)
+		return;
+	if (self->node) {
+		munmap(self->node, LENGTH);
+		EXPECT_EQ(self->free,
+			  cdm_free_settles(&self->cdm, self->free));
+		cdm_close(&self->cdm);
+	}
+	cdm_group_leave();
+	/* A test may have done that. */
+	cdm_swap_off();
+}
+
+/* Whether the first half has the frames that it had. */
+static bool same_frames(const FIXTURE_DATA(swap) *self)
+{
+	__u64 *now = calloc(self->pages, sizeof(*now));
+	bool same = now && !cdm_pfns(self->node, self->half, now) &&
+		    !memcmp(now, self->pfns, self->pages * sizeof(*now));
+
+	free(now);
+	return same;
+}
+
+/* All that can be reclaimed is; it takes more than one attempt. */
+static size_t swap_out(const char *addr, size_t length)
+{
+	const size_t pages = length / sysconf(_SC_PAGESIZE);
+	size_t gone = 0;
+
+	for (int i = 0; i < 8 && gone < pages; i++) {
+		cdm_group_reclaim(length);
+		gone = cdm_swapped(addr, length);
+	}
+	return gone;
+}
+
+/* Reclaim takes everything in system memory, and nothing on the node. */
+TEST_F(swap, reclaim_leaves_the_node)
+{
+	long out = cdm_vmstat("pswpout"), in = cdm_vmstat("pswpin");
+	struct hmm_cdm_wait wait;
+
+	EXPECT_EQ(self->pages, swap_out(self->system, self->half));
+	EXPECT_LE(out + (long)self->pages, cdm_vmstat("pswpout"));
+	EXPECT_EQ(0, cdm_present(self->system, self->half));
+	EXPECT_EQ(0, cdm_swapped(self->node, self->half));
+	EXPECT_TRUE(same_frames(self));
+	/* The device has it read back in, and finds what was there. */
+	ASSERT_EQ(0, cdm_run_sum(&self->cdm, self->node, LENGTH / 8, &wait));
+	EXPECT_EQ(cdm_word_sum(SEED, LENGTH / 8), wait.result[0]);
+	EXPECT_EQ(self->half, wait.bytes_local);
+	EXPECT_EQ(self->half, wait.bytes_remote);
+	EXPECT_LE(in + (long)self->pages, cdm_vmstat("pswpin"));
+	EXPECT_EQ(0, cdm_on_node(&self->cdm, self->system, self->half));
+	EXPECT_EQ(-1, cdm_check(self->node, LENGTH, SEED));
+	EXPECT_TRUE(same_frames(self));
+}
+
+/* What the device wrote is what is written to the disk. */
+TEST_F(swap, device_writes_are_swapped)
+{
+	for (int i = 1; i < 4; i++) {
+		ASSERT_EQ(0, cdm_run_fill(&self->cdm, self->system,
+					  self->half, i, NULL));
+		EXPECT_EQ(self->pages, swap_out(self->system, self->half));
+		EXPECT_EQ(-1, cdm_check_value(self->system, self->half, i));
+	}
+	EXPECT_TRUE(same_frames(self));
+	EXPECT_EQ(-1, cdm_check(self->node, self->half, SEED));
+}
+
+/* There is no page to move where one is swapped out; once it is back, it moves. */
+TEST_F(swap, swapped_is_absent)
+{
+	struct hmm_cdm_populate p;
+	struct hmm_cdm_migrate m;
+	struct hmm_cdm_query q;
+
+	ASSERT_EQ(self->pages, swap_out(self->system, self->half));
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->system, self->half, NODE,
+				 &m));
+	EXPECT_EQ(self->pages, m.skipped[HMM_CDM_SKIP_ABSENT]);
+	EXPECT_EQ(self->pages, cdm_migrate_sum(&m));
+	for (int i = 0; i < 2; i++) {
+		ASSERT_EQ(0, cdm_populate(&self->cdm, self->system,
+					  self->half,
+					  i ? HMM_CDM_POPULATE_MIGRATE : 0,
+					  &p));
+		EXPECT_EQ(self->pages, p.skipped[HMM_CDM_SKIP_ABSENT]);
+		EXPECT_EQ(0, p.populated);
+	}
+	ASSERT_EQ(0, cdm_query(&self->cdm, self->system, self->half, NULL,
+			       &q));
+	EXPECT_EQ(self->pages, q.where[HMM_CDM_WHERE_ABSENT]);
+	EXPECT_EQ(self->pages, cdm_swapped(self->system, self->half));
+
+	EXPECT_EQ(-1, cdm_check(self->node, LENGTH, SEED));
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->system, self->half, NODE,
+				 &m));
+	EXPECT_EQ(self->pages, m.migrated);
+	EXPECT_EQ(2 * self->pages,
+		  cdm_on_node(&self->cdm, self->node, LENGTH));
+	/* From there nothing is reclaimed any more. */
+	EXPECT_EQ(0, swap_out(self->node, LENGTH));
+	EXPECT_EQ(2 * self->pages,
+		  cdm_on_node(&self->cdm, self->node, LENGTH));
+	EXPECT_EQ(-1, cdm_check(self->node, LENGTH, SEED));
+}
+
+/* With advice, a device that touches what is swapped out gets it to the node. */
+TEST_F(swap, advice_brings_it_to_the_node)
+{
+	struct hmm_cdm_wait wait;
+
+	ASSERT_EQ(self->pages, swap_out(self->system, self->half));
+	ASSERT_EQ(0, cdm_advise(&self->cdm, self->system, self->half,
+				HMM_CDM_PLACE_NODE, HMM_CDM_ADVISE_MIGRATE));
+	for (int i = 0; i < 2; i++) {
+		ASSERT_EQ(0, cdm_run_sum(&self->cdm, self->node, LENGTH / 8,
+					 &wait));
+		EXPECT_EQ(cdm_word_sum(SEED, LENGTH / 8), wait.result[0]);
+	}
+	EXPECT_EQ(2 * self->pages,
+		  cdm_on_node(&self->cdm, self->node, LENGTH));
+	EXPECT_EQ(-1, cdm_check(self->node, LENGTH, SEED));
+}
+
+/* A page that still has its place on the disk, as a child's entry leads there. */
+TEST_F(swap, shared_with_swapped)
+{
+	struct hmm_cdm_migrate m;
+	int ends[2], status;
+	char good = 0;
+	pid_t pid;
+
+	ASSERT_EQ(self->pages, swap_out(self->system, self->half));
+	ASSERT_EQ(0, pipe(ends));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		if (read(ends[0], &good, 1) != 1)
+			_exit(1);
+		_exit(cdm_check(self->node, LENGTH, SEED) == -1 ? 0 : 2);
+	}
+	/* Read, so not copied: page and entry go together. */
+	EXPECT_EQ(-1, cdm_check(self->node, LENGTH, SEED));
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->system, self->half, NODE,
+				 &m));
+	EXPECT_EQ(self->pages, cdm_migrate_sum(&m));
+	EXPECT_EQ(m.migrated,
+		  cdm_on_node(&self->cdm, self->system, self->half));
+	cdm_fill(self->system, self->half, SEED + 1);
+	ASSERT_EQ(1, write(ends[1], "", 1));
+	status = cdm_reap(pid, CDM_JOB_MS);
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(-1, cdm_check(self->system, self->half, SEED + 1));
+	EXPECT_EQ(-1, cdm_check(self->node, self->half, SEED));
+}
+
+/* Moving to where there is no room to spare takes nothing: both were charged. */
+TEST_F(swap, back_under_pressure)
+{
+	struct hmm_cdm_migrate m;
+	char limit[32];
+
+	EXPECT_LE((long)LENGTH, cdm_group_number("memory.current"));
+	/* Not even that much: a part of the other half has to go to the disk. */
+	snprintf(limit, sizeof(limit), "%lu", LENGTH - self->half / 4);
+	ASSERT_EQ(0, cdm_group_set("memory.max", limit));
+	EXPECT_LT(0, cdm_swapped(self->system, self->half));
+	EXPECT_TRUE(same_frames(self));
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->node, self->half, SYSTEM,
+				 &m));
+	EXPECT_EQ(self->pages, m.migrated);
+	/* Now it is as good as any to be swapped out. */
+	EXPECT_EQ(2 * self->pages, swap_out(self->node, LENGTH));
+	EXPECT_EQ(-1, cdm_check(self->node, LENGTH, SEED));
+	EXPECT_LE(cdm_group_number("memory.current"), atol(limit));
+	ASSERT_EQ(0, cdm_group_set("memory.max", "max"));
+}
+
+/* More memory than the limit lets the process have at a time, both sides at it. */
+TEST_F(swap, working_set_over_the_limit)
+{
+	const long limit = LENGTH + LENGTH / 2;
+	char *more = cdm_map(&self->cdm, LENGTH), text[32];
+	struct hmm_cdm_wait wait;
+	long out;
+
+	ASSERT_NE(NULL, more);
+	snprintf(text, sizeof(text), "%ld", limit);
+	ASSERT_EQ(0, cdm_group_set("memory.max", text));
+	out = cdm_vmstat("pswpout");
+	for (int i = 1; i < 3; i++) {
+		cdm_fill(more, LENGTH, SEED + i);
+		ASSERT_EQ(0, cdm_run_sum(&self->cdm, self->node, LENGTH / 8,
+					 &wait));
+		EXPECT_EQ(cdm_word_sum(SEED, LENGTH / 8), wait.result[0]);
+		ASSERT_EQ(0, cdm_run_sum(&self->cdm, more, LENGTH / 8, &wait));
+		EXPECT_EQ(cdm_word_sum(SEED + i, LENGTH / 8), wait.result[0]);
+		EXPECT_TRUE(same_frames(self));
+	}
+	EXPECT_LT(out, cdm_vmstat("pswpout"));
+	EXPECT_GE(limit, cdm_group_number("memory.current"));
+	EXPECT_EQ(-1, cdm_check(self->node, LENGTH, SEED));
+	EXPECT_EQ(-1, cdm_check(more, LENGTH, SEED + 2));
+	ASSERT_EQ(0, cdm_group_set("memory.max", "max"));
+	munmap(more, LENGTH);
+}
+
+/* What is locked stays in memory, also after it was on the node. */
+TEST_F(swap, locked_stays)
+{
+	const size_t some = self->half / 4;
+	const size_t pages = some / self->cdm.page;
+
+	ASSERT_EQ(0, mlock(self->node, some));
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->node, self->half, SYSTEM,
+				 NULL));
+	/* All that came back but what is locked. */
+	EXPECT_EQ(self->pages - pages,
+		  swap_out(self->node + some, self->half - some));
+	EXPECT_EQ(0, cdm_swapped(self->node, some));
+	EXPECT_EQ(pages, cdm_present(self->node, some));
+	ASSERT_EQ(0, munlock(self->node, some));
+	EXPECT_EQ(-1, cdm_check(self->node, LENGTH, SEED));
+}
+
+/* Everything comes back from the disk while it is sent to and fro. */
+TEST_F(swap, swapoff_while_migrating)
+{
+	struct cdm_mover mover = {};
+	struct hmm_cdm_wait wait;
+	__u64 job;
+
+	ASSERT_EQ(self->pages, swap_out(self->system, self->half));
+	ASSERT_EQ(0, cdm_mover_start(&mover, &self->cdm, self->node, LENGTH));
+	ASSERT_EQ(0, cdm_submit(&self->cdm, CDM_EMU_REDUCE,
+				CDM_ARGS(CDM_ADDR(self->node), LENGTH / 8),
+				&job));
+	EXPECT_EQ(0, cdm_swap_off());
+	ASSERT_EQ(0, cdm_wait(&self->cdm, job, CDM_JOB_MS, &wait));
+	cdm_mover_end(&mover);
+	EXPECT_EQ(0, wait.status);
+	EXPECT_EQ(cdm_word_sum(SEED, LENGTH / 8), wait.result[0]);
+	EXPECT_EQ(0, mover.err);
+	EXPECT_LT(0, mover.migrated);
+	EXPECT_EQ(0, cdm_swapped(self->node, LENGTH));
+	EXPECT_EQ(2 * self->pages, cdm_present(self->node, LENGTH));
+	EXPECT_EQ(0, cdm_meminfo("SwapTotal:"));
+	EXPECT_EQ(-1, cdm_check(self->node, LENGTH, SEED));
+}
+
+/* Reclaim and migration at the same pages. */
+TEST_F(swap, reclaim_while_migrating)
+{
+	const __u64 end = cdm_now_ms() + 800;
+	struct cdm_mover mover = {};
+	struct hmm_cdm_wait wait;
+	long out = cdm_vmstat("pswpout");
+
+	ASSERT_EQ(0, cdm_mover_start(&mover, &self->cdm, self->node, LENGTH));
+	while (cdm_now_ms() < end) {
+		ASSERT_EQ(0, cdm_group_reclaim(LENGTH));
+		ASSERT_EQ(0, cdm_run_sum(&self->cdm, self->node, LENGTH / 8,
+					 &wait));
+		EXPECT_EQ(cdm_word_sum(SEED, LENGTH / 8), wait.result[0]);
+	}
+	cdm_mover_end(&mover);
+	EXPECT_EQ(0, mover.err);
+	EXPECT_LT(0, mover.migrated);
+	EXPECT_LT(out, cdm_vmstat("pswpout"));
+	EXPECT_EQ(-1, cdm_check(self->node, LENGTH, SEED));
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,502 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * userfaultfd(2) over memory that is or could be on the node: who is to supply
+ * a page is asked, whoever touches it and whatever the device was advised;
+ * write protection holds for the device; UFFDIO_MOVE takes pages of the node
+ * along; a fork tells of itself.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <kselftest_harness.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+
+#include "cdm_mem.h"
+#include "cdm_mm.h"
+#include "cdm_test.h"
+
+#define NODE			HMM_CDM_TARGET_NODE
+#define SYSTEM			HMM_CDM_TARGET_SYSTEM
+#define SEED			307
+#define PAGES			16
+#define RACE_MS			800
+
+FIXTURE(uffd) {
+	struct cdm cdm;
+	char *mem;
+	char *content;	/* of SEED, not of userfaultfd */
+	size_t length;
+	size_t page;
+	__u64 free;
+	int fd;
+};
+
+static int open_uffd(__u64 features)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = features };
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+
+	if (fd >= 0 && ioctl(fd, UFFDIO_API, &api)) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static int watch(int fd, const void *addr, size_t length, __u64 mode)
+{
+	struct uffdio_register range = {
+		.range = { CDM_ADDR(addr), length },
+		.mode = mode,
+	};
+
+	return ioctl(fd, UFFDIO_REGISTER, &range) ? -errno : 0;
+}
+
+static int protect(int fd, const void *addr, size_t length, bool on)
+{
+	struct uffdio_writeprotect range = {
+		.range = { CDM_ADDR(addr), length },
+		.mode = on ? UFFDIO_WRITEPROTECT_MODE_WP : 0,
+	};
+
+	return ioctl(fd, UFFDIO_WRITEPROTECT, &range) ? -errno : 0;
+}
+
+static int supply(int fd, void *to, const void *from, size_t length)
+{
+	struct uffdio_copy copy = {
+		.dst = CDM_ADDR(to),
+		.src = CDM_ADDR(from),
+		.len = length,
+	};
+
+	return ioctl(fd, UFFDIO_COPY, &copy) ? -errno : 0;
+}
+
+static int take(int fd, void *to, const void *from, size_t length)
+{
+	struct uffdio_move move = {
+		.dst = CDM_ADDR(to),
+		.src = CDM_ADDR(from),
+		.len = length,
+	};
+
+	return ioctl(fd, UFFDIO_MOVE, &move) ? -errno : 0;
+}
+
+/* The next event within the time for it; .event is zero if there is none. */
+static struct uffd_msg next_event(int fd, unsigned int ms)
+{
+	struct pollfd event = { fd, POLLIN, 0 };
+	struct uffd_msg msg;
+
+	if (poll(&event, 1, ms) != 1 ||
+	    read(fd, &msg, sizeof(msg)) != sizeof(msg))
+		msg.event = 0;
+	return msg;
+}
+
+FIXTURE_SETUP(uffd)
+{
+	ASSERT_EQ(0, cdm_open(&self->cdm, 0));
+	self->free = cdm_free_pages(&self->cdm);
+	self->page = self->cdm.page;
+	self->length = PAGES * self->page;
+	self->mem = cdm_map(&self->cdm, self->length);
+	self->content = cdm_map(&self->cdm, self->length);
+	ASSERT_NE(NULL, self->mem);
+	ASSERT_NE(NULL, self->content);
+	cdm_fill(self->content, self->length, SEED);
+	self->fd = -1;
+}
+
+FIXTURE_TEARDOWN(uffd)
+{
+	if (self->fd >= 0)
+		close(self->fd);
+	munmap(self->mem, self->length);
+	munmap(self->content, self->length);
+	EXPECT_EQ(self->free, cdm_free_settles(&self->cdm, self->free));
+	cdm_close(&self->cdm);
+}
+
+/* No page is given over the head of who wants to give it. */
+TEST_F(uffd, populate_backs_off)
+{
+	struct hmm_cdm_populate p;
+
+	self->fd = open_uffd(0);
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, watch(self->fd, self->mem, self->length,
+			   UFFDIO_REGISTER_MODE_MISSING));
+	ASSERT_EQ(0, supply(self->fd, self->mem, self->content, self->page));
+	for (int i = 0; i < 2; i++) {
+		ASSERT_EQ(0, cdm_populate(&self->cdm, self->mem, self->length,
+					  i ? HMM_CDM_POPULATE_MIGRATE : 0,
+					  &p));
+		EXPECT_EQ(0, p.populated);
+		EXPECT_EQ(1 - i, p.stayed);
+		EXPECT_EQ(i, p.migrated);
+		EXPECT_EQ(1, cdm_present(self->mem, self->length));
+	}
+	/* And nobody was asked for one. */
+	EXPECT_EQ(0, next_event(self->fd, 0).event);
+	ASSERT_EQ(0, supply(self->fd, self->mem + self->page,
+			    self->content + self->page,
+			    self->length - self->page));
+	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
+}
+
+/*
+ * The device's first touch of what is advised to be on the node asks; with
+ * ADVISE_MIGRATE, what it is given may then move there.
+ */
+TEST_F(uffd, first_touch_asks)
+{
+	int asked = 0;
+	struct hmm_cdm_stats stats;
+	struct hmm_cdm_wait wait;
+	__u64 job;
+
+	self->fd = open_uffd(0);
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, watch(self->fd, self->mem, self->length,
+			   UFFDIO_REGISTER_MODE_MISSING));
+	ASSERT_EQ(0, cdm_advise(&self->cdm, self->mem, self->length,
+				HMM_CDM_PLACE_NODE, HMM_CDM_ADVISE_MIGRATE));
+	ASSERT_EQ(0, cdm_submit(&self->cdm, CDM_EMU_REDUCE,
+				CDM_ARGS(CDM_ADDR(self->mem),
+					 self->length / 8), &job));
+	while (asked < PAGES) {
+		struct uffd_msg msg = next_event(self->fd, CDM_SETTLE_MS);
+		size_t at = (msg.arg.pagefault.address -
+			     CDM_ADDR(self->mem)) & ~(self->page - 1);
+
+		ASSERT_EQ(UFFD_EVENT_PAGEFAULT, msg.event);
+		ASSERT_GT(self->length, at);
+		ASSERT_EQ(0, supply(self->fd, self->mem + at,
+				    self->content + at, self->page));
+		asked++;
+	}
+	ASSERT_EQ(0, cdm_wait(&self->cdm, job, CDM_JOB_MS, &wait));
+	EXPECT_EQ(0, wait.status);
+	EXPECT_EQ(cdm_word_sum(SEED, self->length / 8), wait.result[0]);
+	ASSERT_EQ(0, cdm_stats(&self->cdm, &stats));
+	EXPECT_EQ(0, stats.touched);
+	EXPECT_EQ(0, stats.populated);
+	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
+}
+
+/* The device's write to a protected page waits for who protects it. */
+TEST_F(uffd, write_protect)
+{
+	char *at = self->mem + 3 * self->page;
+	struct hmm_cdm_wait wait;
+	struct uffd_msg msg;
+	__u64 job;
+
+	self->fd = open_uffd(UFFD_FEATURE_PAGEFAULT_FLAG_WP);
+	if (self->fd < 0)
+		SKIP(return, "no write protection by userfaultfd");
+	cdm_fill(self->mem, self->length, SEED);
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, NODE,
+				 NULL));
+	/* The device may write before. */
+	ASSERT_EQ(0, cdm_run_fill(&self->cdm, at, self->page, 1, NULL));
+	ASSERT_EQ(0, watch(self->fd, self->mem, self->length,
+			   UFFDIO_REGISTER_MODE_WP));
+	ASSERT_EQ(0, protect(self->fd, self->mem, self->length, true));
+	/* It stays protected on its way to system memory and back. */
+	for (int i = 0; i < 3; i++) {
+		ASSERT_EQ(0, cdm_run_sum(&self->cdm, at, 8, &wait));
+		EXPECT_EQ(8 + i, wait.result[0]);
+		EXPECT_EQ(0, next_event(self->fd, 0).event);
+
+		ASSERT_EQ(0, cdm_submit(&self->cdm, CDM_EMU_FETCH_ADD,
+					CDM_ARGS(CDM_ADDR(at), 1, 1), &job));
+		msg = next_event(self->fd, CDM_SETTLE_MS);
+		ASSERT_EQ(UFFD_EVENT_PAGEFAULT, msg.event);
+		EXPECT_EQ(CDM_ADDR(at), msg.arg.pagefault.address &
+					~(self->page - 1));
+		EXPECT_EQ(UFFD_PAGEFAULT_FLAG_WP,
+			  msg.arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP);
+		EXPECT_EQ(-ETIMEDOUT, cdm_wait(&self->cdm, job, 20, NULL));
+		EXPECT_EQ(1 + i, *(__u64 *)at);
+		ASSERT_EQ(0, protect(self->fd, at, self->page, false));
+		ASSERT_EQ(0, cdm_wait(&self->cdm, job, CDM_JOB_MS, &wait));
+		EXPECT_EQ(0, wait.status);
+		EXPECT_EQ(2 + i, *(__u64 *)at);
+
+		ASSERT_EQ(0, protect(self->fd, at, self->page, true));
+		ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length,
+					 i ? NODE : SYSTEM, NULL));
+		EXPECT_EQ(i ? PAGES : 0,
+			  cdm_on_node(&self->cdm, self->mem, self->length));
+	}
+	EXPECT_EQ(-1, cdm_check(self->mem, 3 * self->page, SEED));
+}
+
+/* A page of the node becomes one of another address: the same frame. */
+TEST_F(uffd, move)
+{
+	__u64 before[PAGES], after[PAGES];
+	size_t half = self->length / 2;
+	struct hmm_cdm_wait wait;
+
+	self->fd = open_uffd(UFFD_FEATURE_MOVE);
+	if (self->fd < 0)
+		SKIP(return, "no UFFDIO_MOVE");
+	ASSERT_EQ(0, watch(self->fd, self->mem, self->length,
+			   UFFDIO_REGISTER_MODE_MISSING));
+	/* Half of them on the node. */
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->content, half, NODE, NULL));
+	ASSERT_EQ(0, cdm_run_sum(&self->cdm, self->content, self->length / 8,
+				 &wait));
+	ASSERT_EQ(0, cdm_pfns(self->content, self->length, before));
+	for (int i = 0; i < PAGES; i++)
+		ASSERT_EQ(0, take(self->fd, self->mem + i * self->page,
+				  self->content + i * self->page,
+				  self->page));
+	ASSERT_EQ(0, cdm_pfns(self->mem, self->length, after));
+	EXPECT_EQ(0, memcmp(before, after, sizeof(before)));
+	EXPECT_EQ(0, cdm_present(self->content, self->length));
+	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
+	/* The device finds them there, and nothing where they were. */
+	ASSERT_EQ(0, cdm_run_sum(&self->cdm, self->mem, self->length / 8,
+				 &wait));
+	EXPECT_EQ(cdm_word_sum(SEED, self->length / 8), wait.result[0]);
+	EXPECT_EQ(half, wait.bytes_local);
+	ASSERT_EQ(0, cdm_run_fill(&self->cdm, self->content, self->length, 4,
+				  NULL));
+	EXPECT_EQ(-1, cdm_check_value(self->content, self->length, 4));
+	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
+	/* Where something is, nothing is moved to. */
+	EXPECT_EQ(-EEXIST, take(self->fd, self->mem, self->content,
+				self->page));
+	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
+}
+
+/* What a child shares is nobody's to move so, as in system memory. */
+TEST_F(uffd, move_shared)
+{
+	pid_t pid;
+
+	self->fd = open_uffd(UFFD_FEATURE_MOVE);
+	if (self->fd < 0)
+		SKIP(return, "no UFFDIO_MOVE");
+	ASSERT_EQ(0, watch(self->fd, self->mem, self->length,
+			   UFFDIO_REGISTER_MODE_MISSING));
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->content, self->length / 2,
+				 NODE, NULL));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		pause();
+		_exit(0);
+	}
+	EXPECT_EQ(-EBUSY, take(self->fd, self->mem, self->content,
+			       self->page));
+	EXPECT_EQ(-EBUSY, take(self->fd, self->mem + self->length / 2,
+			       self->content + self->length / 2, self->page));
+	kill(pid, SIGKILL);
+	cdm_reap(pid, CDM_JOB_MS);
+	EXPECT_EQ(-1, cdm_check(self->content, self->length, SEED));
+}
+
+/* Both ways, again and again, while the pages go to the node and back. */
+TEST_F(uffd, move_while_migrating)
+{
+	__u64 end = cdm_now_ms() + RACE_MS;
+	struct cdm_mover movers[2] = {};
+	char *from = self->content, *to = self->mem;
+	__u64 moved = 0;
+
+	self->fd = open_uffd(UFFD_FEATURE_MOVE);
+	if (self->fd < 0)
+		SKIP(return, "no UFFDIO_MOVE");
+	/* Holes are the handler's, so none is filled by migrating. */
+	ASSERT_EQ(0, watch(self->fd, self->mem, self->length,
+			   UFFDIO_REGISTER_MODE_MISSING));
+	ASSERT_EQ(0, watch(self->fd, self->content, self->length,
+			   UFFDIO_REGISTER_MODE_MISSING));
+	ASSERT_EQ(0, cdm_mover_start(&movers[0], &self->cdm, self->mem,
+				     self->length));
+	ASSERT_EQ(0, cdm_mover_start(&movers[1], &self->cdm, self->content,
+				     self->length));
+	while (cdm_now_ms() < end) {
+		char *swap = from;
+
+		for (int i = 0; i < PAGES; i++) {
+			int err;
+
+			do {
+				err = take(self->fd, to + i * self->page,
+					   from + i * self->page, self->page);
+			} while ((err == -EAGAIN || err == -EBUSY) &&
+				 cdm_now_ms() < end + CDM_SETTLE_MS);
+			ASSERT_EQ(0, err);
+			moved++;
+		}
+		from = to;
+		to = swap;
+		ASSERT_EQ(-1, cdm_check(from, self->length, SEED));
+	}
+	for (int i = 0; i < 2; i++) {
+		cdm_mover_end(&movers[i]);
+		EXPECT_EQ(0, movers[i].err);
+	}
+	EXPECT_LE(2 * PAGES, moved);
+	EXPECT_LT(0, movers[0].migrated + movers[1].migrated);
+	EXPECT_EQ(PAGES, cdm_present(from, self->length));
+	EXPECT_EQ(0, cdm_present(to, self->length));
+	EXPECT_EQ(-1, cdm_check(from, self->length, SEED));
+}
+
+struct feeder {
+	pthread_t thread;
+	int fd;
+	char *mem;
+	const char *content;
+	size_t page;
+	bool stop;
+	int supplied;
+};
+
+/* Answers faults, of whomever, and takes note of nothing else. */
+static void *feed(void *arg)
+{
+	struct feeder *feeder = arg;
+
+	while (!__atomic_load_n(&feeder->stop, __ATOMIC_RELAXED)) {
+		struct uffd_msg msg = next_event(feeder->fd, 20);
+		size_t at;
+
+		if (msg.event != UFFD_EVENT_PAGEFAULT)
+			continue;
+		at = (msg.arg.pagefault.address - CDM_ADDR(feeder->mem)) &
+		     ~(feeder->page - 1);
+		feeder->supplied += !supply(feeder->fd, feeder->mem + at,
+					    feeder->content + at,
+					    feeder->page);
+	}
+	return NULL;
+}
+
+/* Pages are given, thrown away and moved, all at once; none is ever wrong. */
+TEST_F(uffd, copy_while_migrating)
+{
+	__u64 end = cdm_now_ms() + RACE_MS;
+	struct cdm_mover mover = {};
+	struct feeder feeder = {};
+	struct hmm_cdm_wait wait;
+	int rounds = 0;
+
+	self->fd = open_uffd(0);
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, watch(self->fd, self->mem, self->length,
+			   UFFDIO_REGISTER_MODE_MISSING));
+	feeder = (struct feeder) {
+		.fd = self->fd,
+		.mem = self->mem,
+		.content = self->content,
+		.page = self->page,
+	};
+	ASSERT_EQ(0, pthread_create(&feeder.thread, NULL, feed, &feeder));
+	ASSERT_EQ(0, cdm_mover_start(&mover, &self->cdm, self->mem,
+				     self->length));
+	while (cdm_now_ms() < end) {
+		ASSERT_EQ(0, madvise(self->mem, self->length, MADV_DONTNEED));
+		if (rounds % 2) {
+			EXPECT_EQ(-1, cdm_check(self->mem, self->length,
+						SEED));
+		} else {
+			ASSERT_EQ(0, cdm_run_sum(&self->cdm, self->mem,
+						 self->length / 8, &wait));
+			EXPECT_EQ(cdm_word_sum(SEED, self->length / 8),
+				  wait.result[0]);
+		}
+		rounds++;
+	}
+	cdm_mover_end(&mover);
+	__atomic_store_n(&feeder.stop, true, __ATOMIC_RELAXED);
+	pthread_join(feeder.thread, NULL);
+	EXPECT_EQ(0, mover.err);
+	EXPECT_LT(1, rounds);
+	EXPECT_LE(PAGES, feeder.supplied);
+}
+
+/* A child that touches what nobody has given, by CPU and by device. */
+static int child_touches(char *mem, size_t length)
+{
+	struct hmm_cdm_wait wait;
+	struct cdm cdm;
+
+	if (cdm_open(&cdm, 0) ||
+	    cdm_run_sum(&cdm, mem, length / 8, &wait) ||
+	    wait.result[0] != cdm_word_sum(SEED, length / 8))
+		return 1;
+	return cdm_check(mem, length, SEED) != -1 ? 2 : 0;
+}
+
+struct forked {
+	int fd;		/* of the parent */
+	int child;	/* of the child, as the event has it */
+	struct feeder *feeder;
+};
+
+/* The fork waits until its event was read, so that is another thread's. */
+static void *await_fork(void *arg)
+{
+	struct forked *forked = arg;
+	struct uffd_msg msg = next_event(forked->fd, CDM_SETTLE_MS);
+
+	forked->child = msg.event == UFFD_EVENT_FORK ? (int)msg.arg.fork.ufd :
+			-1;
+	forked->feeder->fd = forked->child;
+	return forked->child < 0 ? NULL : feed(forked->feeder);
+}
+
+TEST_F(uffd, fork)
+{
+	struct feeder feeder = {
+		.mem = self->mem,
+		.content = self->content,
+		.page = self->page,
+	};
+	struct forked forked = { .feeder = &feeder };
+	pid_t pid;
+
+	self->fd = open_uffd(UFFD_FEATURE_EVENT_FORK);
+	if (self->fd < 0)
+		SKIP(return, "no events of fork");
+	ASSERT_EQ(0, watch(self->fd, self->mem, self->length,
+			   UFFDIO_REGISTER_MODE_MISSING));
+	/* Some pages are there, on the node; the others are to be asked for. */
+	ASSERT_EQ(0, supply(self->fd, self->mem, self->content,
+			    self->length / 2));
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, NODE,
+				 NULL));
+	forked.fd = self->fd;
+	ASSERT_EQ(0, pthread_create(&feeder.thread, NULL, await_fork,
+				    &forked));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid)
+		_exit(child_touches(self->mem, self->length));
+	EXPECT_EQ(0, cdm_reap(pid, CDM_JOB_MS));
+	__atomic_store_n(&feeder.stop, true, __ATOMIC_RELAXED);
+	pthread_join(feeder.thread, NULL);
+	ASSERT_LE(0, forked.child);
+	close(forked.child);
+	EXPECT_EQ(PAGES / 2, feeder.supplied);
+	/* What the child was given is not the parent's. */
+	EXPECT_EQ(PAGES / 2, cdm_present(self->mem, self->length));
+	EXPECT_EQ(PAGES / 2,
+		  cdm_on_node(&self->cdm, self->mem, self->length));
+	EXPECT_EQ(-1, cdm_check(self->mem, self->length / 2, SEED));
+}
+
+TEST_HARNESS_MAIN
