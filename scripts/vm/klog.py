@@ -46,6 +46,8 @@ EXCUSED = {
         r" invoked oom-killer: gfp_mask=0x[0-9a-f]+\(\S+\), order="
         r"|\] offline: page allocation failure: order:0, "
     ),
+    # Has the kernel kill in a memory cgroup, and say so in the same way.
+    "account_memcg": re.compile(r" invoked oom-killer: gfp_mask=0x[0-9a-f]+\(\S+\), order="),
 }
 
 BOOT = "boot"

@@ -173,6 +173,8 @@ def others():
     yield "green: no memory for who is killed", scan(dying) == []
     ended = f"hmm-cdm-lab: start offline\nhmm-cdm-lab: end offline\n{killed}"
     yield "red: out of memory after it", [f.program for f in scan(ended)] == ["after offline"]
+    grouped = f"hmm-cdm-lab: start account_memcg\n{killed}"
+    yield "green: a memory cgroup at its limit", scan(grouped) == []
     other = f"hmm-cdm-lab: start fail\n{killed}"
     yield "red: one program's excuse in another", [f.program for f in scan(other)] == ["fail"]
     phase = Phase(LOAD)

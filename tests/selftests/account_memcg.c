@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Who is charged for memory on the node: its process's memory cgroup, as for
+ * other memory, wherever the pages go. A limit keeps no page from coming back.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <kselftest_harness.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include "cdm_child.h"
+#include "cdm_mem.h"
+#include "cdm_test.h"
+
+#define NODE			HMM_CDM_TARGET_NODE
+#define SYSTEM			HMM_CDM_TARGET_SYSTEM
+#define SEED			239
+#define PAGES			1024
+/*
+ * The kernel charges in batches and sums up later: 64 pages for each of two
+ * processors, and as many again.
+ */
+#define NOISE			256
+#define ROOT			"/tmp/cdm-cgroup"
+
+enum {
+	JOIN,		/* the group in .group */
+	FILL,		/* with that seed, in system memory */
+	MOVE,		/* to that target: how many pages have moved */
+	HOLES,		/* give all pages back */
+	FREE_HALF,	/* give half of them back */
+	POPULATE,	/* by the node: how many pages it gave */
+	TOUCH,		/* by the CPU */
+	DEVICE_TOUCH,	/* by the device, on the node */
+	CHECK,		/* is anything not of that seed */
+	RSS,		/* pages of the whole process */
+	MAPPED,		/* of the memory alone, in kB */
+	SKIPPED,	/* what POPULATE or MOVE left for want of memory */
+};
+
+FIXTURE(memcg) {
+	struct cdm cdm;
+	struct cdm_child child;
+	char *mem;
+	size_t length;
+	size_t page;
+	__u64 free;
+	__u64 skipped;
+	char *group;		/* shared with the child */
+	bool mounted;
+};
+
+/* Files of the group "name", or of the root for an empty one. */
+static int group_write(const char *name, const char *file, const char *text)
+{
+	char path[128];
+	int fd, err;
+
+	snprintf(path, sizeof(path), ROOT "/%s/%s", name, file);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	err = write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 :
+	      -errno;
+	close(fd);
+	return err;
+}
+
+static int group_limit(const char *name, long pages, size_t page)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%ld", pages * (long)page);
+	return group_write(name, "memory.max", text);
+}
+
+/* The number after @key in a file, the first one if @key is empty. */
+static long group_read(const char *name, const char *file, const char *key)
+{
+	char path[128], line[128];
+	long value = -1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), ROOT "/%s/%s", name, file);
+	f = fopen(path, "r");
+	if (!f)
+		return -1;
+	while (value < 0 && fgets(line, sizeof(line), f)) {
+		size_t n = strlen(key);
+
+		if (!n)
+			value = atol(line);
+		else if (!strncmp(line, key, n) && line[n] == ' ')
+			value = atol(line + n + 1);
+	}
+	fclose(f);
+	return value;
+}
+
+static int group_make(const char *name)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), ROOT "/%s", name);
+	return mkdir(path, 0755) ? -errno : 0;
+}
+
+static int group_remove(const char *name)
+{
+	char path[128];
+	__u64 deadline = cdm_now_ms() + CDM_SETTLE_MS;
+
+	snprintf(path, sizeof(path), ROOT "/%s", name);
+	/* A process that has been waited for may still be listed. */
+	while (rmdir(path)) {
+		if (errno != EBUSY || cdm_now_ms() > deadline)
+			return -errno;
+		cdm_sleep_ms(5);
+	}
+	return 0;
+}
+
+/* What is charged, in pages. */
+static long charged(const struct _test_data_memcg *self, const char *name)
+{
+	return group_read(name, "memory.current", "") / (long)self->page;
+}
+
+static __s64 answer(void *state, unsigned int what, __u64 value)
+{
+	struct _test_data_memcg *self = state;
+	struct hmm_cdm_populate p;
+	struct hmm_cdm_migrate m;
+	int err;
+
+	switch (what) {
+	case JOIN:
+		cdm_close(&self->cdm);
+		err = group_write(self->group, "cgroup.procs", "0");
+		return err ? err : cdm_open(&self->cdm, 0);
+	case FILL:
+		cdm_fill(self->mem, self->length, value);
+		return 0;
+	case MOVE:
+		err = cdm_migrate(&self->cdm, self->mem, self->length, value,
+				  &m);
+		self->skipped = m.skipped[HMM_CDM_SKIP_NO_MEMORY];
+		return err ? err : (__s64)m.migrated;
+	case HOLES:
+		return madvise(self->mem, self->length, MADV_DONTNEED);
+	case FREE_HALF:
+		return madvise(self->mem, self->length / 2, MADV_DONTNEED);
+	case POPULATE:
+		err = cdm_populate(&self->cdm, self->mem, self->length, 0, &p);
+		self->skipped = p.skipped[HMM_CDM_SKIP_NO_MEMORY];
+		return err ? err : (__s64)p.populated;
+	case TOUCH:
+		for (size_t i = 0; i < PAGES; i++)
+			self->mem[i * self->page] = 1;
+		return 0;
+	case DEVICE_TOUCH:
+		err = cdm_advise(&self->cdm, self->mem, self->length,
+				 HMM_CDM_PLACE_NODE, 0);
+		if (err)
+			return err;
+		return cdm_run_fill(&self->cdm, self->mem, self->length, 1,
+				    NULL);
+	case CHECK:
+		return cdm_check(self->mem, self->length, value) != -1;
+	case RSS:
+		return cdm_rss();
+	case MAPPED:
+		return cdm_smaps(self->mem, "Rss:");
+	case SKIPPED:
+		return self->skipped;
+	}
+	return -EINVAL;
+}
+
+FIXTURE_SETUP(memcg)
+{
+	ASSERT_EQ(0, cdm_open(&self->cdm, 0));
+	self->page = self->cdm.page;
+	self->length = PAGES * self->page;
+	self->free = cdm_free_pages(&self->cdm);
+	self->mem = cdm_map(&self->cdm, self->length);
+	ASSERT_NE(NULL, self->mem);
+	self->group = mmap(NULL, self->page, PROT_READ | PROT_WRITE,
+			   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, self->group);
+	mkdir(ROOT, 0755);
+	if (mount("none", ROOT, "cgroup2", 0, NULL))
+		SKIP(return, "no cgroup2: errno %d", errno);
+	self->mounted = true;
+	if (group_write("", "cgroup.subtree_control", "+memory"))
+		SKIP(return, "no memory controller");
+	ASSERT_EQ(0, group_make("a"));
+	ASSERT_EQ(0, cdm_child_start(&self->child, answer, self));
+	self->group[0] = 'a';
+	ASSERT_EQ(0, cdm_ask(&self->child, JOIN, 0));
+}
+
+FIXTURE_TEARDOWN(memcg)
+{
+	if (self->child.pid > 0)
+		cdm_child_kill(&self->child);
+	group_remove("a");
+	group_remove("b");
+	EXPECT_EQ(self->free, cdm_free_settles(&self->cdm, self->free));
+	/* The controller stays on: others may use it. */
+	if (self->mounted)
+		umount(ROOT);
+	cdm_close(&self->cdm);
+}
+
+static long difference(long a, long b)
+{
+	return a < b ? b - a : a - b;
+}
+
+/* Charge, statistics and RSS of the process are those of other memory. */
+TEST_F(memcg, charged_everywhere)
+{
+	const long kb = self->length / 1024;
+	long before, here, rss, base = charged(self, "a");
+
+	ASSERT_LE(0, base);
+	ASSERT_EQ(0, cdm_ask(&self->child, FILL, SEED));
+	before = charged(self, "a");
+	rss = cdm_ask(&self->child, RSS, 0);
+	EXPECT_GE(NOISE, difference(base + PAGES, before));
+	for (int i = 0; i < 4; i++) {
+		ASSERT_EQ(PAGES, cdm_ask(&self->child, MOVE,
+					 i % 2 ? SYSTEM : NODE));
+		here = charged(self, "a");
+		EXPECT_GE(NOISE, difference(before, here)) {
+			TH_LOG("%ld pages, %ld after move %d", before, here, i);
+		}
+		EXPECT_GE(NOISE, difference(group_read("a", "memory.stat",
+						       "anon") /
+					    (long)self->page, PAGES));
+		EXPECT_EQ(kb, cdm_ask(&self->child, MAPPED, 0));
+		EXPECT_GE(8, difference(rss, cdm_ask(&self->child, RSS, 0)));
+	}
+	ASSERT_EQ(0, cdm_ask(&self->child, CHECK, SEED));
+
+	/* Nothing is charged for what is given back, from either place. */
+	ASSERT_EQ(PAGES, cdm_ask(&self->child, MOVE, NODE));
+	ASSERT_EQ(0, cdm_ask(&self->child, HOLES, 0));
+	EXPECT_GE(NOISE, difference(base, charged(self, "a")));
+	EXPECT_EQ(0, cdm_ask(&self->child, MAPPED, 0));
+	EXPECT_GE(8, difference(rss - PAGES, cdm_ask(&self->child, RSS, 0)));
+
+	/* What the node gives without a copy is charged as well. */
+	ASSERT_EQ(PAGES, cdm_ask(&self->child, POPULATE, 0));
+	EXPECT_GE(NOISE, difference(base + PAGES, charged(self, "a")));
+	EXPECT_EQ(kb, cdm_ask(&self->child, MAPPED, 0));
+	ASSERT_EQ(0, cdm_ask(&self->child, HOLES, 0));
+	ASSERT_EQ(0, cdm_ask(&self->child, DEVICE_TOUCH, 0));
+	EXPECT_GE(NOISE, difference(base + PAGES, charged(self, "a")));
+	EXPECT_EQ(kb, cdm_ask(&self->child, MAPPED, 0));
+}
+
+/*
+ * The process leaves for another group: what is charged stays with the first,
+ * which can be removed all the same, and moves with the pages as ever.
+ */
+TEST_F(memcg, group_removed)
+{
+	long first, second;
+
+	ASSERT_EQ(0, group_make("b"));
+	ASSERT_EQ(0, cdm_ask(&self->child, FILL, SEED));
+	ASSERT_EQ(PAGES, cdm_ask(&self->child, MOVE, NODE));
+	first = charged(self, "a");
+	self->group[0] = 'b';
+	ASSERT_EQ(0, cdm_ask(&self->child, JOIN, 0));
+	EXPECT_GE(NOISE, difference(first, charged(self, "a")));
+	second = charged(self, "b");
+	EXPECT_GT(NOISE, second);
+	ASSERT_EQ(PAGES, cdm_ask(&self->child, MOVE, SYSTEM));
+	EXPECT_GE(NOISE, difference(first, charged(self, "a")));
+	ASSERT_EQ(PAGES, cdm_ask(&self->child, MOVE, NODE));
+	EXPECT_GE(NOISE, difference(first, charged(self, "a")));
+	EXPECT_GE(NOISE, difference(second, charged(self, "b")));
+
+	ASSERT_EQ(0, group_remove("a"));
+	for (int i = 0; i < 3; i++) {
+		ASSERT_EQ(0, cdm_ask(&self->child, CHECK, SEED));
+		ASSERT_EQ(PAGES, cdm_ask(&self->child, MOVE,
+					 i % 2 ? NODE : SYSTEM));
+	}
+	ASSERT_EQ(0, cdm_ask(&self->child, HOLES, 0));
+	EXPECT_GE(NOISE, difference(second, charged(self, "b")));
+}
+
+/* The group has nothing left; pages come back from the node all the same. */
+TEST_F(memcg, limit_on_the_way_back)
+{
+	long used;
+
+	ASSERT_EQ(0, cdm_ask(&self->child, FILL, SEED));
+	ASSERT_EQ(PAGES, cdm_ask(&self->child, MOVE, NODE));
+	used = charged(self, "a");
+	ASSERT_EQ(0, group_limit("a", used, self->page));
+	for (int i = 0; i < 4; i++) {
+		ASSERT_EQ(PAGES, cdm_ask(&self->child, MOVE,
+					 i % 2 ? NODE : SYSTEM));
+		EXPECT_EQ(0, cdm_ask(&self->child, SKIPPED, 0));
+		EXPECT_LE(charged(self, "a"), used);
+	}
+	EXPECT_EQ(0, cdm_ask(&self->child, CHECK, SEED));
+	EXPECT_EQ(0, group_read("a", "memory.events", "oom"));
+	EXPECT_EQ(0, group_read("a", "memory.events", "oom_kill"));
+}
+
+/*
+ * The group's limit is in the way of new pages. Those of the node are charged as
+ * any others, by the CPU's touch, the device's and POPULATE alike: where nothing
+ * can be reclaimed, the kernel kills in that group and nowhere else, and all
+ * that was given by then is free again.
+ */
+static void expect_killed(struct __test_metadata *_metadata,
+			  struct _test_data_memcg *self, unsigned int what,
+			  __u64 value)
+{
+	ASSERT_EQ(0, group_limit("a", charged(self, "a") + PAGES / 2,
+				 self->page));
+	EXPECT_EQ(-EPIPE, cdm_ask(&self->child, what, value));
+	EXPECT_EQ(-1, cdm_reap(self->child.pid, CDM_JOB_MS));
+	close(self->child.fd);
+	self->child.pid = 0;
+	EXPECT_EQ(1, group_read("a", "memory.events", "oom_kill"));
+	EXPECT_EQ(self->free, cdm_free_settles(&self->cdm, self->free));
+	EXPECT_GT(NOISE, charged(self, "a"));
+}
+
+TEST_F(memcg, limit_by_populate)
+{
+	expect_killed(_metadata, self, POPULATE, 0);
+}
+
+TEST_F(memcg, limit_by_device)
+{
+	expect_killed(_metadata, self, DEVICE_TOUCH, 0);
+}
+
+/* With half of its memory on the node. */
+TEST_F(memcg, limit_by_cpu)
+{
+	struct cdm_child *child = &self->child;
+
+	ASSERT_EQ(0, cdm_ask(child, FILL, SEED));
+	ASSERT_EQ(PAGES, cdm_ask(child, MOVE, NODE));
+	ASSERT_EQ(0, cdm_ask(child, FREE_HALF, 0));
+	ASSERT_EQ(self->free - PAGES / 2,
+		  cdm_free_settles(&self->cdm, self->free - PAGES / 2));
+	ASSERT_EQ(0, group_limit("a", charged(self, "a") + PAGES / 4,
+				 self->page));
+	EXPECT_EQ(-EPIPE, cdm_ask(child, TOUCH, 0));
+	EXPECT_EQ(-1, cdm_reap(child->pid, CDM_JOB_MS));
+	close(child->fd);
+	child->pid = 0;
+	EXPECT_EQ(1, group_read("a", "memory.events", "oom_kill"));
+	EXPECT_EQ(self->free, cdm_free_settles(&self->cdm, self->free));
+}
+
+TEST_HARNESS_MAIN

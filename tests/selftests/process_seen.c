@@ -1,0 +1,418 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What the kernel tells of memory on the node: pagemap, PAGEMAP_SCAN, smaps,
+ * numa_maps, mincore(2), and which pages have been written to.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <kselftest_harness.h>
+#include <linux/fs.h>
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "cdm_child.h"
+#include "cdm_mem.h"
+#include "cdm_test.h"
+
+#define NODE			HMM_CDM_TARGET_NODE
+#define SYSTEM			HMM_CDM_TARGET_SYSTEM
+#define SEED			223
+#define PAGES			16
+/* A quarter each: on the node, in system memory, holes, once more the node. */
+#define QUARTER			(PAGES / 4)
+
+/* Bits of /proc/self/pagemap. */
+#define SOFT_DIRTY		0x0080000000000000ULL
+#define EXCLUSIVE		0x0100000000000000ULL
+#define FILE_OR_SHARED		0x2000000000000000ULL
+#define SWAPPED			0x4000000000000000ULL
+#define PRESENT			0x8000000000000000ULL
+
+FIXTURE(seen) {
+	struct cdm cdm;
+	char *mem;
+	size_t length;
+	size_t page;
+	__u64 free;
+	int pagemap;
+};
+
+FIXTURE_SETUP(seen)
+{
+	ASSERT_EQ(0, cdm_open(&self->cdm, 0));
+	self->page = self->cdm.page;
+	self->length = PAGES * self->page;
+	self->free = cdm_free_pages(&self->cdm);
+	self->pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	ASSERT_LE(0, self->pagemap);
+	self->mem = cdm_map_on_node(&self->cdm, self->length, SEED);
+	ASSERT_NE(NULL, self->mem);
+}
+
+FIXTURE_TEARDOWN(seen)
+{
+	munmap(self->mem, self->length);
+	EXPECT_EQ(self->free, cdm_free_settles(&self->cdm, self->free));
+	close(self->pagemap);
+	cdm_close(&self->cdm);
+}
+
+static int read_pagemap(const struct _test_data_seen *self, __u64 *entries)
+{
+	const off_t at = CDM_ADDR(self->mem) / self->page * sizeof(*entries);
+
+	return pread(self->pagemap, entries, PAGES * sizeof(*entries), at) ==
+	       PAGES * (ssize_t)sizeof(*entries) ? 0 : -errno;
+}
+
+/* Which pages have @bits of the pagemap, a bit for each page; ~0 on error. */
+static __u64 have(const struct _test_data_seen *self, __u64 bits)
+{
+	__u64 entries[PAGES], set = 0;
+
+	if (read_pagemap(self, entries))
+		return ~0ULL;
+	for (int i = 0; i < PAGES; i++)
+		set |= (__u64)((entries[i] & bits) == bits) << i;
+	return set;
+}
+
+#define ALL			((1ULL << PAGES) - 1)
+
+static int move(const struct _test_data_seen *self, int target)
+{
+	struct hmm_cdm_migrate m;
+	int err = cdm_migrate(&self->cdm, self->mem, self->length, target, &m);
+
+	return err ? err : (int)m.migrated;
+}
+
+/* Node memory in the first and last quarter, system memory, holes. */
+static int make_mixed(const struct _test_data_seen *self)
+{
+	char *second = self->mem + self->length / 4;
+
+	if (cdm_migrate(&self->cdm, second, self->length / 4, SYSTEM, NULL))
+		return -errno;
+	return madvise(second + self->length / 4, self->length / 4,
+		       MADV_DONTNEED) ? -errno : 0;
+}
+
+#define HOLES	(((1ULL << QUARTER) - 1) << 2 * QUARTER)
+
+/* As anonymous memory, of one process or shared by fork. */
+TEST_F(seen, pagemap)
+{
+	struct cdm_child child;
+	const __u64 in_system = ((1ULL << QUARTER) - 1) << QUARTER;
+
+	EXPECT_EQ(ALL, have(self, PRESENT | EXCLUSIVE));
+	ASSERT_EQ(0, make_mixed(self));
+	EXPECT_EQ(ALL & ~HOLES, have(self, PRESENT | EXCLUSIVE));
+	EXPECT_EQ(0, have(self, SWAPPED));
+	EXPECT_EQ(0, have(self, FILE_OR_SHARED));
+	for (int i = 0; i < PAGES; i++)
+		EXPECT_EQ(!((HOLES | in_system) >> i & 1),
+			  cdm_pfn_on_node(&self->cdm, cdm_pfn(self->mem + i *
+							      self->page)));
+	ASSERT_EQ(0, cdm_child_start(&child, NULL, NULL));
+	EXPECT_EQ(ALL & ~HOLES, have(self, PRESENT));
+	EXPECT_EQ(0, have(self, EXCLUSIVE));
+	ASSERT_EQ(0, cdm_child_end(&child));
+	EXPECT_EQ(ALL & ~HOLES, have(self, PRESENT | EXCLUSIVE));
+}
+
+TEST_F(seen, mincore)
+{
+	unsigned char in[PAGES];
+
+	ASSERT_EQ(0, make_mixed(self));
+	memset(in, 0x55, sizeof(in));
+	ASSERT_EQ(0, mincore(self->mem, self->length, in));
+	for (int i = 0; i < PAGES; i++)
+		EXPECT_EQ(!(HOLES >> i & 1), in[i] & 1);
+}
+
+/* The sum of @field over all mappings, as smaps_rollup has it. */
+static long rollup(const char *field)
+{
+	FILE *f = fopen("/proc/self/smaps_rollup", "r");
+	char line[256];
+	long kb = -1;
+
+	if (!f)
+		return -1;
+	while (kb < 0 && fgets(line, sizeof(line), f))
+		if (!strncmp(line, field, strlen(field)))
+			kb = atol(line + strlen(field));
+	fclose(f);
+	return kb;
+}
+
+TEST_F(seen, smaps)
+{
+	const long kb = self->length / 1024;
+	const char *const fields[] = {
+		"Rss:", "Pss:", "Private_Dirty:", "Anonymous:", "Referenced:",
+		"Pss_Dirty:",
+	};
+	const char *const none[] = {
+		"Shared_Clean:", "Shared_Dirty:", "Private_Clean:",
+		"LazyFree:", "AnonHugePages:", "Swap:", "SwapPss:", "KSM:",
+	};
+	struct cdm_child child;
+	long sums[2];
+
+	/* Node, system, node. */
+	for (int i = 0; i < 3; i++) {
+		if (i)
+			ASSERT_EQ(PAGES, move(self, i == 1 ? SYSTEM : NODE));
+		cdm_fill(self->mem, self->length, SEED);
+		for (size_t j = 0; j < ARRAY_SIZE(fields); j++) {
+			EXPECT_EQ(kb, cdm_smaps(self->mem, fields[j])) {
+				TH_LOG("%s after %d moves", fields[j], i);
+			}
+		}
+		for (size_t j = 0; j < ARRAY_SIZE(none); j++) {
+			EXPECT_GE(0, cdm_smaps(self->mem, none[j])) {
+				TH_LOG("%s after %d moves", none[j], i);
+			}
+		}
+	}
+	/* Two processes have each page: half of it counts for one. */
+	ASSERT_EQ(0, cdm_child_start(&child, NULL, NULL));
+	EXPECT_EQ(kb / 2, cdm_smaps(self->mem, "Pss:"));
+	EXPECT_EQ(kb, cdm_smaps(self->mem, "Shared_Dirty:"));
+	EXPECT_EQ(0, cdm_smaps(self->mem, "Private_Dirty:"));
+	ASSERT_EQ(0, cdm_child_end(&child));
+
+	/* The sums have them, too. */
+	sums[0] = rollup("Anonymous:");
+	ASSERT_EQ(0, madvise(self->mem, self->length, MADV_DONTNEED));
+	sums[1] = rollup("Anonymous:");
+	EXPECT_LE(kb, sums[0] - sums[1]);
+	EXPECT_GE(kb + 64 * (long)self->page / 1024, sums[0] - sums[1]);
+}
+
+/* The line of numa_maps for @addr has this text. */
+static bool numa_maps_has(const void *addr, const char *text)
+{
+	FILE *f = fopen("/proc/self/numa_maps", "r");
+	unsigned long start;
+	char line[512];
+	bool has = false;
+
+	if (!f)
+		return false;
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "%lx ", &start) == 1 &&
+		    start == (uintptr_t)addr)
+			has = strstr(line, text);
+	fclose(f);
+	return has;
+}
+
+/* numa_maps leaves out what is on no node that memory is allocated from. */
+TEST_F(seen, numa_maps)
+{
+	char text[32];
+
+	if (access("/proc/self/numa_maps", R_OK))
+		SKIP(return, "no /proc/self/numa_maps");
+	/* A mapping of its own, so that a line begins with it. */
+	EXPECT_TRUE(numa_maps_has(self->mem, " default"));
+	EXPECT_FALSE(numa_maps_has(self->mem, "anon="));
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length / 4,
+				 SYSTEM, NULL));
+	snprintf(text, sizeof(text), "anon=%d ", QUARTER);
+	EXPECT_TRUE(numa_maps_has(self->mem, text));
+	ASSERT_EQ(PAGES - QUARTER, move(self, SYSTEM));
+	snprintf(text, sizeof(text), "anon=%d ", PAGES);
+	EXPECT_TRUE(numa_maps_has(self->mem, text));
+}
+
+/* Which pages PAGEMAP_SCAN finds to have all of @mask, and if @protect, makes
+ * read-only again; ~0 on error.
+ */
+static __u64 scan(const struct _test_data_seen *self, __u64 mask, bool protect)
+{
+	struct page_region regions[PAGES];
+	struct pm_scan_arg arg = {
+		.size = sizeof(arg),
+		.flags = protect ? PM_SCAN_WP_MATCHING |
+				   PM_SCAN_CHECK_WPASYNC : 0,
+		.start = CDM_ADDR(self->mem),
+		.end = CDM_ADDR(self->mem) + self->length,
+		.vec = CDM_ADDR(regions),
+		.vec_len = PAGES,
+		.category_mask = mask,
+		.return_mask = mask,
+	};
+	int n = ioctl(self->pagemap, PAGEMAP_SCAN, &arg);
+	__u64 set = 0;
+
+	if (n < 0 || arg.walk_end != arg.end)
+		return ~0ULL;
+	for (int i = 0; i < n; i++)
+		for (__u64 at = regions[i].start; at < regions[i].end;
+		     at += self->page)
+			set |= 1ULL << (at - arg.start) / self->page;
+	return set;
+}
+
+TEST_F(seen, pagemap_scan)
+{
+	__u64 found;
+
+	ASSERT_EQ(0, make_mixed(self));
+	found = scan(self, PAGE_IS_PRESENT, false);
+	if (found == ~0ULL && errno == ENOTTY)
+		SKIP(return, "no PAGEMAP_SCAN");
+	EXPECT_EQ(ALL & ~HOLES, found);
+	EXPECT_EQ(0, scan(self, PAGE_IS_FILE, false));
+	EXPECT_EQ(0, scan(self, PAGE_IS_SWAPPED, false));
+	EXPECT_EQ(0, scan(self, PAGE_IS_PFNZERO, false));
+	EXPECT_EQ(0, scan(self, PAGE_IS_HUGE, false));
+}
+
+/*
+ * Who tracks writes by userfaultfd finds those of the CPU and of the device,
+ * on the node as elsewhere; moving pages is no write and hides none.
+ */
+TEST_F(seen, written_since_scan)
+{
+	struct uffdio_api api = {
+		.api = UFFD_API,
+		.features = UFFD_FEATURE_WP_ASYNC,
+	};
+	struct uffdio_register range = {
+		.range = { CDM_ADDR(self->mem), self->length },
+		.mode = UFFDIO_REGISTER_MODE_WP,
+	};
+	int uffd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	struct hmm_cdm_wait wait;
+
+	if (uffd < 0 || ioctl(uffd, UFFDIO_API, &api) ||
+	    ioctl(uffd, UFFDIO_REGISTER, &range))
+		SKIP(return, "no write protection by userfaultfd: errno %d",
+		     errno);
+	/* The device has been there, and may write. */
+	ASSERT_EQ(0, cdm_run_fill(&self->cdm, self->mem, self->length, 1,
+				  NULL));
+	ASSERT_EQ(ALL, scan(self, PAGE_IS_WRITTEN, true));
+	EXPECT_EQ(0, scan(self, PAGE_IS_WRITTEN, false));
+
+	ASSERT_EQ(0, cdm_run_sum(&self->cdm, self->mem, self->length / 8,
+				 &wait));
+	EXPECT_EQ(self->length / 8, wait.result[0]);
+	EXPECT_EQ(0, scan(self, PAGE_IS_WRITTEN, false));
+	ASSERT_EQ(0, cdm_run_fill(&self->cdm, self->mem + 3 * self->page, 8, 2,
+				  NULL));
+	EXPECT_EQ(1 << 3, scan(self, PAGE_IS_WRITTEN, false));
+	self->mem[7 * self->page] = 1;
+	EXPECT_EQ(1 << 3 | 1 << 7, scan(self, PAGE_IS_WRITTEN, false));
+	EXPECT_EQ(PAGES, cdm_on_node(&self->cdm, self->mem, self->length));
+
+	for (int i = 0; i < 2; i++) {
+		ASSERT_EQ(PAGES, move(self, i ? NODE : SYSTEM));
+		EXPECT_EQ(1 << 3 | 1 << 7,
+			  scan(self, PAGE_IS_WRITTEN, false));
+	}
+	/* Protected once more, and written to at its new place. */
+	ASSERT_EQ(1 << 3 | 1 << 7, scan(self, PAGE_IS_WRITTEN, true));
+	ASSERT_EQ(PAGES, move(self, SYSTEM));
+	self->mem[0] = 1;
+	ASSERT_EQ(0, cdm_run_fill(&self->cdm, self->mem + self->page, 8, 2,
+				  NULL));
+	EXPECT_EQ(3, scan(self, PAGE_IS_WRITTEN, false));
+	close(uffd);
+}
+
+static int clear_soft_dirty(void)
+{
+	int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+	int err;
+
+	if (fd < 0)
+		return -errno;
+	err = write(fd, "4", 1) == 1 ? 0 : -errno;
+	close(fd);
+	return err;
+}
+
+/* The same by the soft-dirty bit, which needs nobody to register for it. */
+TEST_F(seen, soft_dirty)
+{
+	struct hmm_cdm_wait wait;
+	struct hmm_cdm_migrate m;
+
+	if (have(self, SOFT_DIRTY) != ALL)
+		SKIP(return, "no soft-dirty bits");
+	ASSERT_EQ(0, cdm_run_fill(&self->cdm, self->mem, self->length, 1,
+				  NULL));
+	ASSERT_EQ(0, clear_soft_dirty());
+	EXPECT_EQ(0, have(self, SOFT_DIRTY));
+
+	/* Reading is no write, for both sides. */
+	EXPECT_EQ(-1, cdm_check_value(self->mem, self->length, 1));
+	ASSERT_EQ(0, cdm_run_sum(&self->cdm, self->mem, self->length / 8,
+				 &wait));
+	EXPECT_EQ(0, have(self, SOFT_DIRTY));
+	self->mem[2 * self->page] = 9;
+	EXPECT_EQ(1 << 2, have(self, SOFT_DIRTY));
+	ASSERT_EQ(0, cdm_run_fill(&self->cdm, self->mem + 5 * self->page, 8, 9,
+				  NULL));
+	EXPECT_EQ(1 << 2 | 1 << 5, have(self, SOFT_DIRTY));
+	EXPECT_EQ(PAGES, cdm_on_node(&self->cdm, self->mem, self->length));
+
+	/* The bit moves with the page, and is not set by moving. */
+	for (int i = 0; i < 2; i++) {
+		ASSERT_EQ(PAGES, move(self, i ? NODE : SYSTEM));
+		EXPECT_EQ(1 << 2 | 1 << 5, have(self, SOFT_DIRTY));
+	}
+	/* What came since has been written to: with zeros, but it is new. */
+	ASSERT_EQ(0, madvise(self->mem + 8 * self->page, self->page,
+			     MADV_DONTNEED));
+	ASSERT_EQ(0, clear_soft_dirty());
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, NODE,
+				 &m));
+	EXPECT_EQ(1, m.populated);
+	EXPECT_EQ(1 << 8, have(self, SOFT_DIRTY));
+}
+
+/* madvise(2) fills the holes and leaves the rest where it is. */
+TEST_F(seen, populate_mixed)
+{
+	const int advice[] = { MADV_POPULATE_READ, MADV_POPULATE_WRITE };
+	__u64 before[PAGES], after[PAGES];
+	char *holes = self->mem + self->length / 2;
+	struct hmm_cdm_stats stats[2];
+
+	ASSERT_EQ(0, make_mixed(self));
+	ASSERT_EQ(0, cdm_pfns(self->mem, self->length, before));
+	ASSERT_EQ(0, cdm_stats(&self->cdm, &stats[0]));
+	for (int i = 0; i < 2; i++) {
+		ASSERT_EQ(0, madvise(self->mem, self->length, advice[i]));
+		EXPECT_EQ(ALL, have(self, PRESENT));
+		ASSERT_EQ(0, cdm_pfns(self->mem, self->length, after));
+		for (int j = 0; j < PAGES; j++)
+			if (!(HOLES >> j & 1))
+				EXPECT_EQ(before[j], after[j]);
+		EXPECT_EQ(2 * QUARTER,
+			  cdm_on_node(&self->cdm, self->mem, self->length));
+		EXPECT_EQ(-1, cdm_check_value(holes, self->length / 4, 0));
+		/* Read, the holes are all one page; written, each its own. */
+		EXPECT_EQ(!i, after[2 * QUARTER] == after[2 * QUARTER + 1]);
+	}
+	EXPECT_EQ(-1, cdm_check(self->mem, self->length / 2, SEED));
+	ASSERT_EQ(0, cdm_stats(&self->cdm, &stats[1]));
+	EXPECT_EQ(stats[0].migrated_out, stats[1].migrated_out);
+	/* The device has its way with all of it. */
+	EXPECT_EQ(0, cdm_run_fill(&self->cdm, self->mem, self->length, 4,
+				  NULL));
+	EXPECT_EQ(-1, cdm_check_value(self->mem, self->length, 4));
+}
+
+TEST_HARNESS_MAIN
