@@ -88,7 +88,56 @@ bool hmm_cdm_pfn_online(unsigned long pfn)
 }
 
 /*
- * Whether the device may have an entry for the page. GUP gives no pages of
+ * Damaged pages in use. The word of a folio of device memory that is its owner's
+ * tells, and not PG_hwpoison: with that try_to_migrate() leaves hwpoison entries
+ * in page tables, which hold no reference, but which /proc/<pid>/smaps follows to
+ * a struct page (softleaf_to_page()), that is gone once the memory is unplugged.
+ * folio_set_zone_device_data() would do, but wants private memory.
+ */
+static char damaged;
+
+/*
+ * Marks the folio that the page is part of, and tells which one that is. False if
+ * nobody uses it, and nothing is marked.
+ */
+bool hmm_cdm_page_set_damaged(struct page *page, unsigned long *first,
+			      unsigned int *order)
+{
+	struct folio *folio;
+
+	for (;;) {
+		folio = page_folio(page);
+		if (!folio_try_get(folio))
+			return false;
+		if (page_folio(page) == folio)
+			break;
+		/* It was split meanwhile. */
+		folio_put(folio);
+	}
+	WRITE_ONCE(folio->page.zone_device_data, &damaged);
+	*first = folio_pfn(folio);
+	*order = folio_order(folio);
+	folio_put(folio);
+	return true;
+}
+
+/* The page is kept from being freed by the caller, or mapped. */
+bool hmm_cdm_page_is_damaged(struct page *page)
+{
+	struct folio *folio = page_folio(page);
+
+	return folio_is_zone_device(folio) &&
+	       READ_ONCE(folio->page.zone_device_data) == &damaged;
+}
+
+/* Before its frames can be had again. */
+void hmm_cdm_folio_clear_damaged(struct folio *folio)
+{
+	folio->page.zone_device_data = NULL;
+}
+
+/*
+ * Whether the device may have an entry for the page: not if it is damaged. GUP gives no pages of
  * memfd_secret(2) to anybody, and guest_memfd's are not to be touched; both may
  * be taken out of the direct map. hmm_range_fault() does not know them
  * (7.3.4). vma_is_secretmem() and secretmem_aops are not exported; the file
@@ -101,6 +150,8 @@ bool hmm_cdm_may_access(unsigned long pfn)
 	struct folio *folio = page_folio(pfn_to_page(pfn));
 	struct address_space *mapping;
 
+	if (hmm_cdm_page_is_damaged(folio_page(folio, 0)))
+		return false;
 	if (folio_test_anon(folio))
 		return true;
 	mapping = folio_mapping(folio);

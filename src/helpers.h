@@ -40,6 +40,10 @@ void *hmm_cdm_pfn_to_virt(unsigned long pfn);
 bool hmm_cdm_pfn_online(unsigned long pfn);
 bool hmm_cdm_may_access(unsigned long pfn);
 void hmm_cdm_mark_written(unsigned long pfn);
+bool hmm_cdm_page_set_damaged(struct page *page, unsigned long *first,
+			      unsigned int *order);
+bool hmm_cdm_page_is_damaged(struct page *page);
+void hmm_cdm_folio_clear_damaged(struct folio *folio);
 bool hmm_cdm_page_held(struct page *page);
 bool hmm_cdm_page_may_change(struct page *page);
 bool hmm_cdm_pfn_is_zero(unsigned long pfn);

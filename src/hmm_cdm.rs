@@ -48,6 +48,7 @@ impl kernel::Module for HmmCdm {
         unsafe {
             chardev::init();
             registration::init();
+            node::failure::init();
         }
         Ok(Self)
     }

@@ -11,6 +11,7 @@
 pub(crate) mod ages;
 mod buddy;
 mod charge;
+pub(crate) mod failure;
 mod home;
 pub mod memory;
 pub mod region;
@@ -35,6 +36,7 @@ use buddy::Buddy;
 pub(crate) use charge::Victims;
 use charge::{Grant, Ledger};
 use core::ops::Range;
+use failure::Undertaker;
 use home::Splitter;
 use kernel::{
     fmt, new_mutex, new_spinlock_irq,
@@ -67,6 +69,7 @@ pub struct Store {
     #[pin]
     returning: Mutex<()>,
     splitter: SetOnce<Arc<Splitter>>,
+    undertaker: SetOnce<Arc<Undertaker>>,
     ages: Arc<Ages>,
     // The N of the `/dev/hmm_cdm<N>` that the memory is behind.
     device: SetOnce<u32>,
@@ -90,15 +93,15 @@ impl Frames for Store {
     }
 
     fn touched(memory: &Pagemap<Self>, fault: &CpuFault<'_>) -> Home {
+        // Private memory that nobody copies is where lost pages are.
+        if fault.is_damaged() || memory.frames().copier.is_none() {
+            return Home::Damaged;
+        }
         home::bring(memory, fault)
     }
 
-    fn failed(&self, range: Range<usize>) {
-        for index in range {
-            if self.stock.lock().buddy.retire(index) {
-                pr_err!("page {index} of a node is damaged and taken out of use\n");
-            }
-        }
+    fn failed(memory: &Pagemap<Self>, index: usize) -> Result {
+        failure::handle(memory, index)
     }
 }
 
@@ -144,6 +147,7 @@ impl Belonging {
 pub struct Node {
     // Stopped before the pages go.
     splitter: SetOnce<Thread<Splitter>>,
+    undertaker: SetOnce<Thread<Undertaker>>,
     // Before `_claim`: the pages go before the range is given back.
     #[pin]
     pagemap: Pagemap<Store>,
@@ -173,6 +177,7 @@ impl Node {
         let claim = region.claim(name)?;
         let node = Self::register(Kind::Coherent, claim, nid, region.origin.clone(), copier)?;
 
+        node.start_undertaker()?;
         if !node.pagemap.holds_data() {
             pr_err!("region {region}: there is no memory, what is written is lost\n");
             return Err(ENODEV);
@@ -199,7 +204,21 @@ impl Node {
         let thread = Thread::spawn(c"hmm_cdm_split", nid.unsigned_abs(), splitter.clone())?;
         node.pagemap.frames().splitter.populate(splitter);
         node.splitter.populate(thread);
+        node.start_undertaker()?;
         Ok(node)
+    }
+
+    fn start_undertaker(&self) -> Result {
+        let undertaker = Undertaker::new(&self.pagemap)?;
+        let thread = Thread::spawn(
+            c"hmm_cdm_failed",
+            self.nid.unsigned_abs(),
+            undertaker.clone(),
+        )?;
+
+        self.store().undertaker.populate(undertaker);
+        self.undertaker.populate(thread);
+        Ok(())
     }
 
     fn register(
@@ -223,6 +242,7 @@ impl Node {
         Arc::pin_init(
             try_pin_init!(Self {
                 splitter: SetOnce::new(),
+                undertaker: SetOnce::new(),
                 pagemap <- Pagemap::register(kind, start, size, nid, pin_init!(Store {
                     kind,
                     copier,
@@ -230,6 +250,7 @@ impl Node {
                     ledger <- Ledger::new(),
                     returning <- new_mutex!((), "Store::returning"),
                     splitter: SetOnce::new(),
+                    undertaker: SetOnce::new(),
                     ages,
                     device: SetOnce::new(),
                 })),

@@ -16,7 +16,7 @@ use crate::{
     device::{Device, Driver},
     migrate::{evict_all, reclaim::Reclaimer},
     mm::copy::Copier,
-    node::{memory::Memory, region::Region, Node},
+    node::{failure, memory::Memory, region::Region, Node},
     os::module::{ModuleRef, Owner},
 };
 use kernel::{
@@ -293,6 +293,7 @@ fn adopt(node: Arc<Node>) {
 
 /// Tries to get rid of the nodes that could not be removed.
 fn retry_orphans() {
+    failure::release_graves();
     let mut orphans = ORPHANS.lock();
 
     orphans.retain(|orphan| {

@@ -59,6 +59,8 @@ pub trait Copier: Send + Sync {
 /// Who copies in a migration.
 #[derive(Copy, Clone)]
 pub enum Mover<'a> {
+    /// Nobody, as the content is lost: for destinations that nobody can read.
+    Nothing,
     /// The CPU, which can access both sides.
     Cpu,
     /// The device.
@@ -153,17 +155,20 @@ impl Mover<'_> {
         tasks: impl Iterator<Item = Task>,
         mut failed: impl FnMut(usize, usize),
     ) {
-        let Mover::Device {
-            copier,
-            first,
-            direction,
-        } = self
-        else {
-            for task in tasks {
-                // SAFETY: By the safety requirements.
-                unsafe { Self::with_cpu(task) };
+        let (copier, first, direction) = match self {
+            Mover::Device {
+                copier,
+                first,
+                direction,
+            } => (copier, first, direction),
+            Mover::Cpu => {
+                for task in tasks {
+                    // SAFETY: By the safety requirements.
+                    unsafe { Self::with_cpu(task) };
+                }
+                return;
             }
-            return;
+            Mover::Nothing => return,
         };
 
         let index = |pfn: Pfn| pfn.raw().wrapping_sub(first.raw());

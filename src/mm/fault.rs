@@ -39,6 +39,8 @@ pub enum Home {
     NoMemory,
     /// The content cannot be had from the device: SIGBUS.
     Lost,
+    /// The memory that it was in is damaged: SIGBUS, with `BUS_MCEERR_AR`.
+    Damaged,
 }
 
 impl Home {
@@ -51,6 +53,7 @@ impl Home {
             Home::Later => unsafe { bindings::hmm_cdm_fault_retry(fault.vmf.as_ptr()) },
             Home::NoMemory => bindings::vm_fault_reason_VM_FAULT_OOM,
             Home::Lost => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
+            Home::Damaged => bindings::vm_fault_reason_VM_FAULT_HWPOISON,
         }
     }
 }
@@ -98,6 +101,12 @@ impl CpuFault<'_> {
     pub(crate) fn frame(&self) -> Pfn {
         // SAFETY: The page is in use by the type invariants, so it has a frame.
         unsafe { Pfn::new(bindings::hmm_cdm_folio_pfn(self.folio())) }
+    }
+
+    /// Whether the page is known to be damaged.
+    pub(crate) fn is_damaged(&self) -> bool {
+        // SAFETY: The page is referenced by the type invariants.
+        unsafe { bindings::hmm_cdm_page_is_damaged(self.page()) }
     }
 
     /// The page aligned address.

@@ -88,6 +88,29 @@ impl Pfn {
         unsafe { bindings::hmm_cdm_may_access(self.0) }
     }
 
+    /// Notes that the page is damaged, for as long as someone uses it: the device gets no entry for
+    /// it any more, and it is not copied. Tells the first frame and the order of the page that it
+    /// is part of; `None` if nobody uses it.
+    pub(crate) fn set_damaged(self) -> Option<(Self, u32)> {
+        let (mut first, mut order) = (0, 0);
+        let page = self.page().as_ptr();
+
+        // SAFETY: The function finds out whether the page is in use, and takes a reference then.
+        unsafe { bindings::hmm_cdm_page_set_damaged(page, &mut first, &mut order) }
+            // INVARIANT: It came from a `struct page`.
+            .then_some((Self(first), order))
+    }
+
+    /// Whether the page, or the huge one that it is part of, is damaged.
+    ///
+    /// # Safety
+    ///
+    /// The page cannot be freed meanwhile.
+    pub(crate) unsafe fn is_damaged(self) -> bool {
+        // SAFETY: By the safety requirements.
+        unsafe { bindings::hmm_cdm_page_is_damaged(self.page().as_ptr()) }
+    }
+
     /// Whether it is the page of zeros that stands for memory that nobody has written to.
     pub(crate) fn is_zero(self) -> bool {
         // SAFETY: The function takes any number.

@@ -223,7 +223,11 @@ impl Chain<'_> {
 
     /// Gives the destinations their content, and takes back those for which that fails.
     fn copy(&mut self, mover: Mover<'_>) {
+        if matches!(mover, Mover::Nothing) {
+            return;
+        }
         if self.from_device {
+            self.refuse_damaged();
             self.take_back_held();
         }
 
@@ -241,6 +245,22 @@ impl Chain<'_> {
 
         for (first, pages) in failed.ranges() {
             for i in first..(first + pages).min(self.nr) {
+                self.take_back(i, NOT_COPIED);
+            }
+        }
+        if self.from_device {
+            // What broke during the copy.
+            self.refuse_damaged();
+        }
+    }
+
+    /// Takes back the destinations of pages whose content is lost.
+    fn refuse_damaged(&mut self) {
+        for i in 0..self.nr {
+            let from = Self::task(i, self.src(i), self.dst(i)).and_then(|task| task.from);
+
+            // SAFETY: The page is referenced by the migration.
+            if from.is_some_and(|pfn| unsafe { pfn.is_damaged() }) {
                 self.take_back(i, NOT_COPIED);
             }
         }

@@ -9,7 +9,6 @@ use super::{
     folio::{NewPage, Pfn},
 };
 use crate::bindings;
-use core::ops::Range;
 use kernel::{
     error::from_err_ptr,
     ffi::{c_int, c_void},
@@ -61,9 +60,12 @@ pub trait Frames: Send + Sync + Sized {
     /// sleeps.
     fn touched(memory: &Pagemap<Self>, fault: &CpuFault<'_>) -> Home;
 
-    /// The hardware reported that the pages `range` are damaged. They must not be handed out
-    /// again. Context: process.
-    fn failed(&self, range: Range<usize>);
+    /// The hardware reported that page `index` is damaged. It must not be handed out again, and
+    /// who uses it must not get to see what is there now: an error means that somebody still can,
+    /// and the kernel kills whose access it was that has found the damage.
+    ///
+    /// Context: process, under the lock that handles one such report at a time; sleeps.
+    fn failed(memory: &Pagemap<Self>, index: usize) -> Result;
 }
 
 /// A range of physical memory, registered as pages that the kernel never allocates from. Of private
@@ -264,6 +266,8 @@ impl<T: Frames> Pagemap<T> {
         let pfn = unsafe { bindings::hmm_cdm_folio_pfn(folio) };
         // SAFETY: As above.
         let order = unsafe { bindings::hmm_cdm_folio_order(folio) };
+        // SAFETY: As above; nobody else uses it any more.
+        unsafe { bindings::hmm_cdm_folio_clear_damaged(folio) };
 
         this.frames.freed(pfn - this.first, order);
     }
@@ -299,10 +303,11 @@ impl<T: Frames> Pagemap<T> {
         // SAFETY: As in `folio_free()`; the caller holds a reference on the pagemap.
         let this = unsafe { Self::from_raw(pgmap) };
         let first = pfn.saturating_sub(this.first);
+        let pages = first..first.saturating_add(nr).min(this.nr);
 
-        this.frames
-            .failed(first..first.saturating_add(nr).min(this.nr));
-        EBUSY.to_errno()
+        // All of them, whatever becomes of the first.
+        let failed = pages.filter_map(|index| T::failed(this, index).err());
+        failed.last().map_or(0, Error::to_errno)
     }
 }
 
@@ -332,7 +337,9 @@ mod tests {
         fn touched(_: &Pagemap<Self>, _: &CpuFault<'_>) -> Home {
             Home::Lost
         }
-        fn failed(&self, _: Range<usize>) {}
+        fn failed(_: &Pagemap<Self>, _: usize) -> Result {
+            Ok(())
+        }
     }
 
     /// Why the `size` bytes from `start` were not registered, and how many warnings the kernel had.

@@ -1,0 +1,367 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory failure: what becomes of a damaged page.
+//!
+//! Its frame is retired, and never handed out again. If nobody uses it, that is all. Else those who
+//! have it mapped must not get to see what is there now, and the next access of each of them has to
+//! end with SIGBUS, and of nobody else. The kernel does that for its own memory
+//! (`hwpoison_user_mappings()`), and for no device's (`mf_generic_kill_procs()`); nothing of it is
+//! exported.
+//!
+//! # Graves
+//!
+//! So the page is moved, without its content, to a page of private memory with nothing behind it: a
+//! *grave*. The CPU cannot map private memory: where the page was, page tables have entries that are
+//! not present, and a touch asks the owner of the memory, which answers `VM_FAULT_HWPOISON`. The move
+//! is that of any migration: all who map the page get the entries, while it is locked, and in between
+//! have migration entries, which are waited for. So nobody can read anything instead of what is lost,
+//! at no time. fork() and mremap() treat the entries as pages, and the last one to go, by munmap, exit
+//! or a page that is put in its place, frees the grave. The device's entries are invalidated, and
+//! `hmm_range_fault()` answers EFAULT from then on.
+//!
+//! The other way, hwpoison entries in the page tables (`PG_hwpoison` and `try_to_migrate()`, or a
+//! page of system memory handed to `memory_failure()`), is worse: the former outlive the memory's
+//! `struct page`, and the latter is mapped, and can be read, before it is poisoned.
+//!
+//! Graves are the library's: they outlive the node whose pages were lost. They come with the first
+//! page that is, and go when a node comes or goes and none of them is in use.
+//!
+//! # Pages that are held
+//!
+//! A page that someone has pinned cannot be moved. It is tried again, at once for a moment, and then
+//! by a thread of the node; then the log says that it stays. The device has no access to it, and it
+//! is never copied to where its content would look sound.
+
+use super::{region, Node, Store};
+use crate::{
+    mm::{
+        copy::{Direction, Mover},
+        folio::{NewPage, Pfn},
+        migrate::{Buffers, Collected, Outcome},
+        pagemap::{Kind, Pagemap},
+        window_pages,
+    },
+    os::{
+        kthread::Run,
+        module::{ModuleRef, Owner},
+        resource::{self, ClaimedRange},
+    },
+};
+use kernel::{
+    new_condvar, new_mutex,
+    prelude::*,
+    sync::{Arc, CondVar, Mutex},
+    time::{delay::fsleep, Delta, Instant, Monotonic},
+};
+
+/// How much memory the graves have, at least; what it costs is its `struct page`s. Huge pages are
+/// buried in one piece.
+const GRAVES: u64 = 16 << 20;
+
+/// How long a page that someone holds is given before the report returns, in milliseconds.
+const WAITS_MS: [i64; 5] = [0, 1, 4, 16, 64];
+/// How long the thread tries after that, and how often.
+const PATIENCE_MS: i64 = 20_000;
+const RETRY_MS: i64 = 20;
+
+struct Graves {
+    node: Arc<Node>,
+    _library: ModuleRef,
+}
+
+kernel::sync::global_lock! {
+    // SAFETY: Initialised in the module's init function, before there are nodes.
+    unsafe(uninit) static GRAVEYARD: Mutex<Option<Graves>> = None;
+}
+
+/// Prepares what is needed before there are nodes.
+///
+/// # Safety
+///
+/// Called once, before anything else here.
+pub(crate) unsafe fn init() {
+    // SAFETY: By the safety requirements.
+    unsafe { GRAVEYARD.init() };
+}
+
+impl Graves {
+    fn new() -> Result<Self> {
+        let library = ModuleRef::get(Owner::of(crate::this_module()))?;
+        let size = GRAVES.max(resource::alignment());
+        let nid = region::check_private(size, None)?;
+        let claim = ClaimedRange::request_free(size, c"hmm_cdm lost pages".try_into()?)?;
+
+        Ok(Self {
+            node: Node::register(Kind::Private, claim, nid, None, None)?,
+            _library: library,
+        })
+    }
+
+    fn dig(&self, huge: bool) -> Option<NewPage> {
+        let mut grave = None;
+
+        if huge {
+            return self.node.alloc_huge();
+        }
+        self.node.alloc(1, |page| grave = Some(page));
+        grave
+    }
+}
+
+fn dig(huge: bool) -> Result<NewPage> {
+    let mut graveyard = GRAVEYARD.lock();
+
+    if graveyard.is_none() {
+        *graveyard = Some(Graves::new()?);
+    }
+    graveyard
+        .as_ref()
+        .and_then(|graves| graves.dig(huge))
+        .ok_or(ENOMEM)
+}
+
+/// Gives the graves' memory back if none is in use.
+pub(crate) fn release_graves() {
+    let mut graveyard = GRAVEYARD.lock();
+    let unused = |graves: &mut Graves| graves.node.used_pages() == 0;
+
+    drop(graveyard.take_if(unused));
+}
+
+/// Takes page `index` out of use, for ever, and away from those who use it.
+///
+/// EBUSY if someone still does: the page is held, or there was no memory for a grave.
+pub(super) fn handle(memory: &Pagemap<Store>, index: usize) -> Result {
+    let pfn = memory.pfn(index).ok_or(EINVAL)?;
+    let store = memory.frames();
+    let is_used = || store.stock.lock().buddy.is_used(index);
+
+    if store.stock.lock().buddy.retire(index) {
+        pr_err!("page {index} of a node is damaged and taken out of use\n");
+    }
+    for wait in WAITS_MS {
+        fsleep(Delta::from_millis(wait));
+        // A page that is about to be handed out has no user yet.
+        if !is_used() || bury(pfn) == Ok(Burial::Done) {
+            return Ok(());
+        }
+    }
+    if let Some(undertaker) = store.undertaker.as_ref() {
+        undertaker.ask(pfn)?;
+    }
+    Err(EBUSY)
+}
+
+impl Node {
+    /// Takes page `index` out of use for ever, as the device says that it is going to break, but is
+    /// still good: its content is moved to system memory, under whoever uses it. The driver's
+    /// [`copier`](crate::mm::copy::Copier) is called for that, if it has one. Sleeps; the caller
+    /// holds no lock of mm.
+    ///
+    /// EBUSY if someone holds the page: it is not handed out again, and may be tried again; ENOMEM,
+    /// EIO if it could not be copied, EINVAL if there is no such page.
+    pub fn retire(&self, index: usize) -> Result {
+        if index >= self.pages() {
+            return Err(EINVAL);
+        }
+        if self.store().stock.lock().buddy.retire(index) {
+            pr_warn!("page {index} of a node is taken out of use\n");
+        }
+        let mut result = Ok(());
+        for wait in WAITS_MS {
+            fsleep(Delta::from_millis(wait));
+            if !self.any_used(index..index + 1) {
+                return Ok(());
+            }
+            result = self.rescue(index);
+        }
+        match result {
+            Ok(()) if self.any_used(index..index + 1) => Err(EBUSY),
+            result => result,
+        }
+    }
+
+    /// Takes page `index` out of use for ever, as the device says that its content is lost. What the
+    /// kernel finds out by itself comes here through `memory_failure()`.
+    ///
+    /// Everyone who has it mapped gets SIGBUS for the next access. EBUSY if someone still uses it,
+    /// EINVAL if there is no such page. Sleeps; the caller holds no lock of mm.
+    pub fn fail(&self, index: usize) -> Result {
+        handle(&self.pagemap, index)
+    }
+
+    /// Moves a page to system memory; a huge page in one piece.
+    fn rescue(&self, index: usize) -> Result {
+        let (first, pages) = match self.kind() {
+            Kind::Coherent => (index, 1),
+            Kind::Private => {
+                let window = window_pages();
+                let into = self.pfn(index).ok_or(EINVAL)?.raw() % window;
+
+                // What is not part of a whole window is no huge page.
+                match index.checked_sub(into) {
+                    Some(first) if first + window <= self.pages() => (first, window),
+                    _ => (index, 1),
+                }
+            }
+        };
+        let mut bufs = Buffers::new(pages)?;
+        let first_pfn = self.pfn(first).ok_or(EINVAL)?;
+        let mut collected = Collected::frames(first_pfn, pages, &mut bufs)?;
+        let (place, destination) = if collected.is_huge(0) {
+            (0, NewPage::system_huge_patiently())
+        } else {
+            (index - first, NewPage::system())
+        };
+
+        collected.set_destination(place, destination.ok_or(ENOMEM)?);
+        let done = collected.install(self.mover(Direction::Out));
+        match done.outcome(place) {
+            Outcome::NotCopied => Err(EIO),
+            Outcome::Moved => Ok(()),
+            _ => Err(EBUSY),
+        }
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Burial {
+    Done,
+    /// Nobody uses the page, as far as can be seen.
+    Nobody,
+    /// Someone holds it.
+    Held,
+}
+
+/// Moves the page at `pfn`, or the huge one that it is part of, into a grave. ENOMEM.
+fn bury(pfn: Pfn) -> Result<Burial> {
+    let Some((first, order)) = pfn.set_damaged() else {
+        return Ok(Burial::Nobody);
+    };
+    let pages = if order > 0 { window_pages() } else { 1 };
+    // Before the page is locked: making graves takes long.
+    let grave = dig(order > 0)?;
+    let mut bufs = Buffers::new(pages)?;
+    let mut collected = Collected::frames(first, pages, &mut bufs)?;
+
+    // If it has been split since, the grave does not fit, and is given back.
+    collected.set_destination(0, grave);
+    let done = collected.install(Mover::Nothing);
+
+    Ok(match done.outcome(0) {
+        Outcome::Moved => Burial::Done,
+        _ => Burial::Held,
+    })
+}
+
+struct Held {
+    pfn: Pfn,
+    since: Instant<Monotonic>,
+}
+
+struct Work {
+    held: KVec<Held>,
+    stop: bool,
+}
+
+/// Tries to bury what was held when its damage was reported.
+#[pin_data]
+pub(super) struct Undertaker {
+    first: Pfn,
+    #[pin]
+    work: Mutex<Work>,
+    #[pin]
+    changed: CondVar,
+}
+
+impl Undertaker {
+    pub(super) fn new(memory: &Pagemap<Store>) -> Result<Arc<Self>> {
+        let first = memory.pfn(0).ok_or(EINVAL)?;
+        let work = Work {
+            held: KVec::new(),
+            stop: false,
+        };
+
+        Arc::pin_init(
+            pin_init!(Self {
+                first,
+                work <- new_mutex!(work, "Undertaker::work"),
+                changed <- new_condvar!("Undertaker::changed"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    fn ask(&self, pfn: Pfn) -> Result {
+        let mut work = self.work.lock();
+        let since = Instant::now();
+
+        if work.held.iter().all(|held| held.pfn != pfn) {
+            work.held.push(Held { pfn, since }, GFP_KERNEL)?;
+            self.changed.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Waits for work, and takes the first of it. `None` to stop.
+    fn next(&self) -> Option<Held> {
+        let mut work = self.work.lock();
+
+        loop {
+            if work.stop {
+                return None;
+            }
+            if !work.held.is_empty() {
+                return work.held.remove(0).ok();
+            }
+            // Interruptible, so that an idle thread does not count as load.
+            let _ = self.changed.wait_interruptible(&mut work);
+        }
+    }
+
+    fn report(&self, pfn: Pfn) {
+        let (references, mappings) = pfn.counts();
+        let index = pfn.raw().wrapping_sub(self.first.raw());
+
+        pr_err!(
+            "page {index} of a node is damaged and still in use: frame {:#x} with {references} \
+             references, {mappings} of them mappings\n",
+            pfn.raw()
+        );
+    }
+
+    fn again(&self, held: Held) {
+        // There is room: it has just been taken out. If someone else's has taken that, and there is
+        // no more, it is given up early.
+        let pfn = held.pfn;
+        if self.work.lock().held.push(held, GFP_KERNEL).is_err() {
+            self.report(pfn);
+        }
+    }
+}
+
+impl Run for Undertaker {
+    fn run(&self) {
+        while let Some(held) = self.next() {
+            let late = held.since.elapsed().as_millis() >= PATIENCE_MS;
+
+            match bury(held.pfn) {
+                Ok(Burial::Done) => pr_info!(
+                    "page {} of a node, which is damaged, has no users any more\n",
+                    held.pfn.raw().wrapping_sub(self.first.raw())
+                ),
+                Ok(Burial::Nobody) if late => (),
+                _ if late => self.report(held.pfn),
+                _ => {
+                    self.again(held);
+                    fsleep(Delta::from_millis(RETRY_MS));
+                }
+            }
+        }
+    }
+
+    fn stop(&self) {
+        self.work.lock().stop = true;
+        self.changed.notify_all();
+    }
+}
