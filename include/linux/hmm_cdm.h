@@ -390,6 +390,27 @@ int hmm_cdm_remove_memory(struct hmm_cdm_device *device);
 long hmm_cdm_evict(struct hmm_cdm_device *device);
 
 /**
+ * hmm_cdm_retire_page() - take a page of a device's memory out of use for ever
+ * @device: the device
+ * @offset: where it is, counted from the start of the memory
+ * @lost: whether its content cannot be had any more
+ *
+ * For a driver that learns from its hardware of errors in memory. The page is
+ * not given out any more, until the memory is added anew. If it is in use, its
+ * content is moved to system memory; or if that is @lost, every process that has
+ * the page mapped gets SIGBUS when it touches it, and jobs end with -EFAULT. What
+ * the kernel learns of comes to the same by itself (memory_failure()).
+ *
+ * Return: zero when nobody uses the page any more; -EBUSY if it is held: it goes
+ * with its last user, and @lost pages as soon as they are let go; -ENOMEM or -EIO
+ * if it could not be copied; -EINVAL if @offset is beyond the end; -ENODEV if the
+ * device has no memory.
+ *
+ * Context: process, with no lock of mm or of the driver's @copy held; may sleep.
+ */
+int hmm_cdm_retire_page(struct hmm_cdm_device *device, u64 offset, bool lost);
+
+/**
  * hmm_cdm_pages() - how much memory a device has
  * @device: the device
  * @free: where the number of pages that nobody uses is stored, or NULL

@@ -404,6 +404,29 @@ unsafe extern "C" fn hmm_cdm_evict(device: *mut bindings::hmm_cdm_device) -> c_l
 ///
 /// See the header.
 #[no_mangle]
+unsafe extern "C" fn hmm_cdm_retire_page(
+    device: *mut bindings::hmm_cdm_device,
+    offset: u64,
+    lost: bool,
+) -> c_int {
+    may_sleep();
+    // SAFETY: By the header's rules.
+    let node = unsafe { Device::from_raw(device) }.memory.node();
+    let index = (offset >> PAGE_SHIFT) as usize;
+
+    to_errno(node.ok_or(ENODEV).and_then(|node| {
+        if lost {
+            node.fail(index)
+        } else {
+            node.retire(index)
+        }
+    }))
+}
+
+/// # Safety
+///
+/// See the header.
+#[no_mangle]
 unsafe extern "C" fn hmm_cdm_pages(device: *mut bindings::hmm_cdm_device, free: *mut u64) -> u64 {
     may_sleep();
     // SAFETY: By the header's rules.

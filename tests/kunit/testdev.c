@@ -230,7 +230,7 @@ u64 testdev_in_use(struct testdev *dev)
 {
 	u64 free = 0;
 
-	return hmm_cdm_pages(dev->device, &free) - free;
+	return hmm_cdm_pages(dev->device, &free) - free - dev->retired;
 }
 
 int testdev_init(struct kunit *test)

@@ -42,6 +42,8 @@ struct testdev {
 	struct testdev_mirror mirrors[2];
 	u64 size;
 	u64 total;
+	/* Of these, out of use for ever. */
+	u64 retired;
 	void *vram;
 	/* Pages that the device holds content for. */
 	unsigned long *busy;
