@@ -9,9 +9,9 @@
 use hmm_cdm::{
     job::{Completion, Job},
     mirror::Mirror,
-    place::Faulter,
     mm::range::Access,
     os::{cond_resched, kthread::Run},
+    place::Faulter,
     uapi::{EMU_ADD, EMU_REDUCE},
 };
 use kernel::{

@@ -98,7 +98,7 @@ char *cdm_map_on_node(const struct cdm *cdm, size_t length, __u64 seed)
 
 static void *move(void *arg)
 {
-	struct cdm_mover *mover = arg;
+	struct cdm_shuttle *mover = arg;
 	int target = HMM_CDM_TARGET_SYSTEM;
 	struct hmm_cdm_migrate m;
 
@@ -115,13 +115,13 @@ static void *move(void *arg)
 	return NULL;
 }
 
-int cdm_mover_start(struct cdm_mover *mover, const struct cdm *cdm, char *mem,
+int cdm_shuttle_start(struct cdm_shuttle *mover, const struct cdm *cdm, char *mem,
 		    size_t length)
 {
 	pthread_t thread;
 	int err;
 
-	*mover = (struct cdm_mover) {
+	*mover = (struct cdm_shuttle) {
 		.cdm = cdm,
 		.mem = mem,
 		.length = length,
@@ -131,7 +131,7 @@ int cdm_mover_start(struct cdm_mover *mover, const struct cdm *cdm, char *mem,
 	return -err;
 }
 
-bool cdm_mover_stop(struct cdm_mover *mover)
+bool cdm_shuttle_stop(struct cdm_shuttle *mover)
 {
 	__atomic_store_n(&mover->stop, true, __ATOMIC_RELAXED);
 	pthread_join(mover->thread, NULL);

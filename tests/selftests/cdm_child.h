@@ -36,7 +36,7 @@ void cdm_child_kill(struct cdm_child *child);
 char *cdm_map_on_node(const struct cdm *cdm, size_t length, __u64 seed);
 
 /* A thread that moves a range to the node and back until it is told to stop. */
-struct cdm_mover {
+struct cdm_shuttle {
 	const struct cdm *cdm;
 	char *mem;
 	size_t length;
@@ -46,9 +46,9 @@ struct cdm_mover {
 	unsigned long thread;
 };
 
-int cdm_mover_start(struct cdm_mover *mover, const struct cdm *cdm, char *mem,
+int cdm_shuttle_start(struct cdm_shuttle *mover, const struct cdm *cdm, char *mem,
 		    size_t length);
 /* True if it has moved something, and nothing went wrong. */
-bool cdm_mover_stop(struct cdm_mover *mover);
+bool cdm_shuttle_stop(struct cdm_shuttle *mover);
 
 #endif /* CDM_CHILD_H */

@@ -193,7 +193,7 @@ TEST_F(direct, while_pages_move)
 {
 	const size_t sectors = self->page / SECTOR;
 	size_t wrong = 0, done = 0, at[DEPTH];
-	struct cdm_mover mover;
+	struct cdm_shuttle mover;
 	struct hmm_cdm_wait wait;
 	__u64 deadline, job, id, *counter;
 	bool stopping = false;
@@ -210,7 +210,7 @@ TEST_F(direct, while_pages_move)
 	counter = (__u64 *)self->mem;
 	*counter = 0;
 	ASSERT_EQ(0, cdm_start_adds(&self->cdm, counter, 400000, &job));
-	ASSERT_EQ(0, cdm_mover_start(&mover, &self->cdm, self->mem,
+	ASSERT_EQ(0, cdm_shuttle_start(&mover, &self->cdm, self->mem,
 				     self->length));
 	deadline = cdm_now_ms() + RACE_MS;
 	for (size_t i = 0; i < DEPTH; i++) {
@@ -238,7 +238,7 @@ TEST_F(direct, while_pages_move)
 					    2 * SECTOR, at[id], id));
 		flying++;
 	}
-	EXPECT_TRUE(cdm_mover_stop(&mover));
+	EXPECT_TRUE(cdm_shuttle_stop(&mover));
 	EXPECT_EQ(0, wrong);
 	TH_LOG("%zu requests, %llu pages moved", done,
 	       (unsigned long long)mover.migrated);

@@ -166,11 +166,11 @@ TEST_F(ring, registered_untouched)
 TEST_F(ring, register_while_pages_move)
 {
 	struct hmm_cdm_migrate m;
-	struct cdm_mover mover;
+	struct cdm_shuttle mover;
 	size_t wrong = 0;
 	int failed = 0;
 
-	ASSERT_EQ(0, cdm_mover_start(&mover, &self->cdm, self->mem,
+	ASSERT_EQ(0, cdm_shuttle_start(&mover, &self->cdm, self->mem,
 				     self->length));
 	for (int i = 0; i < ROUNDS; i++) {
 		__u64 moved = __atomic_load_n(&mover.migrated,
@@ -201,7 +201,7 @@ TEST_F(ring, register_while_pages_move)
 			cdm_sleep_ms(1);
 		wrong += cdm_check(self->mem, self->length, i) != -1;
 	}
-	EXPECT_TRUE(cdm_mover_stop(&mover));
+	EXPECT_TRUE(cdm_shuttle_stop(&mover));
 	EXPECT_EQ(0, wrong);
 	EXPECT_GT(ROUNDS, failed);
 	ASSERT_EQ(0, move(self, &m));

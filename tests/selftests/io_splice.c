@@ -192,10 +192,10 @@ TEST_F(splice, to_file)
 TEST_F(splice, while_pages_move)
 {
 	struct hmm_cdm_migrate m;
-	struct cdm_mover mover;
+	struct cdm_shuttle mover;
 	size_t wrong = 0;
 
-	ASSERT_EQ(0, cdm_mover_start(&mover, &self->cdm, self->mem,
+	ASSERT_EQ(0, cdm_shuttle_start(&mover, &self->cdm, self->mem,
 				     self->length));
 	for (int i = 0; i < ROUNDS; i++) {
 		__u64 *first = (__u64 *)self->mem;
@@ -216,7 +216,7 @@ TEST_F(splice, while_pages_move)
 				 seen[1] != cdm_word(SEED, j * stride + 1);
 		}
 	}
-	EXPECT_TRUE(cdm_mover_stop(&mover));
+	EXPECT_TRUE(cdm_shuttle_stop(&mover));
 	EXPECT_EQ(0, wrong);
 	for (size_t j = 0; j < HELD; j++)
 		((__u64 *)self->mem)[j * self->page / 8] =

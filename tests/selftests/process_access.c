@@ -35,7 +35,7 @@ enum {
 
 FIXTURE(access) {
 	struct cdm cdm;		/* of the one who asks */
-	struct cdm_mover mover;
+	struct cdm_shuttle mover;
 	struct cdm_child other;
 	char *mem;		/* at the same address in both */
 	size_t length;
@@ -166,9 +166,9 @@ static __s64 answer(void *state, unsigned int what, __u64 value)
 		return mprotect(self->mem, self->length, value);
 	case MOVE:
 		if (value)
-			return cdm_mover_start(&self->mover, &self->cdm,
+			return cdm_shuttle_start(&self->mover, &self->cdm,
 					       self->mem, self->length);
-		return !cdm_mover_stop(&self->mover);
+		return !cdm_shuttle_stop(&self->mover);
 	}
 	return -EINVAL;
 }
