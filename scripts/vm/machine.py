@@ -44,6 +44,8 @@ class Machine:
     broken_nodes = False
     # Whether its clock counts instructions, one to a nanosecond, rather than time.
     counts = False
+    # Bytes behind the last region, on its node, that nobody is to use.
+    tail = 0
 
     def __init__(self, ram_mib, region_mib, cpus, more_mib=0):
         """`more_mib` is RAM of another NUMA node, behind the device memory."""
@@ -70,6 +72,7 @@ class Machine:
         args = ["-smp", str(self.cpus), "-m", str(self.total // MIB)]
         sizes = [self.ram, *(self.room(r.size) for r in self.regions)]
         sizes += [self.more] if self.more else []
+        sizes[-1] += self.tail
         for node, size in enumerate(sizes):
             cpus = f",cpus=0-{self.cpus - 1}" if node == 0 else ""
             args += ["-object", f"memory-backend-ram,id=m{node},size={size}"]
@@ -116,8 +119,14 @@ class Amd64(Machine):
     results = "/dev/ttyS1"
     kvm_flags = ("vmx", "svm")
 
+    # The firmware keeps its tables at the end of memory, which must not be a device's.
+    tail = 16 * MIB
+
     def __init__(self, *args, **options):
         super().__init__(*args, **options)
+        if self.more or not self.regions:
+            self.tail = 0
+        self.total += self.tail
         if self.total >= 2816 * MIB:
             raise ValueError("q35 has less below 4 GiB if it has 2816 MiB or more")
 
@@ -131,6 +140,8 @@ class Amd64(Machine):
 
     def kernel_arguments(self):
         reserved = [f"{r.size:#x}${r.start:#x}" for r in self.regions]
+        if self.tail:
+            reserved.append(f"{self.tail:#x}${self.total - self.tail:#x}")
         return [f"console={self.console},115200"] + [f"memmap={r}" for r in reserved]
 
     def kvm_possible(self):

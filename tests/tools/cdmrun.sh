@@ -46,7 +46,7 @@ both() {
 }
 
 echo "TAP version 13"
-echo "1..18"
+echo "1..19"
 mkdir -p $work
 tar -C / -xf /lab/userland.tar
 chmod +x $tools/cdmrun

@@ -97,8 +97,9 @@ static void begin(void)
 		 number(ENV_NODE, 0));
 	fd = open(run.path, O_RDWR | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st)) {
+		/* strerror() may allocate, and we may be in the allocator. */
 		say("cdmrun: %s: %s; the memory is the system's\n", run.path,
-		    strerror(errno));
+		    strerrordesc_np(errno));
 		return;
 	}
 	run.device = st.st_rdev;
