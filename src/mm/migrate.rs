@@ -484,9 +484,10 @@ impl<'a> Collected<'a> {
 
     /// Whether what was collected for page `i` is a page of anonymous memory.
     pub(crate) fn is_anon(&self, i: usize) -> bool {
-        // SAFETY: The page is locked by the migration, so what it is cannot change.
-        self.pfn(i)
-            .is_some_and(|pfn| unsafe { bindings::hmm_cdm_page_is_anon(pfn.page().as_ptr()) })
+        self.pfn(i).is_some_and(|pfn| {
+            // SAFETY: The page is locked by the migration, so what it is cannot change.
+            unsafe { bindings::hmm_cdm_page_is_anon(pfn.page().as_ptr()) }
+        })
     }
 
     /// What was collected for page `i`.

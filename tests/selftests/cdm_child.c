@@ -116,7 +116,7 @@ static void *move(void *arg)
 }
 
 int cdm_shuttle_start(struct cdm_shuttle *mover, const struct cdm *cdm, char *mem,
-		    size_t length)
+		      size_t length)
 {
 	pthread_t thread;
 	int err;

@@ -47,7 +47,7 @@ struct cdm_shuttle {
 };
 
 int cdm_shuttle_start(struct cdm_shuttle *mover, const struct cdm *cdm, char *mem,
-		    size_t length);
+		      size_t length);
 /* True if it has moved something, and nothing went wrong. */
 bool cdm_shuttle_stop(struct cdm_shuttle *mover);
 

@@ -207,15 +207,17 @@ static void catch(int signal)
 static bool can(void *addr, const __u64 *value)
 {
 	struct sigaction now = { .sa_handler = catch }, old[2];
-	volatile bool good = false;
+	/* No register may have it over the jump. */
+	static bool good;
 
+	good = false;
 	sigaction(SIGSEGV, &now, &old[0]);
 	sigaction(SIGBUS, &now, &old[1]);
 	if (!sigsetjmp(caught, 1)) {
 		if (value)
-			*(volatile __u64 *)addr = *value;
+			__atomic_store_n((__u64 *)addr, *value, __ATOMIC_RELAXED);
 		else
-			(void)*(volatile __u64 *)addr;
+			__atomic_load_n((__u64 *)addr, __ATOMIC_RELAXED);
 		good = true;
 	}
 	sigaction(SIGSEGV, &old[0], NULL);

@@ -211,7 +211,7 @@ TEST_F(direct, while_pages_move)
 	*counter = 0;
 	ASSERT_EQ(0, cdm_start_adds(&self->cdm, counter, 400000, &job));
 	ASSERT_EQ(0, cdm_shuttle_start(&mover, &self->cdm, self->mem,
-				     self->length));
+				       self->length));
 	deadline = cdm_now_ms() + RACE_MS;
 	for (size_t i = 0; i < DEPTH; i++) {
 		/* Each has sectors of its own, several in one page. */

@@ -171,7 +171,7 @@ TEST_F(ring, register_while_pages_move)
 	int failed = 0;
 
 	ASSERT_EQ(0, cdm_shuttle_start(&mover, &self->cdm, self->mem,
-				     self->length));
+				       self->length));
 	for (int i = 0; i < ROUNDS; i++) {
 		__u64 moved = __atomic_load_n(&mover.migrated,
 					      __ATOMIC_RELAXED);

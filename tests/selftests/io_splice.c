@@ -196,7 +196,7 @@ TEST_F(splice, while_pages_move)
 	size_t wrong = 0;
 
 	ASSERT_EQ(0, cdm_shuttle_start(&mover, &self->cdm, self->mem,
-				     self->length));
+				       self->length));
 	for (int i = 0; i < ROUNDS; i++) {
 		__u64 *first = (__u64 *)self->mem;
 		size_t stride = self->page / 8;

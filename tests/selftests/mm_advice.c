@@ -58,7 +58,7 @@ FIXTURE_TEARDOWN(advice)
 }
 
 /* Nothing has changed: content, frames, and what the device finds. */
-static bool untouched(const FIXTURE_DATA(advice) *self)
+static bool untouched(const struct _test_data_advice *self)
 {
 	struct hmm_cdm_wait wait;
 	__u64 pfns[PAGES];

@@ -100,10 +100,12 @@ static size_t frames(const char *mem, size_t pages, size_t page)
 	return count;
 }
 
-#define merge_in_earnest(self) \
-	(cdm_set(&(self)->settings[0], KSM "sleep_millisecs", "1") ?: \
-	 cdm_set(&(self)->settings[1], KSM "pages_to_scan", "2000") ?: \
-	 cdm_set(&(self)->settings[2], KSM "run", "1"))
+static int merge_in_earnest(struct _test_data_daemons *self)
+{
+	return cdm_set(&self->settings[0], KSM "sleep_millisecs", "1") ?:
+	       cdm_set(&self->settings[1], KSM "pages_to_scan", "2000") ?:
+	       cdm_set(&self->settings[2], KSM "run", "1");
+}
 
 /* Identical pages become one in system memory, and stay as they are there. */
 TEST_F(daemons, ksm)
@@ -180,11 +182,11 @@ TEST_F(daemons, ksm_merged_stays)
 /* A thread that touches every page, so that there are two in the process. */
 static void *touch(void *arg)
 {
-	FIXTURE_DATA(daemons) *self = arg;
+	struct _test_data_daemons *self = arg;
 
 	while (!__atomic_load_n(&self->mover.stop, __ATOMIC_RELAXED))
 		for (size_t i = 0; i < PAGES; i++)
-			(void)*(volatile char *)(self->mem + i * self->page);
+			__atomic_load_n(self->mem + i * self->page, __ATOMIC_RELAXED);
 	return NULL;
 }
 

@@ -60,7 +60,7 @@ FIXTURE_TEARDOWN(remap)
 }
 
 /* Whether the pages from @addr on have the frames of @nr pages from @first on. */
-static bool have_frames(const FIXTURE_DATA(remap) *self, const char *addr,
+static bool have_frames(const struct _test_data_remap *self, const char *addr,
 			size_t first, size_t nr)
 {
 	__u64 pfns[PAGES];

@@ -70,7 +70,7 @@ FIXTURE_TEARDOWN(swap)
 }
 
 /* Whether the first half has the frames that it had. */
-static bool same_frames(const FIXTURE_DATA(swap) *self)
+static bool same_frames(const struct _test_data_swap *self)
 {
 	__u64 *now = calloc(self->pages, sizeof(*now));
 	bool same = now && !cdm_pfns(self->node, self->half, now) &&

@@ -191,11 +191,11 @@ TEST_F(zero_copy, what_exists_stays)
 /* Reading is no touch: the page of zeros makes room for one of the node. */
 TEST_F(zero_copy, read_before)
 {
-	volatile char *mem = self->mem;
 	int seen = 0;
 
 	for (size_t i = 0; i < PAGES; i += 2)
-		seen += mem[i * self->page];
+		seen += __atomic_load_n(self->mem + i * self->page,
+					__ATOMIC_RELAXED);
 	cdm_fill(self->mem + 10 * self->page, self->page, SEED);
 	ASSERT_EQ(0, seen);
 	ASSERT_EQ(0, cdm_populate(&self->cdm, self->mem, self->length, 0,
@@ -323,7 +323,8 @@ static void *touch(void *arg)
 
 	/* From the end, to meet in the middle. */
 	for (size_t i = t->pages; i-- > 0;)
-		*(volatile __u64 *)(t->mem + i * t->page) = cdm_word(SEED, i);
+		__atomic_store_n((__u64 *)(t->mem + i * t->page),
+				 cdm_word(SEED, i), __ATOMIC_RELAXED);
 	return NULL;
 }
 

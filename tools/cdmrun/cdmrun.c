@@ -3,12 +3,12 @@
  * cdmrun: run a program with its heap in device memory, without a change to it.
  * See cdmrun.1.
  */
-#include <elf.h>
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
+#include <linux/elf.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,9 +33,10 @@ static const struct option options[] = {
 	{}
 };
 
-static void usage(FILE *to)
+static void help(FILE *to)
 {
-	fprintf(to, "usage: cdmrun [--node N] [--min-size BYTES[K|M|G]] [--quiet] PROGRAM [ARGUMENT]...\n");
+	fputs("usage: cdmrun [--node N] [--min-size BYTES[K|M|G]] [--quiet]\n"
+	      "              PROGRAM [ARGUMENT]...\n", to);
 }
 
 static unsigned long long size(const char *text)
@@ -86,7 +87,7 @@ static const char *refused(const char *path)
 	const char *why = "is neither a program nor a script";
 	union {
 		unsigned char ident[EI_NIDENT];
-		Elf64_Ehdr elf;
+		struct elf64_hdr elf;
 	} head = {};
 	struct stat st;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -107,7 +108,7 @@ static const char *refused(const char *path)
 			   head.ident[EI_CLASS] == ELFCLASS64) {
 			why = "is linked statically: nothing can be preloaded into it";
 			for (int i = 0; why && i < head.elf.e_phnum; i++) {
-				Elf64_Phdr ph;
+				struct elf64_phdr ph;
 				off_t at = head.elf.e_phoff +
 					   (off_t)i * head.elf.e_phentsize;
 
@@ -172,15 +173,15 @@ int main(int argc, char **argv)
 			quiet = true;
 			break;
 		case 'h':
-			usage(stdout);
+			help(stdout);
 			return 0;
 		default:
-			usage(stderr);
+			help(stderr);
 			return 2;
 		}
 	}
 	if (optind == argc) {
-		usage(stderr);
+		help(stderr);
 		return 2;
 	}
 

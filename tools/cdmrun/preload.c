@@ -31,6 +31,9 @@
 
 #include "cdmrun.h"
 
+#define REPORT \
+	"cdmrun: %s: %llu bytes placed, %llu there at the end, %llu in system memory, %llu copied\n"
+
 /* Out of the way of programs that expect certain numbers to be free. */
 #define FD_FLOOR		500
 
@@ -65,7 +68,7 @@ static int move_up(int fd)
 	return up;
 }
 
-__attribute__((format(printf, 1, 2)))
+__printf(1, 2)
 static void say(const char *format, ...)
 {
 	char text[512];
@@ -168,7 +171,7 @@ void *mmap(void *addr, size_t length, int prot, int flags, int fd,
 }
 
 void *mmap64(void *addr, size_t length, int prot, int flags, int fd,
-	     off_t offset) __attribute__((alias("mmap")));
+	     off_t offset) __alias("mmap");
 
 /* What was reserved without rights is taken into use. */
 int mprotect(void *addr, size_t length, int prot)
@@ -237,9 +240,7 @@ static void finish(void)
 	count(fd, where);
 	if (ioctl(fd, HMM_CDM_IOC_STATS, &s))
 		return;
-	say("cdmrun: %s: %llu bytes placed, %llu on the node at the end, %llu in system memory, %llu copied\n",
-	    run.path, (unsigned long long)s.populated * page,
-	    (unsigned long long)where[HMM_CDM_WHERE_NODE] * page,
-	    (unsigned long long)where[HMM_CDM_WHERE_SYSTEM] * page,
-	    (unsigned long long)s.bytes_copied);
+	say(REPORT, run.path, s.populated * page,
+	    where[HMM_CDM_WHERE_NODE] * page,
+	    where[HMM_CDM_WHERE_SYSTEM] * page, s.bytes_copied);
 }
