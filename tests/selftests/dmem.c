@@ -82,7 +82,7 @@ static long long number(const char *folder, const char *file, const char *key)
 	return found;
 }
 
-static long long charged(const char *folder)
+static long long charge_of(const char *folder)
 {
 	return number(folder, "dmem.current", REGION);
 }
@@ -99,7 +99,7 @@ static long long settles(const char *folder, long long bytes)
 	__u64 deadline = cdm_now_ms() + CDM_SETTLE_MS;
 	long long seen;
 
-	while ((seen = charged(folder)) != bytes && cdm_now_ms() < deadline)
+	while ((seen = charge_of(folder)) != bytes && cdm_now_ms() < deadline)
 		cdm_sleep_ms(5);
 	return seen;
 }
@@ -148,7 +148,7 @@ FIXTURE_SETUP(dmem)
 	self->mem = cdm_map(&self->cdm, self->length);
 	ASSERT_NE(NULL, self->mem);
 	cdm_fill(self->mem, self->length, SEED);
-	self->before = charged(ROOT);
+	self->before = charge_of(ROOT);
 	ASSERT_LE(0, self->before);
 	self->dying = dying();
 	ASSERT_LE(0, self->dying);
@@ -204,7 +204,7 @@ do {									\
 TEST_F(dmem, capacity)
 {
 	EXPECT_EQ((long long)self->cdm.info.capacity, number(ROOT, "dmem.capacity", REGION));
-	EXPECT_EQ(0, charged(A));
+	EXPECT_EQ(0, charge_of(A));
 }
 
 /* What moves is charged, what moves back or is unmapped is not any more. */
@@ -214,8 +214,8 @@ TEST_F(dmem, charged_while_on_the_node)
 
 	expect_to_node(PAGES, 0);
 	expect_charged(A, PAGES);
-	EXPECT_EQ(0, charged(B));
-	EXPECT_EQ(self->before + (long long)self->length, charged(ROOT));
+	EXPECT_EQ(0, charge_of(B));
+	EXPECT_EQ(self->before + (long long)self->length, charge_of(ROOT));
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, half, SYSTEM, NULL));
 	expect_charged(A, PAGES / 2);
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
@@ -263,7 +263,7 @@ TEST_F(dmem, device_faults)
 	EXPECT_EQ(-1, cdm_check_value(self->mem, self->length, value));
 	expect_charged(A, 12);
 	EXPECT_EQ(PAGES, cdm_present(self->mem, self->length));
-	EXPECT_EQ(self->before + 12 * (long long)self->page, charged(ROOT));
+	EXPECT_EQ(self->before + 12 * (long long)self->page, charge_of(ROOT));
 }
 
 /* POPULATE asks for device memory without a copy, and EVICT takes nobody else's. */
@@ -295,7 +295,7 @@ TEST_F(dmem, window)
 	ASSERT_EQ(0, limit(A, "max", window));
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, mem, window, NODE, &self->m));
 	EXPECT_EQ(pages, self->m.migrated);
-	EXPECT_EQ(window, charged(A));
+	EXPECT_EQ(window, charge_of(A));
 	/* It is full. */
 	expect_to_node(0, PAGES);
 	/* A page that goes makes room for a page. */
@@ -303,7 +303,7 @@ TEST_F(dmem, window)
 	EXPECT_EQ(window - (long long)self->page,
 		  settles(A, window - self->page));
 	expect_to_node(1, PAGES - 1);
-	EXPECT_EQ(window, charged(A));
+	EXPECT_EQ(window, charge_of(A));
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, SYSTEM,
 				 NULL));
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, mem, window, SYSTEM, NULL));
@@ -314,7 +314,7 @@ TEST_F(dmem, window)
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, mem, window, NODE, &self->m));
 	EXPECT_EQ(pages - 1, self->m.migrated);
 	EXPECT_EQ(1, self->m.skipped[HMM_CDM_SKIP_NO_MEMORY]);
-	EXPECT_EQ(window - (long long)self->page, charged(A));
+	EXPECT_EQ(window - (long long)self->page, charge_of(A));
 	EXPECT_EQ(-1, cdm_check(mem, window, SEED));
 	munmap(mem, window);
 	EXPECT_EQ(0, settles(A, 0));
@@ -331,8 +331,8 @@ TEST_F(dmem, limit)
 	/* The limit is not that of others. */
 	ASSERT_EQ(0, enter(B));
 	expect_to_node(PAGES - 10, 0);
-	EXPECT_EQ(10 * (long long)self->page, charged(A));
-	EXPECT_EQ((PAGES - 10) * (long long)self->page, charged(B));
+	EXPECT_EQ(10 * (long long)self->page, charge_of(A));
+	EXPECT_EQ((PAGES - 10) * (long long)self->page, charge_of(B));
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
 }
 
@@ -353,9 +353,9 @@ TEST_F(dmem, limit_of_a_parent)
 	EXPECT_EQ(PAGES / 2, self->m.migrated);
 	ASSERT_EQ(0, enter(Y));
 	expect_to_node(40 - PAGES / 2, PAGES - 40);
-	EXPECT_EQ(40 * (long long)self->page, charged(A));
-	EXPECT_EQ((long long)half, charged(X));
-	EXPECT_EQ((40 - PAGES / 2) * (long long)self->page, charged(Y));
+	EXPECT_EQ(40 * (long long)self->page, charge_of(A));
+	EXPECT_EQ((long long)half, charge_of(X));
+	EXPECT_EQ((40 - PAGES / 2) * (long long)self->page, charge_of(Y));
 }
 
 /* Somebody lowers the limit: pages go to system memory at once. */
@@ -395,15 +395,15 @@ TEST_F(dmem, lowered_limit_and_protection)
 	expect_to_node(PAGES / 2, 0);
 
 	ASSERT_EQ(0, limit(A, "max", half + 4 * self->page));
-	EXPECT_EQ((long long)half, charged(X));
-	EXPECT_EQ(4 * (long long)self->page, charged(Y));
+	EXPECT_EQ((long long)half, charge_of(X));
+	EXPECT_EQ(4 * (long long)self->page, charge_of(Y));
 	ASSERT_EQ(0, limit(A, "max", 3 * self->page));
-	EXPECT_EQ(3 * (long long)self->page, charged(A));
+	EXPECT_EQ(3 * (long long)self->page, charge_of(A));
 	EXPECT_EQ(3, cdm_on_node(&self->cdm, self->mem, self->length));
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
 
 	/* Nobody else's. */
-	EXPECT_EQ((long long)self->length, charged(B));
+	EXPECT_EQ((long long)self->length, charge_of(B));
 	EXPECT_EQ(PAGES, cdm_on_node(&self->cdm, mem, self->length));
 	munmap(mem, self->length);
 	EXPECT_EQ(0, settles(B, 0));
@@ -416,16 +416,16 @@ TEST_F(dmem, moved_process)
 
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, half, NODE, NULL));
 	ASSERT_EQ(0, enter(B));
-	EXPECT_EQ((long long)half, charged(A));
-	EXPECT_EQ(0, charged(B));
+	EXPECT_EQ((long long)half, charge_of(A));
+	EXPECT_EQ(0, charge_of(B));
 	expect_to_node(PAGES / 2, 0);
-	EXPECT_EQ((long long)half, charged(A));
-	EXPECT_EQ((long long)half, charged(B));
+	EXPECT_EQ((long long)half, charge_of(A));
+	EXPECT_EQ((long long)half, charge_of(B));
 
 	/* Each is given back to whom it was charged. */
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, half, SYSTEM, NULL));
 	EXPECT_EQ(0, settles(A, 0));
-	EXPECT_EQ((long long)half, charged(B));
+	EXPECT_EQ((long long)half, charge_of(B));
 	ASSERT_EQ(0, munmap(self->mem, self->length));
 	EXPECT_EQ(0, settles(B, 0));
 }
@@ -450,11 +450,11 @@ TEST_F(dmem, shared_pages)
 	close(go[0]);
 	expect_charged(A, PAGES);
 	ASSERT_EQ(0, madvise(self->mem, self->length, MADV_DONTNEED));
-	EXPECT_EQ((long long)self->length, charged(A));
+	EXPECT_EQ((long long)self->length, charge_of(A));
 	close(go[1]);
 	EXPECT_EQ(0, cdm_reap(pid, CDM_SETTLE_MS));
 	EXPECT_EQ(0, settles(A, 0));
-	EXPECT_EQ(0, charged(B));
+	EXPECT_EQ(0, charge_of(B));
 }
 
 /* Exit gives everything back, however it comes. */
@@ -478,7 +478,7 @@ TEST_F(dmem, killed)
 	ASSERT_EQ(1, read(ready[0], &byte, 1));
 	/* Its copies, since these pages were shared with us, are not there. */
 	cdm_fill(self->mem, self->length, SEED);
-	EXPECT_EQ((long long)self->length, charged(A));
+	EXPECT_EQ((long long)self->length, charge_of(A));
 	kill(pid, SIGKILL);
 	EXPECT_EQ(-1, cdm_reap(pid, CDM_SETTLE_MS));
 	EXPECT_EQ(0, settles(A, 0));
@@ -492,12 +492,12 @@ TEST_F(dmem, removed_cgroup)
 	expect_to_node(PAGES, 0);
 	ASSERT_EQ(0, enter(B));
 	ASSERT_EQ(0, rmdir(A));
-	EXPECT_EQ(charged, charged(ROOT));
+	EXPECT_EQ(charged, charge_of(ROOT));
 	EXPECT_EQ(PAGES, cdm_on_node(&self->cdm, self->mem, self->length));
 
 	/* A new one of that name is another one. */
 	ASSERT_EQ(0, mkdir(A, 0755));
-	EXPECT_EQ(0, charged(A));
+	EXPECT_EQ(0, charge_of(A));
 	ASSERT_EQ(0, munmap(self->mem, self->length));
 	EXPECT_EQ(self->before, settles(ROOT, self->before));
 }
@@ -523,7 +523,7 @@ TEST_F(dmem, many_cgroups)
 	ASSERT_EQ(0, enter(A));
 	for (int i = 0; i < PAGES; i++) {
 		snprintf(folder, sizeof(folder), B "/%d", i);
-		EXPECT_EQ((long long)self->page, charged(folder));
+		EXPECT_EQ((long long)self->page, charge_of(folder));
 		ASSERT_EQ(0, cdm_migrate(&self->cdm,
 					 self->mem + i * self->page, self->page,
 					 SYSTEM, NULL));
@@ -538,7 +538,7 @@ TEST_F(dmem, hundred_rounds)
 	ASSERT_EQ(0, limit(A, "max", self->length));
 	for (int i = 0; i < ROUNDS; i++) {
 		expect_to_node(PAGES, 0);
-		ASSERT_EQ((long long)self->length, charged(A));
+		ASSERT_EQ((long long)self->length, charge_of(A));
 		ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length,
 					 SYSTEM, NULL));
 		ASSERT_EQ(0, settles(A, 0));
@@ -585,12 +585,12 @@ TEST_F(dmem_unload, charged)
 	ASSERT_NE(NULL, mem);
 	cdm_fill(mem, length, SEED);
 	ASSERT_EQ(0, cdm_migrate(&cdm, mem, length, NODE, NULL));
-	EXPECT_EQ((long long)length, charged(A));
+	EXPECT_EQ((long long)length, charge_of(A));
 	ASSERT_EQ(0, limit(A, "max", length));
 	cdm_close(&cdm);
 
 	ASSERT_EQ(0, cdm_unload(CDM_EMU));
-	EXPECT_EQ(-1, charged(A));
+	EXPECT_EQ(-1, charge_of(A));
 	EXPECT_EQ(-1, number(ROOT, "dmem.capacity", REGION));
 	EXPECT_EQ(-EINVAL, limit(A, "max", 0));
 	EXPECT_EQ(-1, cdm_check(mem, length, SEED));
@@ -598,12 +598,12 @@ TEST_F(dmem_unload, charged)
 	/* When it comes again nothing is left, the limit neither. */
 	ASSERT_EQ(0, cdm_load(CDM_EMU, self->found.list[0] ?
 				   self->found.list : NULL));
-	EXPECT_EQ(0, charged(A));
+	EXPECT_EQ(0, charge_of(A));
 	ASSERT_EQ(0, cdm_open(&cdm, 0));
 	EXPECT_EQ((long long)cdm.info.capacity, number(ROOT, "dmem.capacity", REGION));
 	ASSERT_EQ(0, limit(A, "max", 2 * length));
 	ASSERT_EQ(0, cdm_migrate(&cdm, mem, length, NODE, NULL));
-	EXPECT_EQ((long long)length, charged(A));
+	EXPECT_EQ((long long)length, charge_of(A));
 	EXPECT_EQ(-1, cdm_check(mem, length, SEED));
 	munmap(mem, length);
 	EXPECT_EQ(0, settles(A, 0));
