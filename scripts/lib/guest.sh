@@ -54,7 +54,7 @@ sample_modules() {
 # guest_check: the lab's own test, the unit tests, then every program of
 # tests/selftests and of tools/ in a guest.
 guest_check() {
-	local name names tests=() host=(--host /src/scripts/vm/selftest.py)
+	local name names tests=() plain=() host=(--host /src/scripts/vm/selftest.py)
 
 	promise_count "0 passed, 1 failed"
 	userland_need
@@ -69,9 +69,12 @@ guest_check() {
 	[ "$KIND" != debug ] || tests=(--kunit "${tests[@]}")
 	promise_count ""
 	sample_modules
+	plain=(--plain "/out/$TOOL_DIR/samples/first")
+	# Where there is a rustc for it.
+	[ ! -x "$OUT/$TOOL_DIR/hmmcdm-sum" ] || plain+=(--plain "/out/$TOOL_DIR/hmmcdm-sum")
 	run enter -b "ro /input $USERLAND" "${VM[@]}" check "${VM_OPTIONS[@]}" \
 		"${TWO_REGIONS[@]}" "${host[@]}" --userland /input/userland.tar \
-		--tools "/out/$TOOL_DIR" "${SAMPLES[@]}" --demo "/out/$TOOL_DIR/cdm-demo" --plain "/out/$TOOL_DIR/samples/first" "${tests[@]}"
+		--tools "/out/$TOOL_DIR" "${SAMPLES[@]}" --demo "/out/$TOOL_DIR/cdm-demo" "${plain[@]}" "${tests[@]}"
 }
 
 # guest_run PROGRAM...: statically linked TAP programs, below build/; `kunit` is

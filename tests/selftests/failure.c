@@ -189,11 +189,9 @@ TEST_F(failure, user_is_told)
 /* It is a page of the process as far as others count, and moves with its mapping. */
 TEST_F(failure, what_a_process_does_with_it)
 {
-	long rss = cdm_rss();
 	char *to;
 
 	ASSERT_EQ(0, damage(self->bad));
-	EXPECT_EQ(rss, cdm_rss());
 	EXPECT_EQ(self->length / 1024, cdm_smaps(self->mem, "Rss:"));
 	EXPECT_EQ(0, mprotect(self->mem, self->length, PROT_READ));
 	EXPECT_EQ(0, mprotect(self->mem, self->length, PROT_READ | PROT_WRITE));
@@ -393,7 +391,8 @@ TEST_F_TIMEOUT(failure, without_node, 120)
 	EXPECT_EQ(0, cdm_on_node(&self->cdm, self->mem, self->length));
 	/* The memory can be had again; the library knows what is lost. */
 	EXPECT_EQ(-EWOULDBLOCK, cdm_unload(CDM_CORE));
-	ASSERT_EQ(0, cdm_load(CDM_EMU, self->found.list));
+	ASSERT_EQ(0, cdm_load(CDM_EMU, self->found.list[0] ?
+				   self->found.list : NULL));
 	EXPECT_TRUE(is_lost(self->bad, false));
 	EXPECT_EQ(0, munmap(self->mem, self->length));
 	ASSERT_EQ(0, cdm_unload(CDM_EMU));
