@@ -15,18 +15,18 @@ FIXTURE(library) {
 	size_t page;
 	size_t window;
 	size_t length;
-	uint64_t *mem;
-	uint64_t free;
+	__u64 *mem;
+	__u64 free;
 };
 
-static uint64_t free_pages(struct cdm *cdm)
+static __u64 free_pages(struct cdm *cdm)
 {
 	struct hmm_cdm_stats stats;
 
 	return cdm_stats(cdm, &stats) ? ~0ULL : stats.node_free;
 }
 
-static uint64_t on_node(struct cdm *cdm, const void *mem, size_t length)
+static __u64 on_node(struct cdm *cdm, const void *mem, size_t length)
 {
 	struct hmm_cdm_query q;
 
@@ -115,11 +115,11 @@ TEST_F(library, moves_there_and_back)
 
 TEST_F(library, jobs)
 {
-	const uint64_t fill[8] = { (uintptr_t)self->mem, self->length, 5 };
-	const uint64_t sum[8] = { (uintptr_t)self->mem, self->length / 8 };
-	const uint64_t beyond[8] = { 8, 8 };
+	const __u64 fill[8] = { (uintptr_t)self->mem, self->length, 5 };
+	const __u64 sum[8] = { (uintptr_t)self->mem, self->length / 8 };
+	const __u64 beyond[8] = { 8, 8 };
 	struct hmm_cdm_wait w;
-	uint64_t job;
+	__u64 job;
 
 	/* Nobody has touched it: advice, and the device is the first. */
 	ASSERT_EQ(0, madvise(self->mem, self->length, MADV_DONTNEED));
@@ -142,9 +142,9 @@ TEST_F(library, jobs)
 
 TEST_F(library, waits_no_longer_than_asked)
 {
-	const uint64_t adds[8] = { (uintptr_t)self->mem, 1, ~0ULL >> 2 };
+	const __u64 adds[8] = { (uintptr_t)self->mem, 1, ~0ULL >> 2 };
 	struct hmm_cdm_wait w;
-	uint64_t job;
+	__u64 job;
 
 	ASSERT_EQ(0, cdm_submit(self->cdm, CDM_EMU_FETCH_ADD, adds, &job));
 	EXPECT_EQ(-ETIMEDOUT, cdm_wait(self->cdm, job, 50000000, &w));

@@ -97,7 +97,7 @@ void cdm_free(struct cdm *cdm, void *mem, size_t size)
 		munmap(mem, whole_pages(cdm, size));
 }
 
-int cdm_populate(struct cdm *cdm, void *addr, size_t length, uint32_t flags,
+int cdm_populate(struct cdm *cdm, void *addr, size_t length, __u32 flags,
 		 struct hmm_cdm_populate *report)
 {
 	struct hmm_cdm_populate arg = {
@@ -114,7 +114,7 @@ int cdm_populate(struct cdm *cdm, void *addr, size_t length, uint32_t flags,
 }
 
 int cdm_migrate(struct cdm *cdm, void *addr, size_t length,
-		enum hmm_cdm_target target, uint32_t flags,
+		enum hmm_cdm_target target, __u32 flags,
 		struct hmm_cdm_migrate *report)
 {
 	struct hmm_cdm_migrate arg = {
@@ -132,7 +132,7 @@ int cdm_migrate(struct cdm *cdm, void *addr, size_t length,
 }
 
 int cdm_advise(struct cdm *cdm, void *addr, size_t length,
-	       enum hmm_cdm_place place, uint32_t flags)
+	       enum hmm_cdm_place place, __u32 flags)
 {
 	struct hmm_cdm_advise arg = {
 		.size = sizeof(arg),
@@ -161,8 +161,8 @@ int cdm_query(struct cdm *cdm, const void *addr, size_t length,
 	return err;
 }
 
-int cdm_submit(struct cdm *cdm, uint32_t op,
-	       const uint64_t args[HMM_CDM_JOB_ARGS], uint64_t *job)
+int cdm_submit(struct cdm *cdm, __u32 op,
+	       const __u64 args[HMM_CDM_JOB_ARGS], __u64 *job)
 {
 	struct hmm_cdm_submit arg = { .size = sizeof(arg), .op = op };
 	int err;
@@ -175,7 +175,7 @@ int cdm_submit(struct cdm *cdm, uint32_t op,
 	return err;
 }
 
-static int64_t now(void)
+static __s64 now(void)
 {
 	struct timespec ts;
 
@@ -183,10 +183,10 @@ static int64_t now(void)
 	return ts.tv_sec * 1000000000LL + ts.tv_nsec;
 }
 
-int cdm_wait(struct cdm *cdm, uint64_t job, int64_t timeout_ns,
+int cdm_wait(struct cdm *cdm, __u64 job, __s64 timeout_ns,
 	     struct hmm_cdm_wait *result)
 {
-	int64_t until = timeout_ns > 0 ? now() + timeout_ns : 0;
+	__s64 until = timeout_ns > 0 ? now() + timeout_ns : 0;
 	struct hmm_cdm_wait arg;
 	int err;
 

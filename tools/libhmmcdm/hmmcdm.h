@@ -32,22 +32,22 @@ void *cdm_alloc(struct cdm *cdm, size_t size);
 void cdm_free(struct cdm *cdm, void *mem, size_t size);
 
 /* @report may be NULL, and is filled in whatever is returned. */
-int cdm_populate(struct cdm *cdm, void *addr, size_t length, uint32_t flags,
+int cdm_populate(struct cdm *cdm, void *addr, size_t length, __u32 flags,
 		 struct hmm_cdm_populate *report);
 int cdm_migrate(struct cdm *cdm, void *addr, size_t length,
-		enum hmm_cdm_target target, uint32_t flags,
+		enum hmm_cdm_target target, __u32 flags,
 		struct hmm_cdm_migrate *report);
 int cdm_advise(struct cdm *cdm, void *addr, size_t length,
-	       enum hmm_cdm_place place, uint32_t flags);
+	       enum hmm_cdm_place place, __u32 flags);
 
 /* @pages has room for each page, or is NULL; @report has the sums, or is NULL. */
 int cdm_query(struct cdm *cdm, const void *addr, size_t length,
 	      struct hmm_cdm_page *pages, struct hmm_cdm_query *report);
 
 /* A job of the device, known by @job until it has been waited for. */
-int cdm_submit(struct cdm *cdm, uint32_t op,
-	       const uint64_t args[HMM_CDM_JOB_ARGS], uint64_t *job);
-int cdm_wait(struct cdm *cdm, uint64_t job, int64_t timeout_ns,
+int cdm_submit(struct cdm *cdm, __u32 op,
+	       const __u64 args[HMM_CDM_JOB_ARGS], __u64 *job);
+int cdm_wait(struct cdm *cdm, __u64 job, __s64 timeout_ns,
 	     struct hmm_cdm_wait *result);
 
 int cdm_stats(struct cdm *cdm, struct hmm_cdm_stats *stats);
