@@ -59,6 +59,8 @@ pub struct Plan {
     pub untouched_only: bool,
     /// Room is made on a full node.
     pub evict: bool,
+    /// What is in the memory of other nodes is left there.
+    pub leave_peers: bool,
     /// Pages that someone holds are waited for, for some milliseconds.
     pub patient: bool,
 }
@@ -70,6 +72,7 @@ impl Plan {
             target: Target::Node,
             untouched_only: false,
             evict: false,
+            leave_peers: false,
             patient: true,
         }
     }
@@ -194,7 +197,7 @@ impl Tally<'_> {
                 report.stayed += 1;
                 Fate::Counted
             }
-            (Standing::Peer(owner), Target::Node) => {
+            (Standing::Peer(owner), Target::Node) if !self.plan.leave_peers => {
                 let known = |peer: &Option<Owner>| peer.is_none_or(|known| known == owner);
 
                 match self.peers.iter().position(known) {
@@ -626,12 +629,13 @@ impl<'a> Migration<'a> {
         if self.node.free_pages() >= part.pages() && !(is_whole && self.node.free_windows() == 0) {
             return Ok(());
         }
-        let only_holes = self.plan.untouched_only;
+        let (only_holes, leave_peers) = (self.plan.untouched_only, self.plan.leave_peers);
         let mut wanted = 0;
         explain(self.walker, self.mm, self.node, part, |_, standing| {
             wanted += usize::from(match standing {
                 Standing::Absent | Standing::Zero => true,
-                Standing::System(_) | Standing::Peer(_) => !only_holes,
+                Standing::System(_) => !only_holes,
+                Standing::Peer(_) => !only_holes && !leave_peers,
                 Standing::Node(..) | Standing::Fixed | Standing::Merged | Standing::Foreign => {
                     false
                 }

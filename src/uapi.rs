@@ -36,6 +36,8 @@ pub const JOB_RESULTS: usize = bindings::HMM_CDM_JOB_RESULTS as usize;
 pub const SKIP_MAX: usize = bindings::HMM_CDM_SKIP_MAX as usize;
 /// Flag of MIGRATE: make room on a full node.
 pub const MIGRATE_EVICT: u32 = bindings::HMM_CDM_MIGRATE_EVICT;
+/// See `HMM_CDM_MIGRATE_LEAVE_PEERS`.
+pub const MIGRATE_LEAVE_PEERS: u32 = bindings::HMM_CDM_MIGRATE_LEAVE_PEERS;
 /// Flag of POPULATE: move what exists elsewhere.
 pub const POPULATE_MIGRATE: u32 = bindings::HMM_CDM_POPULATE_MIGRATE;
 /// Flag of POPULATE: make room on a full node.

@@ -62,13 +62,14 @@ pub(crate) fn migrate_range(
 ) -> Result<Result> {
     let span = span(arg.addr, arg.length)?;
 
-    zero((arg.flags & !uapi::MIGRATE_EVICT) | arg.reserved)?;
+    zero((arg.flags & !(uapi::MIGRATE_EVICT | uapi::MIGRATE_LEAVE_PEERS)) | arg.reserved)?;
     let plan = match arg.target {
         uapi::TARGET_NODE => Plan {
             evict: arg.flags & uapi::MIGRATE_EVICT != 0,
+            leave_peers: arg.flags & uapi::MIGRATE_LEAVE_PEERS != 0,
             ..Plan::to_node()
         },
-        // There is no room to be made in system memory.
+        // There is no room to be made in system memory, and nothing of others comes there.
         uapi::TARGET_SYSTEM if arg.flags == 0 => Plan::to_system(),
         _ => return Err(EINVAL),
     };

@@ -142,6 +142,7 @@ static int dmirror_migrate(struct dmirror *dmirror, struct hmm_dmirror_cmd *cmd,
 	for (; addr < end; addr += step) {
 		struct hmm_cdm_migrate migrate = {
 			.size = sizeof(migrate),
+			.flags = HMM_CDM_MIGRATE_LEAVE_PEERS,
 			.addr = addr,
 			.length = step,
 			.target = target,

@@ -394,7 +394,7 @@ static void arguments_are_checked(struct kunit *test)
 
 	REFUSED(size, sizeof(arg) - 8);
 	REFUSED(size, sizeof(arg) + 8);
-	REFUSED(flags, HMM_CDM_MIGRATE_EVICT << 1);
+	REFUSED(flags, HMM_CDM_MIGRATE_LEAVE_PEERS << 1);
 	REFUSED(reserved, 1);
 	REFUSED(target, 2);
 	REFUSED(addr, dev->at + 1);

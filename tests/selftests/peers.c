@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 
 #include "cdm_mem.h"
@@ -119,6 +120,26 @@ TEST_F(peers, moved_directly)
 	/* One copy for each move: none by way of system memory. */
 	EXPECT_EQ(2 * self->length, stats.bytes_copied);
 	EXPECT_EQ(0, stats.migrated_out);
+}
+
+/* Who does not want the other's pages does not get them. */
+TEST_F(peers, left_where_they_are)
+{
+	__u64 pfn = cdm_pfn(self->mem);
+	struct hmm_cdm_migrate m = {
+		.size = sizeof(m),
+		.flags = HMM_CDM_MIGRATE_LEAVE_PEERS,
+		.addr = (uintptr_t)self->map,
+		.length = self->length + OFFSET * self->page,
+	};
+
+	ASSERT_EQ(0, ioctl(self->b.fd, HMM_CDM_IOC_MIGRATE, &m));
+	EXPECT_EQ(PAGES, m.skipped[HMM_CDM_SKIP_ELSEWHERE]);
+	EXPECT_EQ(OFFSET, m.populated);
+	EXPECT_EQ(OFFSET + PAGES, cdm_migrate_sum(&m));
+	EXPECT_EQ(0, m.peers);
+	EXPECT_EQ(pfn, cdm_pfn(self->mem));
+	EXPECT_EQ(PAGES, cdm_on_node(&self->a, self->mem, self->length));
 }
 
 /* All three kinds side by side in one window, and holes. */

@@ -434,7 +434,7 @@ static __u32 known_flags(unsigned int command)
 {
 	switch (command) {
 	case HMM_CDM_IOC_MIGRATE:
-		return HMM_CDM_MIGRATE_EVICT;
+		return HMM_CDM_MIGRATE_EVICT | HMM_CDM_MIGRATE_LEAVE_PEERS;
 	case HMM_CDM_IOC_POPULATE:
 		return HMM_CDM_POPULATE_MIGRATE | HMM_CDM_POPULATE_EVICT;
 	case HMM_CDM_IOC_ADVISE:

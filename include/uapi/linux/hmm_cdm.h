@@ -109,14 +109,16 @@ enum hmm_cdm_target {
  * @HMM_CDM_SKIP_PINNED: something else holds the page: a pin for I/O, a page
  *	table that cannot be changed now, or a reference of the kernel
  * @HMM_CDM_SKIP_NOT_ANON: only private anonymous memory moves; this is a page
- *	of a file, shared memory, hugetlb or a special mapping
+ *	of a file, shared memory, hugetlb or a special mapping, or one that
+ *	KSM has merged with others of the same content
  * @HMM_CDM_SKIP_NO_MEMORY: no free page at the destination
  * @HMM_CDM_SKIP_ABSENT: there is no page here to move: swapped out, or a hole
  *	that was to be moved to system memory
  * @HMM_CDM_SKIP_RACED: the page was changed, moved or locked by someone else
  *	at the same time; another attempt may succeed
  * @HMM_CDM_SKIP_ELSEWHERE: the page is in the memory of another device, and was
- *	to be moved to system memory; or it is in another's private memory
+ *	to be moved to system memory or to be left there; or it is in another's
+ *	private memory
  * @HMM_CDM_SKIP_FAILED: the device could not copy or zero its memory
  * @HMM_CDM_SKIP_NR: number of reasons; the arrays have room for eight
  *
@@ -140,11 +142,16 @@ enum hmm_cdm_skip {
  * longest time leaves for system memory, whoever's it is.
  */
 #define HMM_CDM_MIGRATE_EVICT	(1 << 0)
+/*
+ * Leave pages in the memory of other devices where they are: these are counted as
+ * HMM_CDM_SKIP_ELSEWHERE.
+ */
+#define HMM_CDM_MIGRATE_LEAVE_PEERS	(1 << 1)
 
 /**
  * struct hmm_cdm_migrate - move a range of memory (HMM_CDM_IOC_MIGRATE)
  * @size: sizeof(struct hmm_cdm_migrate)
- * @flags: in: HMM_CDM_MIGRATE_EVICT or zero
+ * @flags: in: HMM_CDM_MIGRATE_*
  * @addr: in: first byte of the range, page aligned
  * @length: in: bytes, a multiple of the page size, not zero
  * @target: in: one of enum hmm_cdm_target
@@ -218,6 +225,10 @@ struct hmm_cdm_migrate {
  * mapped pages in the range. A full node is no error: what gets no device memory is
  * what it would have been without this call. Errors are those of
  * HMM_CDM_IOC_MIGRATE, with valid counts.
+ *
+ * Pages are charged to the memory cgroup of the caller, as those of the CPU's first
+ * touch are, and with the same consequence: where memory.max leaves no room and
+ * nothing of the group can be reclaimed, the OOM killer is invoked in it.
  */
 struct hmm_cdm_populate {
 	__u32 size;
