@@ -97,6 +97,8 @@ static size_t swap_out(const char *addr, size_t length)
 TEST_F(swap, reclaim_leaves_the_node)
 {
 	long out = cdm_vmstat("pswpout"), in = cdm_vmstat("pswpin");
+	/* A few may still be in the swap cache when they are asked for. */
+	const long cached = self->pages / 8;
 	struct hmm_cdm_wait wait;
 
 	EXPECT_EQ(self->pages, swap_out(self->system, self->half));
@@ -109,7 +111,7 @@ TEST_F(swap, reclaim_leaves_the_node)
 	EXPECT_EQ(cdm_word_sum(SEED, LENGTH / 8), wait.result[0]);
 	EXPECT_EQ(self->half, wait.bytes_local);
 	EXPECT_EQ(self->half, wait.bytes_remote);
-	EXPECT_LE(in + (long)self->pages, cdm_vmstat("pswpin"));
+	EXPECT_LE(in + (long)self->pages - cached, cdm_vmstat("pswpin"));
 	EXPECT_EQ(0, cdm_on_node(&self->cdm, self->system, self->half));
 	EXPECT_EQ(-1, cdm_check(self->node, LENGTH, SEED));
 	EXPECT_TRUE(same_frames(self));
