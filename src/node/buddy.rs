@@ -32,8 +32,10 @@
 //!
 //! A block is split only if there is none of a smaller sufficient order, so that windows already
 //! broken are used up before a whole one is; of equal blocks the lowest is taken, so that the
-//! others have time to grow together. Freed blocks coalesce at once: the free blocks are at all
-//! times the largest into which the free frames can be put together.
+//! others have time to grow together. Freed blocks coalesce before anything is handed out: the free
+//! blocks are then the largest into which the free frames can be put together. Single frames come
+//! back one after the other, as a rule, and coalescing each of them costs more than all the rest of
+//! freeing it; so those of one word of the bitmaps are gathered, and coalesce together.
 
 use kernel::prelude::*;
 
@@ -62,7 +64,7 @@ pub(crate) enum FreeError {
 /// # Invariants
 ///
 /// - Each frame is free, used, retired, or both used and retired.
-/// - A free frame lies in exactly one block of `blocks`, any other frame in none.
+/// - A free frame lies in exactly one block of `blocks`, or is gathered; any other frame in none.
 /// - No two buddies below `max_order` are both free blocks.
 /// - Bit `n` of `orders` is set if and only if `blocks[n]` is not empty.
 pub(crate) struct Buddy {
@@ -70,6 +72,8 @@ pub(crate) struct Buddy {
     blocks: KVVec<FreeMap>,
     /// The orders of which there are free blocks, as a mask.
     orders: u32,
+    /// Free frames that are in no block yet, as bits of a word of the bitmaps, and which word that is.
+    gathered: (usize, u64),
     /// Frames handed out.
     used: Bitmap,
     /// Frames that are not to be handed out again.
@@ -112,6 +116,7 @@ impl Buddy {
         let mut buddy = Self {
             blocks,
             orders: 0,
+            gathered: (0, 0),
             used: Bitmap::new(end)?,
             retired: Bitmap::new(end)?,
             lead,
@@ -130,6 +135,7 @@ impl Buddy {
     /// `None` if no free block is large enough, which an order over that of a window never is. The
     /// block may be freed in parts.
     pub(crate) fn alloc(&mut self, order: u32) -> Option<usize> {
+        self.settle();
         let from = self.smallest_order(order)?;
         let pos = self.take(from, order)?;
         Some(pos - self.lead)
@@ -145,6 +151,7 @@ impl Buddy {
         let count = count.min(BATCH);
         let mut done = 0;
 
+        self.settle();
         while done < count {
             let want = (count - done).ilog2().min(self.max_order);
             let Some(from) = self.order_for_run(want) else {
@@ -161,7 +168,7 @@ impl Buddy {
         done
     }
 
-    /// Takes back the `2^order` frames from `index` on and coalesces them with their neighbours.
+    /// Takes back the `2^order` frames from `index` on, which coalesce with their neighbours.
     ///
     /// All of them have to be in use, in blocks of whatever orders they were handed out. Those that
     /// are retired stay out of use.
@@ -180,8 +187,38 @@ impl Buddy {
 
         self.used.clear(pos, pos + len);
         self.nr_used -= len;
-        self.release(pos, pos + len);
+        if len == 1 && !self.retired.test(pos) {
+            self.gather(pos);
+        } else {
+            self.release(pos, pos + len);
+        }
         Ok(())
+    }
+
+    /// Notes a frame that is free, and in no block.
+    fn gather(&mut self, pos: usize) {
+        if self.gathered.0 != pos / WORD {
+            self.settle();
+        }
+        let (word, bits) = &mut self.gathered;
+
+        *word = pos / WORD;
+        *bits |= 1 << (pos % WORD);
+    }
+
+    /// Makes blocks of the frames that were gathered.
+    fn settle(&mut self) {
+        let (word, mut bits) = self.gathered;
+
+        self.gathered.1 = 0;
+        while bits != 0 {
+            let first = bits.trailing_zeros();
+            let run = (bits >> first).trailing_ones();
+            let start = word * WORD + first as usize;
+
+            self.release(start, start + run as usize);
+            bits &= u64::MAX.checked_shl(first + run).unwrap_or(0);
+        }
     }
 
     /// Takes a frame out of use for ever, as for a poisoned page: at once if it is free, else when
@@ -197,6 +234,7 @@ impl Buddy {
             return false;
         }
 
+        self.settle();
         self.retired.set(pos, pos + 1);
         self.nr_retired += 1;
         self.carve_out(pos);
@@ -224,7 +262,7 @@ impl Buddy {
 
     /// The number of frames that can be handed out.
     pub(crate) fn free_frames(&self) -> usize {
-        self.nr_free
+        self.nr_free + self.gathered.1.count_ones() as usize
     }
 
     /// The number of frames that are handed out, with those among them that are retired.
@@ -239,7 +277,8 @@ impl Buddy {
     }
 
     /// The number of free blocks of exactly this order.
-    pub(crate) fn free_blocks(&self, order: u32) -> usize {
+    pub(crate) fn free_blocks(&mut self, order: u32) -> usize {
+        self.settle();
         self.blocks
             .get(order as usize)
             .map_or(0, |blocks| blocks.count)
@@ -247,7 +286,8 @@ impl Buddy {
 
     #[cfg(any(test, CONFIG_KUNIT = "y"))]
     /// The order of the largest free block, `None` if the node is full.
-    pub(crate) fn largest_free_order(&self) -> Option<u32> {
+    pub(crate) fn largest_free_order(&mut self) -> Option<u32> {
+        self.settle();
         self.orders.checked_ilog2()
     }
 
@@ -528,7 +568,7 @@ mod tests {
     const PMD: u32 = 9;
 
     /// Whether there are exactly so many free blocks of each order.
-    fn has_blocks(buddy: &Buddy, expected: &[usize]) -> bool {
+    fn has_blocks(buddy: &mut Buddy, expected: &[usize]) -> bool {
         (0..)
             .zip(expected)
             .all(|(n, count)| buddy.free_blocks(n) == *count)
@@ -536,9 +576,9 @@ mod tests {
 
     #[test]
     fn new_node_is_whole_windows() -> Result {
-        let buddy = Buddy::new(0x10000, 4 * 512, PMD)?;
+        let mut buddy = Buddy::new(0x10000, 4 * 512, PMD)?;
 
-        assert!(has_blocks(&buddy, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 4]));
+        assert!(has_blocks(&mut buddy, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 4]));
         assert_eq!(buddy.largest_free_order(), Some(PMD));
         assert_eq!(buddy.free_frames(), 2048);
         assert_eq!(buddy.total_frames(), 2048);
@@ -585,14 +625,14 @@ mod tests {
         let mut buddy = Buddy::new(0, 512, PMD)?;
 
         assert_eq!(buddy.alloc(0), Some(0));
-        assert!(has_blocks(&buddy, &[1, 1, 1, 1, 1, 1, 1, 1, 1, 0]));
+        assert!(has_blocks(&mut buddy, &[1, 1, 1, 1, 1, 1, 1, 1, 1, 0]));
         assert_eq!(buddy.largest_free_order(), Some(8));
         assert_eq!(buddy.alloc(0), Some(1));
         assert_eq!(buddy.free_blocks(0), 0);
         assert_eq!(buddy.free(0, 0), Ok(()));
-        assert!(has_blocks(&buddy, &[1, 1, 1, 1, 1, 1, 1, 1, 1, 0]));
+        assert!(has_blocks(&mut buddy, &[1, 1, 1, 1, 1, 1, 1, 1, 1, 0]));
         assert_eq!(buddy.free(1, 0), Ok(()));
-        assert!(has_blocks(&buddy, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 1]));
+        assert!(has_blocks(&mut buddy, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 1]));
         Ok(())
     }
 
@@ -622,7 +662,7 @@ mod tests {
         assert_eq!(buddy.free(0, 4), Err(FreeError::NotUsed));
         // Never handed out.
         assert_eq!(buddy.free(512, PMD), Err(FreeError::NotUsed));
-        assert!(has_blocks(&buddy, &[0, 0, 0, 1, 1, 1, 1, 1, 1, 1]));
+        assert!(has_blocks(&mut buddy, &[0, 0, 0, 1, 1, 1, 1, 1, 1, 1]));
         assert_eq!(buddy.used_frames(), 8);
         assert_eq!(buddy.free_frames(), 1016);
         assert_eq!(buddy.free(8, 3), Ok(()));
@@ -648,13 +688,34 @@ mod tests {
     }
 
     #[test]
+    fn frames_that_came_back_one_by_one_are_retired_and_found() -> Result {
+        let mut buddy = Buddy::new(0, 512, PMD)?;
+
+        buddy.alloc_singles(512, |_| ());
+        for index in [70, 71, 64, 127] {
+            assert_eq!(buddy.free(index, 0), Ok(()));
+        }
+        assert_eq!(buddy.free(71, 0), Err(FreeError::NotUsed));
+        assert_eq!((buddy.free_frames(), buddy.used_frames()), (4, 508));
+        assert!(buddy.retire(71));
+        assert_eq!((buddy.free_frames(), buddy.is_free(71)), (3, false));
+        // One that is somewhere else has them coalesce.
+        assert_eq!(buddy.free(0, 0), Ok(()));
+        assert_eq!(buddy.free_frames(), 4);
+        let mut handed_out = 0;
+        assert_eq!(buddy.alloc_singles(8, |index| handed_out += index), 4);
+        assert_eq!(handed_out, 70 + 64 + 127);
+        Ok(())
+    }
+
+    #[test]
     fn free_frame_is_retired_at_once() -> Result {
         let mut buddy = Buddy::new(0, 512, PMD)?;
 
         assert!(buddy.retire(77));
         assert!(!buddy.is_free(77) && !buddy.is_used(77));
         assert!(buddy.is_free(76) && buddy.is_free(78));
-        assert!(has_blocks(&buddy, &[1, 1, 1, 1, 1, 1, 1, 1, 1, 0]));
+        assert!(has_blocks(&mut buddy, &[1, 1, 1, 1, 1, 1, 1, 1, 1, 0]));
         // Again, and beyond the end: nothing.
         assert!(!buddy.retire(77));
         assert!(!buddy.retire(512));

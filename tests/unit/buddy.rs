@@ -20,7 +20,7 @@ fn singles(buddy: &mut Buddy, count: usize) -> Vec<usize> {
     out
 }
 
-fn blocks(buddy: &Buddy, max_order: u32) -> Vec<usize> {
+fn blocks(buddy: &mut Buddy, max_order: u32) -> Vec<usize> {
     (0..=max_order).map(|n| buddy.free_blocks(n)).collect()
 }
 
@@ -73,7 +73,7 @@ fn every_order_is_aligned_by_page_frame_number() {
 fn windows_of_one_frame() {
     let mut buddy = Buddy::new(7, 70, 0).unwrap();
 
-    assert_eq!(blocks(&buddy, 0), [70]);
+    assert_eq!(blocks(&mut buddy, 0), [70]);
     assert_eq!(singles(&mut buddy, 100), (0..70).collect::<Vec<_>>());
     assert_eq!(buddy.free(69, 0), Ok(()));
     assert_eq!(buddy.alloc(0), Some(69));
@@ -113,7 +113,7 @@ fn unaligned_edges_are_cut_into_smaller_blocks() {
     // 3 frames below a window, the window, and 6 above it.
     let mut buddy = Buddy::new(16 - 3, 3 + 16 + 6, 4).unwrap();
 
-    assert_eq!(blocks(&buddy, 4), [1, 2, 1, 0, 1]);
+    assert_eq!(blocks(&mut buddy, 4), [1, 2, 1, 0, 1]);
     assert_eq!(buddy.alloc(4), Some(3));
     assert_eq!(buddy.alloc(3), None);
     assert_eq!(buddy.alloc(2), Some(19));
@@ -130,7 +130,7 @@ fn windows_do_not_coalesce_further() {
 
     assert_eq!(all, [0, 16, 32, 48]);
     all.iter().for_each(|&index| buddy.free(index, 4).unwrap());
-    assert_eq!(blocks(&buddy, 5), [0, 0, 0, 0, 4, 0]);
+    assert_eq!(blocks(&mut buddy, 5), [0, 0, 0, 0, 4, 0]);
 }
 
 #[test]
@@ -296,9 +296,9 @@ impl Model {
     }
 
     /// Holds everything that the allocator says against the frames.
-    fn check(&self, buddy: &Buddy) {
-        assert_eq!(blocks(buddy, self.max_order), self.blocks());
+    fn check(&self, buddy: &mut Buddy) {
         self.check_counts(buddy);
+        assert_eq!(blocks(buddy, self.max_order), self.blocks());
         for index in 0..self.frames.len() {
             assert_eq!(buddy.is_free(index), self.free(index), "frame {index}");
             assert_eq!(
@@ -309,17 +309,19 @@ impl Model {
         }
     }
 
-    fn check_counts(&self, buddy: &Buddy) {
+    fn check_counts(&self, buddy: &mut Buddy) {
         let free = self.count(|frame| !frame.used && !frame.retired);
         assert_eq!(buddy.total_frames(), self.frames.len());
         assert_eq!(buddy.free_frames(), free);
         assert_eq!(buddy.used_frames(), self.count(|frame| frame.used));
         assert_eq!(buddy.retired_frames(), self.count(|frame| frame.retired));
 
-        let largest = (0..=self.max_order)
-            .rev()
-            .find(|&n| buddy.free_blocks(n) > 0);
-        assert_eq!(buddy.largest_free_order(), largest);
+        let largest = buddy.largest_free_order();
+        let blocks = blocks(buddy, self.max_order);
+        assert_eq!(
+            blocks.iter().rposition(|&count| count > 0),
+            largest.map(|order| order as usize)
+        );
     }
 }
 
@@ -369,6 +371,17 @@ fn step(buddy: &mut Buddy, model: &mut Model, random: &mut Random, filling: bool
             let at = random.below(model.held.len());
             let (index, order) = model.held.swap_remove(at);
             if random.below(4) == 0 {
+                // Frame by frame, as a process that ends gives them back: these are gathered.
+                let last = index + (1 << order) - 1;
+                let backwards = random.below(2) == 0;
+                for at in 0..1 << order {
+                    let frame = if backwards { last - at } else { index + at };
+                    step_free(buddy, model, frame, 0);
+                    assert!(buddy.is_free(frame) == model.free(frame) && !buddy.is_used(frame));
+                    let free = model.count(|frame| !frame.used && !frame.retired);
+                    assert_eq!(buddy.free_frames(), free);
+                }
+            } else if random.below(4) == 0 {
                 // In halves, of which one is freed later.
                 let half = order.saturating_sub(1);
                 step_free(buddy, model, index, half);
@@ -398,7 +411,7 @@ fn step_alloc(buddy: &mut Buddy, model: &mut Model, order: u32) {
 }
 
 fn step_singles(buddy: &mut Buddy, model: &mut Model, count: usize) {
-    let windows = buddy.free_blocks(model.max_order);
+    let windows = model.blocks()[model.max_order as usize];
     let broken = buddy.free_frames() - (windows << model.max_order);
     let expected = count.min(BATCH).min(buddy.free_frames());
 
@@ -427,8 +440,8 @@ fn random_run(seed: u64, steps: u64, first_pfn: usize, nr: usize, max_order: u32
         frames: vec![Frame::default(); nr],
         held: Vec::new(),
     };
-    model.check(&buddy);
-    let initial = blocks(&buddy, max_order);
+    model.check(&mut buddy);
+    let initial = blocks(&mut buddy, max_order);
 
     // The full check takes time that grows with the node, so smaller nodes have it more often.
     let every = (nr as u64 / 16).max(1);
@@ -439,7 +452,7 @@ fn random_run(seed: u64, steps: u64, first_pfn: usize, nr: usize, max_order: u32
         }
         step(&mut buddy, &mut model, &mut random, filling);
         if at % every == 0 {
-            model.check(&buddy);
+            model.check(&mut buddy);
         }
     }
 
@@ -450,8 +463,8 @@ fn random_run(seed: u64, steps: u64, first_pfn: usize, nr: usize, max_order: u32
         }
     }
     model.held.clear();
-    model.check(&buddy);
-    assert_eq!(blocks(&buddy, max_order), initial);
+    model.check(&mut buddy);
+    assert_eq!(blocks(&mut buddy, max_order), initial);
 
     // And once more, while frames fail.
     for at in 0..steps / 4 {
@@ -463,12 +476,14 @@ fn random_run(seed: u64, steps: u64, first_pfn: usize, nr: usize, max_order: u32
             if new {
                 model.frames[index].retired = true;
             }
+            let free = model.count(|frame| !frame.used && !frame.retired);
+            assert_eq!(buddy.free_frames(), free);
         }
         if at % every == 0 {
-            model.check(&buddy);
+            model.check(&mut buddy);
         }
     }
-    model.check(&buddy);
+    model.check(&mut buddy);
 }
 
 #[test]
