@@ -142,7 +142,9 @@ class Amd64(Machine):
         reserved = [f"{r.size:#x}${r.start:#x}" for r in self.regions]
         if self.tail:
             reserved.append(f"{self.tail:#x}${self.total - self.tail:#x}")
-        return [f"console={self.console},115200"] + [f"memmap={r}" for r in reserved]
+        arguments = [f"console={self.console},115200"] + [f"memmap={r}" for r in reserved]
+        # One that moves itself looks at four (arch/x86/boot/compressed/kaslr.c).
+        return arguments + (["nokaslr"] if len(reserved) > 4 else [])
 
     def kvm_possible(self):
         try:
