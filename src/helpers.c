@@ -11,12 +11,14 @@
 #include <linux/device.h>
 #include <linux/eventfd.h>
 #include <linux/highmem.h>
+#include <linux/hmm.h>
 #include <linux/huge_mm.h>
 #include <linux/ioport.h>
 #include <linux/kthread.h>
 #include <linux/magic.h>
 #include <linux/memory_hotplug.h>
 #include <linux/memremap.h>
+#include <linux/migrate.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/nodemask.h>
@@ -122,12 +124,15 @@ bool hmm_cdm_page_set_damaged(struct page *page, unsigned long *first,
 }
 
 /* The page is kept from being freed by the caller, or mapped. */
-bool hmm_cdm_page_is_damaged(struct page *page)
+static bool is_damaged(const struct folio *folio)
 {
-	struct folio *folio = page_folio(page);
-
 	return folio_is_zone_device(folio) &&
 	       READ_ONCE(folio->page.zone_device_data) == &damaged;
+}
+
+bool hmm_cdm_page_is_damaged(struct page *page)
+{
+	return is_damaged(page_folio(page));
 }
 
 /* Before its frames can be had again. */
@@ -145,12 +150,11 @@ void hmm_cdm_folio_clear_damaged(struct folio *folio)
  *
  * As below, the page is mapped meanwhile, so its file and inode stay.
  */
-bool hmm_cdm_may_access(unsigned long pfn)
+static bool may_access(struct folio *folio)
 {
-	struct folio *folio = page_folio(pfn_to_page(pfn));
 	struct address_space *mapping;
 
-	if (hmm_cdm_page_is_damaged(folio_page(folio, 0)))
+	if (is_damaged(folio))
 		return false;
 	if (folio_test_anon(folio))
 		return true;
@@ -161,6 +165,28 @@ bool hmm_cdm_may_access(unsigned long pfn)
 		return false;
 	return !mapping->host ||
 	       mapping->host->i_sb->s_magic != SECRETMEM_MAGIC;
+}
+
+/*
+ * The first of @nr entries of hmm_range_fault(), from @i on, that the device may
+ * not have; @nr if it may have all. What one entry of a page table maps is of one
+ * folio.
+ */
+unsigned long hmm_cdm_next_barred(const unsigned long *hmm_pfns,
+				  unsigned long i, unsigned long nr)
+{
+	while (i < nr) {
+		unsigned long pfn = hmm_pfns[i] & ~HMM_PFN_FLAGS;
+		unsigned long mapped = 1;
+
+		if (hmm_pfns[i] & HMM_PFN_VALID) {
+			if (!may_access(page_folio(pfn_to_page(pfn))))
+				return i;
+			mapped <<= hmm_pfn_to_map_order(hmm_pfns[i]);
+		}
+		i += mapped - (pfn & (mapped - 1));
+	}
+	return nr;
 }
 
 /*
@@ -199,25 +225,6 @@ bool hmm_cdm_page_held(struct page *page)
 
 	return folio_maybe_dma_pinned(folio) ||
 	       folio_ref_count(folio) > folio_expected_ref_count(folio) + moving;
-}
-
-/*
- * Whether someone else has a reference on a page of coherent memory that a
- * migration has locked and unmapped. migrate_vma_check_page() lets one pass
- * ("Page from ZONE_DEVICE have one extra reference": it has not), and
- * folio_migrate_mapping() does not if it is still there. In between its holder
- * may write, with no lock (__access_remote_vm()). Nobody can get a new one from
- * a page table, so when this says no, the content holds.
- */
-bool hmm_cdm_page_may_change(struct page *page)
-{
-	struct folio *folio = page_folio(page);
-	bool held = folio_is_device_coherent(folio) &&
-		    folio_ref_count(folio) > 1;
-
-	/* After folio_put(): what was written before is what is copied. */
-	smp_rmb();
-	return held;
 }
 
 /*
@@ -267,9 +274,10 @@ struct page *hmm_cdm_alloc_huge_page(bool hard)
 	return folio ? folio_page(folio, 0) : NULL;
 }
 
-void hmm_cdm_lock_new_page(struct page *page)
+unsigned long hmm_cdm_lock_new_page(struct page *page)
 {
 	__folio_set_locked(page_folio(page));
+	return page_to_pfn(page);
 }
 
 void hmm_cdm_unlock_put_page(struct page *page)
@@ -278,14 +286,14 @@ void hmm_cdm_unlock_put_page(struct page *page)
 	put_page(page);
 }
 
-void hmm_cdm_clear_page(struct page *page)
+void hmm_cdm_clear_page(unsigned long pfn)
 {
-	clear_highpage(page);
+	clear_highpage(pfn_to_page(pfn));
 }
 
-void hmm_cdm_copy_page(struct page *dst, struct page *src)
+void hmm_cdm_copy_page(unsigned long to, unsigned long from)
 {
-	copy_highpage(dst, src);
+	copy_highpage(pfn_to_page(to), pfn_to_page(from));
 }
 
 /* A folio that the caller has locked, with a reference */
@@ -332,7 +340,52 @@ struct mm_struct *hmm_cdm_vma_mm(struct vm_area_struct *vma)
 	return vma->vm_mm;
 }
 
-/* A page that a migration holds locked */
+/* Pages that a migration holds locked */
+
+static bool is_held(const struct folio *folio)
+{
+	return folio_is_device_coherent(folio) && folio_ref_count(folio) > 1;
+}
+
+/*
+ * Each finds the first of the @nr entries of a migration's source array, from @i on,
+ * of which that is true, and @nr if there is none.
+ */
+unsigned long hmm_cdm_next_damaged(const unsigned long *src, unsigned long i,
+				   unsigned long nr)
+{
+	for (; i < nr; i++) {
+		struct page *page = migrate_pfn_to_page(src[i]);
+
+		if (page && (src[i] & MIGRATE_PFN_MIGRATE) &&
+		    is_damaged(page_folio(page)))
+			break;
+	}
+	return i;
+}
+
+/*
+ * Someone else has a reference on a page of coherent memory that was unmapped for
+ * the migration. migrate_vma_check_page() lets one pass ("Page from ZONE_DEVICE have
+ * one extra reference": it has not), and folio_migrate_mapping() does not if it is
+ * still there. In between its holder may write, with no lock (__access_remote_vm()).
+ * Nobody can get a new one from a page table, so where this finds none, the content
+ * holds.
+ */
+unsigned long hmm_cdm_next_held(const unsigned long *src, unsigned long i,
+				unsigned long nr)
+{
+	for (; i < nr; i++) {
+		struct page *page = migrate_pfn_to_page(src[i]);
+
+		if (page && (src[i] & MIGRATE_PFN_MIGRATE) &&
+		    is_held(page_folio(page)))
+			break;
+	}
+	/* After folio_put(): what was written before is what is copied. */
+	smp_rmb();
+	return i;
+}
 
 bool hmm_cdm_page_is_anon(struct page *page)
 {

@@ -38,14 +38,14 @@ struct dev_pagemap *hmm_cdm_folio_pgmap(struct folio *folio);
 struct dev_pagemap *hmm_cdm_page_pgmap(struct page *page);
 void *hmm_cdm_pfn_to_virt(unsigned long pfn);
 bool hmm_cdm_pfn_online(unsigned long pfn);
-bool hmm_cdm_may_access(unsigned long pfn);
+unsigned long hmm_cdm_next_barred(const unsigned long *hmm_pfns,
+				  unsigned long i, unsigned long nr);
 void hmm_cdm_mark_written(unsigned long pfn);
 bool hmm_cdm_page_set_damaged(struct page *page, unsigned long *first,
 			      unsigned int *order);
 bool hmm_cdm_page_is_damaged(struct page *page);
 void hmm_cdm_folio_clear_damaged(struct folio *folio);
 bool hmm_cdm_page_held(struct page *page);
-bool hmm_cdm_page_may_change(struct page *page);
 bool hmm_cdm_pfn_is_zero(unsigned long pfn);
 int hmm_cdm_page_refs(struct page *page);
 int hmm_cdm_page_maps(struct page *page);
@@ -54,10 +54,10 @@ int hmm_cdm_page_maps(struct page *page);
 struct page *hmm_cdm_alloc_page(void);
 struct page *hmm_cdm_alloc_page_hard(void);
 struct page *hmm_cdm_alloc_huge_page(bool hard);
-void hmm_cdm_lock_new_page(struct page *page);
+unsigned long hmm_cdm_lock_new_page(struct page *page);
 void hmm_cdm_unlock_put_page(struct page *page);
-void hmm_cdm_clear_page(struct page *page);
-void hmm_cdm_copy_page(struct page *dst, struct page *src);
+void hmm_cdm_clear_page(unsigned long pfn);
+void hmm_cdm_copy_page(unsigned long to, unsigned long from);
 
 /* A folio that the caller has locked, with a reference */
 void hmm_cdm_folio_unlock_put(struct folio *folio);
@@ -69,7 +69,11 @@ unsigned long hmm_cdm_fault_address(struct vm_fault *vmf);
 vm_fault_t hmm_cdm_fault_retry(struct vm_fault *vmf);
 struct mm_struct *hmm_cdm_vma_mm(struct vm_area_struct *vma);
 
-/* A page that a migration holds locked */
+/* Pages that a migration holds locked */
+unsigned long hmm_cdm_next_damaged(const unsigned long *src, unsigned long i,
+				   unsigned long nr);
+unsigned long hmm_cdm_next_held(const unsigned long *src, unsigned long i,
+				unsigned long nr);
 bool hmm_cdm_page_is_anon(struct page *page);
 bool hmm_cdm_page_is_merged(struct page *page);
 

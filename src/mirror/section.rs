@@ -11,7 +11,7 @@ use super::table::{Extent, Own, Shared};
 use crate::mm::{
     folio::{mark_written, Pfn},
     notifier::Invalidate,
-    range::{Access, Entry, View},
+    range::{Access, Entry, Follower, View},
     Span,
 };
 use kernel::{
@@ -63,6 +63,12 @@ impl DeviceEntry {
         };
 
         Self((pfn.raw() as u64) << Self::PFN_SHIFT | place | write | Self::VALID)
+    }
+
+    /// The entry for the next page of the same huge one, which lies in the same memory.
+    fn following(self) -> Self {
+        // INVARIANT: The walk has reported that page, too.
+        Self(self.0.wrapping_add(1 << Self::PFN_SHIFT))
     }
 
     /// The entry for a page that the device has for itself.
@@ -292,37 +298,15 @@ impl Entries {
             *slot = spare.take();
         }
 
-        let mut added = 0;
-        let mut run: Option<Extent> = None;
-        let tracked = self.shared.has_table();
-        // The frame that goes on with the last one that may be accessed.
-        let mut next = None;
-        let entries = slot.as_mut()?.get_mut(first..)?.iter_mut();
-        for (i, (entry, cpu)) in entries.zip(view.entries()).enumerate() {
-            let new = match cpu {
-                Entry::Page { pfn, access, order } => {
-                    // In the middle of a huge page it is as with the page before.
-                    let same = pfn.raw() % (1 << order) != 0 && next == Some(pfn.raw());
+        let entries = slot.as_mut()?.get_mut(first..)?;
+        if !self.shared.has_table() {
+            return Some(Self::enter(entries, view, own, |_, _, _| ()));
+        }
 
-                    // SAFETY: The view holds, and no invalidation returns while we are here.
-                    if same || unsafe { pfn.may_access() } {
-                        next = Some(pfn.raw() + 1);
-                        DeviceEntry::new(pfn, access, own)
-                    } else {
-                        DeviceEntry::NONE
-                    }
-                }
-                Entry::None if entry.is_exclusive() => continue,
-                _ => DeviceEntry::NONE,
-            };
-            let old = *entry;
-            if !old.same(new) {
-                // INVARIANT: The view holds, and no invalidation returns while we are here.
-                *entry = new;
-                added += usize::from(new.is_valid());
-            }
-            if !tracked {
-                continue;
+        let mut run: Option<Extent> = None;
+        let added = Self::enter(entries, view, own, |i, old, new| {
+            if new.is_exclusive() {
+                return;
             }
             let addr = view.span().start() + i * PAGE_SIZE;
             match Self::describe(own, addr, new) {
@@ -349,11 +333,63 @@ impl Entries {
                 }
                 None => (),
             }
-        }
+        });
         if let Some(run) = run {
             self.shared.map(&run);
         }
         Some(added)
+    }
+
+    /// Has `entries` say what `view` does, from its first page on, and tells `each` the page, what its
+    /// entry was and what it is. Returns how many are new.
+    ///
+    /// This is most of what a fault costs beside the walk, and is better compiled by itself.
+    #[inline(never)]
+    fn enter(
+        entries: &mut [DeviceEntry],
+        view: &View<'_>,
+        own: &Own,
+        mut each: impl FnMut(usize, DeviceEntry, DeviceEntry),
+    ) -> usize {
+        let mut added = 0_usize;
+        let mut barred = view.next_barred(0);
+        let mut known = DeviceEntry::NONE;
+        let mut follows = Follower::default();
+
+        let mut next = 0_usize;
+
+        for (entry, cpu) in entries.iter_mut().zip(view.raw_entries()) {
+            let old = *entry;
+            let i = next;
+
+            next = next.wrapping_add(1);
+            let new = if i == barred {
+                barred = view.next_barred(next);
+                follows.forget();
+                DeviceEntry::NONE
+            } else if follows.is_next(cpu) {
+                known = known.following();
+                known
+            } else {
+                match View::decode(cpu) {
+                    Entry::Page { pfn, access, order } => {
+                        follows.start(cpu, order);
+                        known = DeviceEntry::new(pfn, access, own);
+                        known
+                    }
+                    Entry::None if old.is_exclusive() => old,
+                    _ => DeviceEntry::NONE,
+                }
+            };
+
+            if !old.same(new) {
+                // INVARIANT: The view holds, and no invalidation returns while we are here.
+                *entry = new;
+                added = added.wrapping_add(usize::from(new.is_valid()));
+            }
+            each(i, old, new);
+        }
+        added
     }
 }
 
@@ -361,23 +397,26 @@ impl Invalidate for Entries {
     fn invalidate(&mut self, span: Span) {
         let mut cleared = 0;
 
-        for (i, slot) in self.windows.iter_mut().enumerate() {
-            let start = self.span.start() + (i << self.window_shift);
-            let Some(window) = Span::new(start, start + (1 << self.window_shift)) else {
-                continue;
-            };
-            let Some(hit) = window.intersect(span) else {
-                continue;
-            };
-            let Some(entries) = slot else { continue };
-            let skip = (hit.start() - start) >> PAGE_SHIFT;
+        // The kernel may come page by page (try_to_migrate_one()), so no others are looked at.
+        if let Some(hit) = self.span.intersect(span) {
+            let window = |addr: usize| (addr - self.span.start()) >> self.window_shift;
+            let (first, last) = (window(hit.start()), window(hit.end() - 1));
+            let size = 1 << self.window_shift;
+            let mut start = self.span.start() + first * size;
 
-            for entry in entries.iter_mut().skip(skip).take(hit.pages()) {
-                cleared += u64::from(entry.is_valid());
-                *entry = DeviceEntry::NONE;
-            }
-            if hit == window {
-                *slot = None;
+            for slot in self.windows.get_mut(first..=last).unwrap_or_default() {
+                let (from, to) = (hit.start().max(start), hit.end().min(start + size));
+                let pages = (from - start) >> PAGE_SHIFT..(to - start) >> PAGE_SHIFT;
+                let entries = slot.as_mut().and_then(|entries| entries.get_mut(pages));
+
+                for entry in entries.unwrap_or_default() {
+                    cleared += u64::from(entry.is_valid());
+                    *entry = DeviceEntry::NONE;
+                }
+                if to - from == size {
+                    *slot = None;
+                }
+                start += size;
             }
         }
         if cleared > 0 {
@@ -546,6 +585,48 @@ mod tests {
         assert!(entries.get(last + PAGE_SIZE).is_valid());
         assert!(entries.get(last + 3 * PAGE_SIZE - 1).is_valid());
         assert!(!entries.get(last + 3 * PAGE_SIZE).is_valid());
+        Ok(())
+    }
+
+    #[test]
+    fn a_huge_page_has_an_entry_for_each_page() -> Result {
+        let page = NewPage::system_huge_patiently().ok_or(ENOMEM)?;
+        let other = NewPage::system().ok_or(ENOMEM)?;
+        let huge = |i, access| View::raw_huge(page.pfn(), i, access);
+        let mut entries = section(&new_shared()?)?;
+        let is = |entries: &Entries, i: usize, frame: usize, access| {
+            let entry = entries.get(START + i * PAGE_SIZE);
+
+            entry.pfn().map(Pfn::raw) == Some(frame)
+                && entry.allows(Access::Write) == (access == Access::Write)
+        };
+
+        // From its start, and from somewhere in the middle.
+        for first in [0, 6] {
+            let raw = [0, 1, 2, 3].map(|i| huge(first + i, Access::Write));
+
+            assert_eq!(load(&mut entries, START, &raw)?, Some(PAGES));
+            for i in 0..PAGES {
+                let frame = page.pfn().raw() + first + i;
+                assert!(is(&entries, i, frame, Access::Write));
+            }
+        }
+
+        // What only looks like the next page of it is taken as it is.
+        let raw = [
+            huge(1, Access::Write),
+            huge(2, Access::Read),
+            huge(3, Access::Write),
+            View::raw(other.pfn(), Access::Read),
+        ];
+        assert_eq!(load(&mut entries, START, &raw)?, Some(PAGES));
+        assert!(is(&entries, 1, page.pfn().raw() + 2, Access::Read));
+        assert!(is(&entries, 2, page.pfn().raw() + 3, Access::Write));
+        assert!(is(&entries, 3, other.pfn().raw(), Access::Read));
+        let raw = [huge(1, Access::Write), 0, huge(3, Access::Write)];
+        assert_eq!(load(&mut entries, START, &raw)?, Some(0));
+        assert!(!entries.get(START + PAGE_SIZE).is_valid());
+        assert!(is(&entries, 2, page.pfn().raw() + 3, Access::Write));
         Ok(())
     }
 

@@ -177,9 +177,9 @@ impl Own {
 
     /// Which page of the memory `pfn` is, if it is one.
     pub(super) fn index(&self, pfn: Pfn) -> Option<usize> {
-        pfn.raw()
-            .checked_sub(self.first)
-            .filter(|index| *index < self.pages)
+        let index = pfn.raw().wrapping_sub(self.first);
+
+        (index < self.pages).then_some(index)
     }
 
     /// The device has used page `index`. Context: any.

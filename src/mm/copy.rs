@@ -229,19 +229,14 @@ impl Mover<'_> {
     /// As for [`Self::run`], for one task.
     unsafe fn with_cpu(task: Task) {
         for i in 0..task.pages {
-            // SAFETY: The pages of a folio are contiguous.
-            let to = unsafe { Pfn::new(task.to.raw() + i) }.page().as_ptr();
+            // The pages of a folio are contiguous.
+            let to = task.to.raw() + i;
 
             match task.from {
                 // SAFETY: By the safety requirements.
                 None => unsafe { bindings::hmm_cdm_clear_page(to) },
-                Some(from) => {
-                    // SAFETY: As above.
-                    let from = unsafe { Pfn::new(from.raw() + i) }.page().as_ptr();
-
-                    // SAFETY: By the safety requirements.
-                    unsafe { bindings::hmm_cdm_copy_page(to, from) };
-                }
+                // SAFETY: By the safety requirements.
+                Some(from) => unsafe { bindings::hmm_cdm_copy_page(to, from.raw() + i) },
             }
         }
     }

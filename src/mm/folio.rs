@@ -77,17 +77,6 @@ impl Pfn {
         (references, mappings)
     }
 
-    /// Whether a device may access the page at all. `helpers.c` says which ones it may not.
-    ///
-    /// # Safety
-    ///
-    /// The page is mapped by a mirrored address space, and the caller holds the lock that the
-    /// invalidation of its entry takes.
-    pub(crate) unsafe fn may_access(self) -> bool {
-        // SAFETY: By the safety requirements.
-        unsafe { bindings::hmm_cdm_may_access(self.0) }
-    }
-
     /// Notes that the page is damaged, for as long as someone uses it: the device gets no entry for
     /// it any more, and it is not copied. Tells the first frame and the order of the page that it
     /// is part of; `None` if nobody uses it.
@@ -99,16 +88,6 @@ impl Pfn {
         unsafe { bindings::hmm_cdm_page_set_damaged(page, &mut first, &mut order) }
             // INVARIANT: It came from a `struct page`.
             .then_some((Self(first), order))
-    }
-
-    /// Whether the page, or the huge one that it is part of, is damaged.
-    ///
-    /// # Safety
-    ///
-    /// The page cannot be freed meanwhile.
-    pub(crate) unsafe fn is_damaged(self) -> bool {
-        // SAFETY: By the safety requirements.
-        unsafe { bindings::hmm_cdm_page_is_damaged(self.page().as_ptr()) }
     }
 
     /// Whether it is the page of zeros that stands for memory that nobody has written to.
@@ -141,10 +120,10 @@ pub(crate) unsafe fn mark_written(pfn: Pfn) {
 ///
 /// # Invariants
 ///
-/// `page` is the first of a locked folio of `1 << order` pages, whose lock and one reference the
-/// value owns. `order` is zero or that of [`super::pmd_order`].
+/// `pfn` is the first frame of a locked folio of `1 << order` pages, whose lock and one reference
+/// the value owns. `order` is zero or that of [`super::pmd_order`].
 pub struct NewPage {
-    page: NonNull<bindings::page>,
+    pfn: Pfn,
     order: u32,
 }
 
@@ -183,9 +162,12 @@ impl NewPage {
         let page = NonNull::new(page)?;
 
         // SAFETY: The page is new: nobody else can have locked it.
-        unsafe { bindings::hmm_cdm_lock_new_page(page.as_ptr()) };
+        let pfn = unsafe { bindings::hmm_cdm_lock_new_page(page.as_ptr()) };
         // INVARIANT: The allocation came with one reference, and the page is locked now.
-        Some(Self { page, order })
+        Some(Self {
+            pfn: Pfn(pfn),
+            order,
+        })
     }
 
     /// Prepares free pages of device memory, as one page.
@@ -197,21 +179,16 @@ impl NewPage {
     /// them from the allocator. `order` is as in the type's invariants, and zero unless the memory
     /// is private.
     pub(super) unsafe fn device(pfn: Pfn, pgmap: *mut bindings::dev_pagemap, order: u32) -> Self {
-        let page = pfn.page();
-
         // SAFETY: By the safety requirements.
-        unsafe { bindings::zone_device_page_init(page.as_ptr(), pgmap, order) };
+        unsafe { bindings::zone_device_page_init(pfn.as_raw_page(), pgmap, order) };
         // INVARIANT: `zone_device_page_init()` sets the count to one and locks the page.
-        Self { page, order }
+        Self { pfn, order }
     }
 
     /// Its first frame. The page must outlive what is made of it.
+    #[cfg(CONFIG_KUNIT = "y")]
     pub(crate) fn pfn(&self) -> Pfn {
-        // SAFETY: By the type invariants it is the first page of its folio.
-        let pfn = unsafe { bindings::hmm_cdm_folio_pfn(self.page.as_ptr().cast()) };
-
-        // INVARIANT: It came from a `struct page`.
-        Pfn(pfn)
+        self.pfn
     }
 
     /// How many base pages it has.
@@ -224,7 +201,7 @@ impl NewPage {
     pub(crate) fn fill(&mut self, value: u8) {
         // SAFETY: The value owns the page, which is in the direct map.
         unsafe {
-            bindings::hmm_cdm_pfn_to_virt(self.pfn().raw())
+            bindings::hmm_cdm_pfn_to_virt(self.pfn.raw())
                 .cast::<u8>()
                 .write_bytes(value, PAGE_SIZE)
         };
@@ -238,7 +215,7 @@ impl NewPage {
         } else {
             0
         };
-        let pfn = self.pfn().raw();
+        let pfn = self.pfn.raw();
 
         core::mem::forget(self);
         (pfn << bindings::MIGRATE_PFN_SHIFT) | bindings::MIGRATE_PFN_VALID as usize | huge
@@ -250,12 +227,11 @@ impl NewPage {
     ///
     /// `mpfn` came from [`NewPage::into_mpfn`], and its owner gives up lock and reference.
     pub(super) unsafe fn from_mpfn(mpfn: usize) -> Self {
-        let pfn = Pfn(mpfn >> bindings::MIGRATE_PFN_SHIFT);
         let huge = mpfn & bindings::MIGRATE_PFN_COMPOUND as usize != 0;
 
         // INVARIANT: By the safety requirements.
         Self {
-            page: pfn.page(),
+            pfn: Pfn(mpfn >> bindings::MIGRATE_PFN_SHIFT),
             order: if huge { super::pmd_order() } else { 0 },
         }
     }
@@ -264,7 +240,7 @@ impl NewPage {
 impl Drop for NewPage {
     fn drop(&mut self) {
         // SAFETY: By the type invariants the value owns the lock and a reference.
-        unsafe { bindings::hmm_cdm_unlock_put_page(self.page.as_ptr()) };
+        unsafe { bindings::hmm_cdm_unlock_put_page(self.pfn.as_raw_page()) };
     }
 }
 

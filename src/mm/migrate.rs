@@ -256,28 +256,33 @@ impl Chain<'_> {
 
     /// Takes back the destinations of pages whose content is lost.
     fn refuse_damaged(&mut self) {
-        for i in 0..self.nr {
-            let from = Self::task(i, self.src(i), self.dst(i)).and_then(|task| task.from);
-
-            // SAFETY: The page is referenced by the migration.
-            if from.is_some_and(|pfn| unsafe { pfn.is_damaged() }) {
-                self.take_back(i, NOT_COPIED);
-            }
-        }
+        // SAFETY: The caller passes entries of the source array, whose pages are referenced by the
+        // migration.
+        self.refuse(NOT_COPIED, |src, i, nr| unsafe {
+            bindings::hmm_cdm_next_damaged(src, i, nr)
+        });
     }
 
     /// Takes the destinations back of pages that someone holds who could change them during the
     /// copy. Of system memory migrate_vma_check_page() has left such pages out.
     fn take_back_held(&mut self) {
-        for i in 0..self.nr {
-            let from = Self::task(i, self.src(i), self.dst(i)).and_then(|task| task.from);
+        // SAFETY: As above; the pages are locked, too.
+        self.refuse(HELD, |src, i, nr| unsafe {
+            bindings::hmm_cdm_next_held(src, i, nr)
+        });
+    }
 
-            // SAFETY: The page is locked and referenced by the migration.
-            if from.is_some_and(|pfn| unsafe {
-                bindings::hmm_cdm_page_may_change(pfn.page().as_ptr())
-            }) {
-                self.take_back(i, HELD);
+    /// Takes the destinations back of the sources that `next` finds, and leaves `instead`.
+    fn refuse(&mut self, instead: usize, next: impl Fn(*const usize, usize, usize) -> usize) {
+        let mut i = 0;
+
+        loop {
+            i = next(self.bufs.src.as_ptr(), i, self.nr);
+            if i >= self.nr {
+                return;
             }
+            self.take_back(i, instead);
+            i += 1;
         }
     }
 

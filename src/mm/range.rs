@@ -27,7 +27,7 @@ pub enum Access {
 const TIMEOUT_MS: u32 = 1000;
 
 /// One page as the CPU's page table has it.
-#[derive(Copy, Clone, Debug)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
     /// No page, and the address may not be accessed at all: unmapped, `PROT_NONE`, special.
     Error,
@@ -166,6 +166,13 @@ impl<'a> View<'a> {
 
         pfn.raw() | write | bindings::hmm_pfn_flags_HMM_PFN_VALID
     }
+
+    /// The same for page `i` of a huge one that begins with `first`.
+    pub(crate) fn raw_huge(first: Pfn, i: usize, access: Access) -> usize {
+        let order = super::pmd_order() as usize;
+
+        Self::raw(first, access) + i | order << bindings::hmm_pfn_flags_HMM_PFN_ORDER_SHIFT
+    }
 }
 
 impl View<'_> {
@@ -186,7 +193,29 @@ impl View<'_> {
         self.pfns.iter().map(|raw| Self::decode(*raw))
     }
 
-    fn decode(raw: usize) -> Entry {
+    /// The place of the first page, from place `i` on, that no device may access; `helpers.c` says
+    /// which ones those are. `usize::MAX` if there is none.
+    pub(crate) fn next_barred(&self, i: usize) -> usize {
+        let nr = self.pfns.len();
+        // SAFETY: The array has that many entries. While there is a view, no invalidation of its
+        // span returns, so its pages are mapped.
+        let barred = unsafe { bindings::hmm_cdm_next_barred(self.pfns.as_ptr(), i, nr) };
+
+        if barred < nr {
+            barred
+        } else {
+            usize::MAX
+        }
+    }
+
+    /// All entries in the form of `hmm_range_fault()`, in order.
+    pub(crate) fn raw_entries(&self) -> impl Iterator<Item = usize> + '_ {
+        self.pfns.iter().copied()
+    }
+
+    /// What one of them means.
+    #[inline(always)]
+    pub(crate) fn decode(raw: usize) -> Entry {
         const VALID: usize = bindings::hmm_pfn_flags_HMM_PFN_VALID;
         const WRITE: usize = bindings::hmm_pfn_flags_HMM_PFN_WRITE;
         const ERROR: usize = bindings::hmm_pfn_flags_HMM_PFN_ERROR;
@@ -210,6 +239,38 @@ impl View<'_> {
                 order: ((raw >> ORDER_SHIFT) & 0x1f) as u8,
             }
         }
+    }
+}
+
+/// Tells in which entries a huge page goes on, with the same rights: there is nothing to decode.
+#[derive(Default)]
+pub(crate) struct Follower {
+    next: usize,
+    // Which bits of a frame's number are zero in the first one.
+    mask: usize,
+}
+
+impl Follower {
+    /// `raw` is a page of `1 << order` that are mapped together.
+    #[inline(always)]
+    pub(crate) fn start(&mut self, raw: usize, order: u8) {
+        self.next = raw.wrapping_add(1);
+        self.mask = (1 << order) - 1;
+    }
+
+    /// Whether `raw` is the next page of the same ones, which were started with or next before.
+    #[inline(always)]
+    pub(crate) fn is_next(&mut self, raw: usize) -> bool {
+        if raw & self.mask == 0 || raw != self.next {
+            return false;
+        }
+        self.next = raw.wrapping_add(1);
+        true
+    }
+
+    /// There is no page any more that another one could follow.
+    pub(crate) fn forget(&mut self) {
+        self.mask = 0;
     }
 }
 
