@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 
 #include "cdm_mem.h"
+#include "cdm_module.h"
 #include "cdm_test.h"
 
 #define NODE			HMM_CDM_TARGET_NODE
@@ -357,6 +358,72 @@ TEST_F_TIMEOUT(evict, killed_in_the_middle, 60)
 		EXPECT_EQ(self->pages,
 			  cdm_free_settles(&self->cdm, self->pages));
 	}
+}
+
+/* A node that has no more than what a running step may work on. */
+#define SPARED			4
+
+FIXTURE(small) {
+	struct cdm_found found;
+	struct cdm cdm;
+	size_t window;
+};
+
+FIXTURE_SETUP(small)
+{
+	struct cdm_region regions[CDM_REGIONS_MAX];
+	char text[64];
+
+	self->cdm.fd = -1;
+	if (!cdm_regions(regions, NULL, 0))
+		SKIP(return, "CDM_REGIONS names no region");
+	ASSERT_EQ(0, cdm_remember(&self->found));
+	ASSERT_EQ(0, cdm_open(&self->cdm, 0));
+	self->window = self->cdm.window;
+	cdm_close(&self->cdm);
+	snprintf(text, sizeof(text), "%#llx+%#zx@%d",
+		 (unsigned long long)regions[0].start, SPARED * self->window,
+		 regions[0].node);
+	ASSERT_EQ(0, cdm_unload(CDM_EMU));
+	ASSERT_EQ(0, cdm_load(CDM_EMU, text));
+	ASSERT_EQ(0, cdm_open(&self->cdm, 0));
+	ASSERT_EQ(SPARED * self->window, self->cdm.info.capacity);
+}
+
+/* In the parent, so that it runs with all files of the test closed. */
+FIXTURE_TEARDOWN_PARENT(small)
+{
+	ASSERT_EQ(0, cdm_restore(&self->found));
+}
+
+/* The pages of the running step stay; what finds no room is used in place. */
+TEST_F(small, running_step_is_spared)
+{
+	size_t window = self->window, per = window / self->cdm.page;
+	size_t length = (SPARED + 1) * window;
+	char *mem = cdm_map(&self->cdm, length);
+	struct hmm_cdm_populate p;
+	struct hmm_cdm_wait wait;
+
+	ASSERT_NE(NULL, mem);
+	ASSERT_EQ(0, cdm_populate(&self->cdm, mem, length,
+				  HMM_CDM_POPULATE_EVICT, &p));
+	EXPECT_EQ(SPARED * per, p.populated);
+	EXPECT_EQ(per, p.skipped[HMM_CDM_SKIP_NO_MEMORY]);
+	EXPECT_EQ(0, p.evicted);
+	cdm_fill(mem, length, SEED);
+
+	ASSERT_EQ(0, cdm_advise(&self->cdm, mem, length, HMM_CDM_PLACE_NODE,
+				HMM_CDM_ADVISE_MIGRATE |
+				HMM_CDM_ADVISE_EVICT));
+	ASSERT_EQ(0, cdm_run_sum(&self->cdm, mem, length / 8, &wait));
+	EXPECT_EQ(cdm_word_sum(SEED, length / 8), wait.result[0]);
+	EXPECT_EQ(SPARED * window, wait.bytes_local);
+	EXPECT_EQ(window, wait.bytes_remote);
+	EXPECT_EQ(SPARED * per, cdm_on_node(&self->cdm, mem, length));
+	EXPECT_EQ(-1, cdm_check(mem, length, SEED));
+	munmap(mem, length);
+	cdm_close(&self->cdm);
 }
 
 TEST_HARNESS_MAIN
