@@ -74,14 +74,22 @@ both python 4000000 /usr/bin/python3.13 -I -S $work/words.py
 # A child mirrors itself, and the program's status is what one gets.
 $tools/cdmrun /usr/bin/python3.13 -I -S -c '
 import os
+def system_pages():
+    # Pages of the node are in none of its columns.
+    words = open("/proc/self/numa_maps").read().split()
+    parts = [w.split("=") for w in words if w[0] == "N" and w[1:2].isdigit()]
+    return sum(int(n) for node, n in parts)
 big = bytearray(8 << 20)
 pid = os.fork()
 if pid == 0:
+    before = system_pages()
     more = bytearray(b"x" * (8 << 20))
+    if system_pages() - before > (2 << 20) // os.sysconf("SC_PAGESIZE"):
+        os._exit(2)
     os._exit(7 if more[-1] == 120 and big[-1] == 0 else 1)
 os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))' 2>$work/report
 [ $? -eq 7 ]
-check "fork, and the status of the program"
+check "fork: the child has its memory on the node; the status of the program"
 $tools/cdmrun --quiet /usr/bin/python3.13 -I -S -c 'import os; os.kill(os.getpid(), 15)' \
 	2>$work/report
 [ $? -eq 143 ] && ! grep -q cdmrun $work/report
