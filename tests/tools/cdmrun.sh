@@ -84,7 +84,8 @@ pid = os.fork()
 if pid == 0:
     before = system_pages()
     more = bytearray(b"x" * (8 << 20))
-    if system_pages() - before > (2 << 20) // os.sysconf("SC_PAGESIZE"):
+    # What the child writes to of its parent is copied.
+    if system_pages() - before > (4 << 20) // os.sysconf("SC_PAGESIZE"):
         os._exit(2)
     os._exit(7 if more[-1] == 120 and big[-1] == 0 else 1)
 os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))' 2>$work/report
