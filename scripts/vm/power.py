@@ -71,7 +71,9 @@ class Pseries(Power):
         return [*args, *self.memory_arguments(), *self.disk()]
 
     def kernel_arguments(self):
-        return [*super().kernel_arguments(), f"mem={self.ram // MIB}M"]
+        # A large DMA window has what is System RAM at boot and no other memory, so disks
+        # would miss the device's (enable_ddw() in platforms/pseries/iommu.c).
+        return [*super().kernel_arguments(), f"mem={self.ram // MIB}M", "disable_ddw"]
 
 
 class Powernv9(Power):
