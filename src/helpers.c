@@ -28,6 +28,7 @@
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
 #include <linux/uaccess.h>
+#include <linux/userfaultfd_k.h>
 
 #include "helpers.h"
 
@@ -338,6 +339,13 @@ vm_fault_t hmm_cdm_fault_retry(struct vm_fault *vmf)
 struct mm_struct *hmm_cdm_vma_mm(struct vm_area_struct *vma)
 {
 	return vma->vm_mm;
+}
+
+/* A mapping, under the mmap lock */
+
+bool hmm_cdm_vma_is_protected(struct vm_area_struct *vma)
+{
+	return userfaultfd_protected(vma);
 }
 
 /* Pages that a migration holds locked */

@@ -69,6 +69,9 @@ unsigned long hmm_cdm_fault_address(struct vm_fault *vmf);
 vm_fault_t hmm_cdm_fault_retry(struct vm_fault *vmf);
 struct mm_struct *hmm_cdm_vma_mm(struct vm_area_struct *vma);
 
+/* A mapping, under the mmap lock */
+bool hmm_cdm_vma_is_protected(struct vm_area_struct *vma);
+
 /* Pages that a migration holds locked */
 unsigned long hmm_cdm_next_damaged(const unsigned long *src, unsigned long i,
 				   unsigned long nr);

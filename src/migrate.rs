@@ -301,6 +301,10 @@ impl Tally<'_> {
                 (Found::None, _) | (Found::Hole, Fate::Peer(_)) | (Found::Page, Fate::Zero) => {
                     Fate::Held(Skip::Raced)
                 }
+                (Found::KeptHole, _) => {
+                    absent += 1;
+                    Fate::Counted
+                }
                 (Found::Hole, _) if target == Target::System => {
                     absent += 1;
                     Fate::Counted

@@ -22,6 +22,13 @@
 //!   zapped, the reference that `split_huge_pmd_address()` was to drop stays, and 2 MiB are lost for
 //!   ever (seen); if a new huge page has come in its place, that one is frozen.
 //!
+//! # Write protection
+//!
+//! userfaultfd's is a bit of the page table entry. It follows a page that moves. But a page of zeros
+//! is collected as a hole, and what fills a hole is writable (`migrate_vma_insert_page()`): whoever
+//! protects the page would not hear of a write. So holes of such mappings have no destination. Those
+//! where nothing is at all neither: it may be a page of zeros when they are filled.
+//!
 //! C file: `mm/migrate_device.c`.
 
 use super::{
@@ -105,6 +112,8 @@ pub(crate) enum Found {
     None,
     /// There is no page.
     Hole,
+    /// The same, and it is to stay so.
+    KeptHole,
     /// A page.
     Page,
 }
@@ -160,6 +169,8 @@ struct Chain<'a> {
     vma: Option<bindings::migrate_vma>,
     // Whether what was collected can be in device memory. Otherwise it is system memory.
     from_device: bool,
+    // Whether holes have no destination.
+    keeps_holes: bool,
     bufs: &'a mut Buffers,
     nr: usize,
     stage: Stage,
@@ -427,6 +438,7 @@ impl<'a> Collected<'a> {
             nr: args.npages.min(nr),
             vma: Some(args),
             from_device: matches!(request.from, From::Device(_) | From::SystemAndPeer),
+            keeps_holes: mapping.is_protected(),
             bufs,
             stage: Stage::Collected,
             _mapping: PhantomData,
@@ -453,6 +465,7 @@ impl<'a> Collected<'a> {
         Ok(Self(Chain {
             vma: None,
             from_device: true,
+            keeps_holes: false,
             bufs,
             nr,
             stage: Stage::Collected,
@@ -476,6 +489,7 @@ impl<'a> Collected<'a> {
 
         match (src & MIGRATE != 0, src & VALID != 0) {
             (false, _) => Found::None,
+            (true, false) if self.0.keeps_holes => Found::KeptHole,
             (true, false) => Found::Hole,
             (true, true) => Found::Page,
         }
@@ -518,12 +532,15 @@ impl<'a> Collected<'a> {
         self.0.dst(i) & VALID != 0
     }
 
-    /// Gives page `i` a destination of its size. Destinations for pages that were not collected, or
-    /// of another size, are given back.
+    /// Gives page `i` a destination of its size. Destinations for pages that were not collected, of
+    /// another size, or for holes that stay, are given back.
     pub fn set_destination(&mut self, i: usize, page: NewPage) {
+        let found = self.found(i);
         let chain = &mut self.0;
 
-        if chain.src(i) & MIGRATE == 0 || (chain.src(i) & HUGE != 0) != (page.pages() > 1) {
+        if matches!(found, Found::None | Found::KeptHole)
+            || (chain.src(i) & HUGE != 0) != (page.pages() > 1)
+        {
             return;
         }
         match chain.bufs.dst.get_mut(i) {

@@ -98,6 +98,13 @@ impl Mapping<'_> {
         self.0.flags() & virt::flags::HUGEPAGE != 0
     }
 
+    /// Whether userfaultfd protects pages of it from being written to, or read. What it knows of a
+    /// page is in the page table entry, also in that of the page of zeros.
+    pub(super) fn is_protected(&self) -> bool {
+        // SAFETY: The vma is valid and the mmap lock held, for longer than `self`.
+        unsafe { bindings::hmm_cdm_vma_is_protected(self.as_ptr()) }
+    }
+
     pub(super) fn as_ptr(&self) -> *mut bindings::vm_area_struct {
         self.0.as_ptr()
     }

@@ -239,6 +239,60 @@ TEST_F(uffd, write_protect)
 	EXPECT_EQ(-1, cdm_check(self->mem, 3 * self->page, SEED));
 }
 
+/*
+ * What was only read is protected, too, and the page of zeros that stands for it
+ * is all that says so. No page is given in its place over the head of who
+ * protects it, nor to what may become one.
+ */
+TEST_F(uffd, write_protect_zeros)
+{
+	const size_t half = self->length / 2;
+	struct hmm_cdm_populate p = {};
+	struct hmm_cdm_migrate m = {};
+	struct hmm_cdm_wait wait;
+	__u64 job;
+
+	self->fd = open_uffd(UFFD_FEATURE_PAGEFAULT_FLAG_WP);
+	if (self->fd < 0)
+		SKIP(return, "no write protection by userfaultfd");
+	EXPECT_EQ(-1, cdm_check_value(self->mem, half, 0));
+	ASSERT_EQ(0, watch(self->fd, self->mem, self->length,
+			   UFFDIO_REGISTER_MODE_WP));
+	ASSERT_EQ(0, protect(self->fd, self->mem, half, true));
+	ASSERT_EQ(0, cdm_advise(&self->cdm, self->mem, self->length,
+				HMM_CDM_PLACE_NODE, HMM_CDM_ADVISE_MIGRATE));
+	ASSERT_EQ(0, cdm_run_sum(&self->cdm, self->mem, half / 8, &wait));
+	EXPECT_EQ(0, wait.bytes_local);
+	for (int i = 0; i < 2; i++) {
+		ASSERT_EQ(0, cdm_populate(&self->cdm, self->mem, self->length,
+					  i ? HMM_CDM_POPULATE_MIGRATE : 0,
+					  &p));
+		EXPECT_EQ(PAGES, p.skipped[HMM_CDM_SKIP_ABSENT]);
+		EXPECT_EQ(0, p.populated);
+	}
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, NODE,
+				 &m));
+	EXPECT_EQ(PAGES, m.skipped[HMM_CDM_SKIP_ABSENT]);
+	EXPECT_EQ(0, m.populated);
+
+	for (size_t at = 0; at < half; at += self->page) {
+		__u64 *word = (__u64 *)(self->mem + at);
+		struct uffd_msg msg;
+
+		ASSERT_EQ(0, cdm_submit(&self->cdm, CDM_EMU_FETCH_ADD,
+					CDM_ARGS(CDM_ADDR(word), 1, 1), &job));
+		msg = next_event(self->fd, CDM_SETTLE_MS);
+		ASSERT_EQ(UFFD_EVENT_PAGEFAULT, msg.event);
+		EXPECT_EQ(UFFD_PAGEFAULT_FLAG_WP,
+			  msg.arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP);
+		EXPECT_EQ(0, *word);
+		ASSERT_EQ(0, protect(self->fd, word, self->page, false));
+		ASSERT_EQ(0, cdm_wait(&self->cdm, job, CDM_JOB_MS, &wait));
+		EXPECT_EQ(0, wait.status);
+		EXPECT_EQ(1, *word);
+	}
+}
+
 /* A page of the node becomes one of another address: the same frame. */
 TEST_F(uffd, move)
 {

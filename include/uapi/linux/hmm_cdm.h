@@ -219,7 +219,8 @@ struct hmm_cdm_migrate {
  * What nobody has touched yet is backed by the node, without a copy; memory that was
  * only read, and is the shared page of zeros, counts as untouched. The CPU then
  * reads and writes device memory from its first touch on. A range of userfaultfd's
- * (missing) is left to it.
+ * (missing) is left to it, and so is one that it protects: there, and when such a
+ * range is migrated, the untouched stays so and counts as HMM_CDM_SKIP_ABSENT.
  *
  * The sum of @populated, @present, @stayed, @migrated and @skipped is the number of
  * mapped pages in the range. A full node is no error: what gets no device memory is
