@@ -16,6 +16,7 @@
 #define MOVERS			8
 #define WRITERS			2
 #define ROUNDS			10
+#define CALLS			100
 #define RACE_MS			1500
 
 /* A thread that moves a range back and forth between two places. */
@@ -232,6 +233,65 @@ TEST_F(race, mapping_changes)
 		ASSERT_EQ(0, mprotect(part, length, PROT_READ | PROT_WRITE));
 	}
 	finish(_metadata, &self->stop, self->movers, 3, NULL, 0);
+}
+
+/* A thread that moves a range to the node once, when all are there. */
+struct caller {
+	pthread_t thread;
+	pthread_barrier_t *start;
+	const struct cdm *cdm;
+	char *mem;
+	size_t length;
+	int err;
+	struct hmm_cdm_migrate m;
+};
+
+static void *call(void *arg)
+{
+	struct caller *caller = arg;
+
+	pthread_barrier_wait(caller->start);
+	caller->err = cdm_migrate(caller->cdm, caller->mem, caller->length,
+				  HMM_CDM_TARGET_NODE, &caller->m);
+	return NULL;
+}
+
+/*
+ * What one call has on its way, which looks like what is swapped out, is on the
+ * node when the other one is through with it, and not left out.
+ */
+TEST_F(race, same_to_the_node)
+{
+	struct caller callers[2];
+	pthread_barrier_t start;
+	__u64 migrated = 0, absent = 0;
+
+	ASSERT_EQ(0, pthread_barrier_init(&start, NULL, ARRAY_SIZE(callers)));
+	for (int i = 0; i < CALLS; i++) {
+		ASSERT_EQ(0, cdm_migrate(&self->cdm[0], self->mem,
+					 self->length, HMM_CDM_TARGET_SYSTEM,
+					 NULL));
+		for (size_t j = 0; j < ARRAY_SIZE(callers); j++) {
+			callers[j] = (struct caller) {
+				.start = &start,
+				.cdm = &self->cdm[0],
+				.mem = self->mem,
+				.length = self->length,
+			};
+			ASSERT_EQ(0, pthread_create(&callers[j].thread, NULL,
+						    call, &callers[j]));
+		}
+		for (size_t j = 0; j < ARRAY_SIZE(callers); j++) {
+			pthread_join(callers[j].thread, NULL);
+			EXPECT_EQ(0, callers[j].err);
+			migrated += callers[j].m.migrated;
+			absent += callers[j].m.skipped[HMM_CDM_SKIP_ABSENT];
+		}
+	}
+	pthread_barrier_destroy(&start);
+	EXPECT_EQ(CALLS * PAGES, migrated);
+	/* A machine that stands still for longer than a call waits is excused. */
+	EXPECT_GE(PAGES, absent);
 }
 
 /* A snapshot has each page once, wherever it was at that moment. */

@@ -113,7 +113,8 @@ enum hmm_cdm_target {
  *	KSM has merged with others of the same content
  * @HMM_CDM_SKIP_NO_MEMORY: no free page at the destination
  * @HMM_CDM_SKIP_ABSENT: there is no page here to move: swapped out, or a hole
- *	that was to be moved to system memory
+ *	that was to be moved to system memory; or someone else was moving it all
+ *	the while
  * @HMM_CDM_SKIP_RACED: the page was changed, moved or locked by someone else
  *	at the same time; another attempt may succeed
  * @HMM_CDM_SKIP_ELSEWHERE: the page is in the memory of another device, and was
@@ -301,8 +302,9 @@ struct hmm_cdm_advise {
  * enum hmm_cdm_where - where a page lies
  * @HMM_CDM_WHERE_UNMAPPED: the address is not mapped, or cannot be read by the
  *	CPU (PROT_NONE, a special mapping)
- * @HMM_CDM_WHERE_ABSENT: mapped, but there is no page: untouched, swapped out, or
- *	in another device's memory that the CPU cannot access
+ * @HMM_CDM_WHERE_ABSENT: mapped, but there is no page: untouched, swapped out, in
+ *	another device's memory that the CPU cannot access, or on its way from one
+ *	place to another
  * @HMM_CDM_WHERE_SYSTEM: system memory
  * @HMM_CDM_WHERE_NODE: the memory of this file's node
  * @HMM_CDM_WHERE_DEVICE: the memory of another device
