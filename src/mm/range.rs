@@ -115,13 +115,32 @@ impl Walker {
             )
         });
         let _ = mm;
-        match ret {
-            Ok(()) => Ok(Snapshot {
-                notifier,
-                seq: Sequence(range.notifier_seq),
-                view: View { span, pfns },
-            }),
-            Err(e) => Err(e),
+        ret?;
+        place_huge(span, pfns);
+        Ok(Snapshot {
+            notifier,
+            seq: Sequence(range.notifier_seq),
+            view: View { span, pfns },
+        })
+    }
+}
+
+/// Of a huge page of private memory `hmm_vma_handle_absent_pmd()` reports the first frames, wherever
+/// in it the walk begins (7.3.4). What one entry of that size maps is naturally aligned on both
+/// sides, so the address says which frame it is.
+fn place_huge(span: Span, pfns: &mut [usize]) {
+    let pages = super::window_pages();
+    let lead = (span.start() >> PAGE_SHIFT) % pages;
+
+    if lead == 0 {
+        return;
+    }
+    for (i, raw) in (lead..pages).zip(pfns) {
+        match View::decode(*raw) {
+            Entry::Page { order, .. } if u32::from(order) == super::pmd_order() => {
+                *raw = *raw & !(pages - 1) | i;
+            }
+            _ => (),
         }
     }
 }
@@ -324,6 +343,33 @@ mod tests {
         assert_eq!(pfn, page.pfn());
         assert_eq!(order, 9);
         assert_eq!(view.entries().count(), 4);
+        Ok(())
+    }
+
+    #[test]
+    fn a_walk_may_begin_inside_of_a_huge_page() -> Result {
+        let page = NewPage::system().ok_or(ENOMEM)?;
+        let pages = super::super::window_pages();
+        let first = page.pfn().raw() & !(pages - 1);
+        // SAFETY: Nothing looks behind the number.
+        let huge = |i| View::raw_huge(unsafe { Pfn::new(first) }, i, Access::Write);
+        let single = View::raw(page.pfn(), Access::Read);
+        let at = |from: usize, to: usize| Span::new(from * PAGE_SIZE, to * PAGE_SIZE);
+        let part = at(3 * pages - 2, 3 * pages + 2).ok_or(EINVAL)?;
+        let whole = at(3 * pages, 3 * pages + 2).ok_or(EINVAL)?;
+
+        // As the kernel has it for private memory, for other memory, and for what is not huge.
+        let mut raw = [huge(0), huge(1), huge(0), huge(1)];
+        place_huge(part, &mut raw);
+        assert_eq!(raw, [huge(pages - 2), huge(pages - 1), huge(0), huge(1)]);
+        place_huge(part, &mut raw);
+        assert_eq!(raw, [huge(pages - 2), huge(pages - 1), huge(0), huge(1)]);
+        let mut raw = [single, 0, single, 0];
+        place_huge(part, &mut raw);
+        assert_eq!(raw, [single, 0, single, 0]);
+        let mut raw = [huge(0), huge(1)];
+        place_huge(whole, &mut raw);
+        assert_eq!(raw, [huge(0), huge(1)]);
         Ok(())
     }
 

@@ -80,6 +80,29 @@ static void moves_in_one_piece(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, testdev_in_use(dev), 0);
 }
 
+/* What is entered of a part of it is that part. */
+static void a_part_is_entered(struct kunit *test)
+{
+	const unsigned long first = WINDOW_PAGES / 4;
+	struct testdev *dev = moved(test);
+	struct hmm_cdm_extent part[PAGES], whole[PAGES];
+
+	KUNIT_EXPECT_EQ(test, hmm_cdm_fault(MIRROR(dev), ADDR(dev, first),
+					    PAGES * PAGE_SIZE, HMM_CDM_FAULT_PRESENT), 0);
+	KUNIT_EXPECT_EQ(test, testdev_entries(dev, 0), PAGES);
+	for (int i = 0; i < PAGES; i++)
+		part[i] = testdev_entry(dev, first + i, false);
+	KUNIT_EXPECT_EQ(test, hmm_cdm_fault(MIRROR(dev), dev->at, PMD_SIZE, 0), 0);
+	KUNIT_EXPECT_EQ(test, testdev_entries(dev, 0), WINDOW_PAGES);
+	for (int i = 0; i < PAGES; i++) {
+		whole[i] = testdev_entry(dev, first + i, false);
+		KUNIT_EXPECT_EQ(test, part[i].pfn, whole[i].pfn);
+		KUNIT_EXPECT_EQ(test, part[i].offset, whole[i].offset);
+		KUNIT_EXPECT_EQ(test, part[i].flags, whole[i].flags);
+	}
+	testdev_expect_content(test, 0, WINDOW_PAGES);
+}
+
 /* Another device has no page there, as with the single pages of others. */
 static void of_no_use_to_others(struct kunit *test)
 {
@@ -237,6 +260,7 @@ static void copies_that_fail(struct kunit *test)
 
 static struct kunit_case huge_cases[] = {
 	KUNIT_CASE(moves_in_one_piece),
+	KUNIT_CASE(a_part_is_entered),
 	KUNIT_CASE(of_no_use_to_others),
 	KUNIT_CASE(goes_home_on_request),
 	KUNIT_CASE(a_hole_becomes_one),
