@@ -170,7 +170,7 @@ impl Mirror {
 
             // What is present needs no fault, and one look gives the whole window.
             match walker.walk(&mm, &section, window, None, owner) {
-                Ok(snapshot) => match self.load(&section, snapshot, addr, access)? {
+                Ok(snapshot) => match self.load(&section, snapshot, owner, addr, access)? {
                     Loaded::Ready { local } => {
                         if settle(place, local, copied, want) {
                             continue;
@@ -205,7 +205,7 @@ impl Mirror {
             }
 
             match walker.walk(&mm, &section, want, Some(access), owner) {
-                Ok(snapshot) => match self.load(&section, snapshot, addr, access)? {
+                Ok(snapshot) => match self.load(&section, snapshot, owner, addr, access)? {
                     Loaded::Ready { local } => {
                         if !settle(place, local, copied, want) {
                             return Ok(());
@@ -283,7 +283,7 @@ impl Mirror {
                 let (_, owner) = self.own();
                 match faulter.walker.walk(&mm, &section, part, None, owner) {
                     Ok(snapshot) => {
-                        match self.load(&section, snapshot, part.start(), Access::Read)? {
+                        match self.load(&section, snapshot, owner, part.start(), Access::Read)? {
                             Loaded::Stale => (),
                             _ => break,
                         }
@@ -321,11 +321,12 @@ impl Mirror {
         at.min(end)
     }
 
-    /// Puts what was seen into the device's page table, if it still holds.
+    /// Puts what was seen by a walk for `owner` into the device's page table, if it still holds.
     fn load(
         &self,
         section: &IntervalNotifier<Entries>,
         snapshot: Snapshot<'_, Entries>,
+        owner: Owner,
         addr: usize,
         access: Access,
     ) -> Result<Loaded> {
@@ -335,7 +336,13 @@ impl Mirror {
             spare = Some(Entries::new_window(mm::window_pages())?);
         }
 
-        let (mut own, _) = self.own();
+        let (mut own, now) = self.own();
+        if owner != Owner::NOBODY && owner != now {
+            // The memory has gone since, and the owner may be another device's by now, of whose
+            // private memory the walk has reported pages as if they were ours.
+            self.shared.stats.fault_retries.add(1);
+            return Ok(Loaded::Stale);
+        }
         let (private, frames) = (own.private, own.frames());
         let loaded = snapshot.commit(|entries, view| {
             let added = entries.load(view, &mut spare, &mut own)?;
