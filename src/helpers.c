@@ -348,6 +348,11 @@ bool hmm_cdm_vma_is_protected(struct vm_area_struct *vma)
 	return userfaultfd_protected(vma);
 }
 
+bool hmm_cdm_vma_is_accessible(struct vm_area_struct *vma)
+{
+	return vma_is_accessible(vma);
+}
+
 /* Pages that a migration holds locked */
 
 static bool is_held(const struct folio *folio)

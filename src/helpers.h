@@ -71,6 +71,7 @@ struct mm_struct *hmm_cdm_vma_mm(struct vm_area_struct *vma);
 
 /* A mapping, under the mmap lock */
 bool hmm_cdm_vma_is_protected(struct vm_area_struct *vma);
+bool hmm_cdm_vma_is_accessible(struct vm_area_struct *vma);
 
 /* Pages that a migration holds locked */
 unsigned long hmm_cdm_next_damaged(const unsigned long *src, unsigned long i,

@@ -438,7 +438,8 @@ impl<'a> Collected<'a> {
             nr: args.npages.min(nr),
             vma: Some(args),
             from_device: matches!(request.from, From::Device(_) | From::SystemAndPeer),
-            keeps_holes: mapping.is_protected(),
+            // Of what is only reserved the CPU could not have touched anything either.
+            keeps_holes: mapping.is_protected() || !mapping.is_accessible(),
             bufs,
             stage: Stage::Collected,
             _mapping: PhantomData,

@@ -105,6 +105,12 @@ impl Mapping<'_> {
         unsafe { bindings::hmm_cdm_vma_is_protected(self.as_ptr()) }
     }
 
+    /// Whether anything may be done with it: PROT_NONE reserves addresses.
+    pub(super) fn is_accessible(&self) -> bool {
+        // SAFETY: As above.
+        unsafe { bindings::hmm_cdm_vma_is_accessible(self.as_ptr()) }
+    }
+
     pub(super) fn as_ptr(&self) -> *mut bindings::vm_area_struct {
         self.0.as_ptr()
     }

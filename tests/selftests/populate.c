@@ -236,6 +236,33 @@ TEST_F(zero_copy, not_anonymous)
 	close(fd);
 }
 
+/* Addresses that are merely reserved get no memory, whoever asks for all around. */
+TEST_F(zero_copy, reserved)
+{
+	struct hmm_cdm_migrate m;
+	__u64 free = cdm_free_pages(&self->cdm);
+
+	ASSERT_EQ(0, mprotect(self->mem + 10 * self->page, 60 * self->page,
+			      PROT_NONE));
+	ASSERT_EQ(0, cdm_populate(&self->cdm, self->mem, self->length, 0,
+				  &self->p));
+	EXPECT_EQ(PAGES - 60, self->p.populated);
+	EXPECT_EQ(60, self->p.skipped[HMM_CDM_SKIP_ABSENT]);
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length,
+				 HMM_CDM_TARGET_NODE, &m));
+	EXPECT_EQ(0, m.populated);
+	EXPECT_EQ(60, m.skipped[HMM_CDM_SKIP_ABSENT]);
+	EXPECT_EQ(free - (PAGES - 60), cdm_free_pages(&self->cdm));
+	/* But what is there goes on moving. */
+	ASSERT_EQ(0, mprotect(self->mem, self->length, PROT_NONE));
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length,
+				 HMM_CDM_TARGET_SYSTEM, &m));
+	EXPECT_EQ(PAGES - 60, m.migrated);
+	ASSERT_EQ(0, mprotect(self->mem, self->length,
+			      PROT_READ | PROT_WRITE));
+	EXPECT_EQ(PAGES - 60, cdm_present(self->mem, self->length));
+}
+
 /* Gaps are told, and what is around them is done. */
 TEST_F(zero_copy, gaps)
 {

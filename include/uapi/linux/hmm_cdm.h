@@ -110,7 +110,9 @@ enum hmm_cdm_target {
  *	table that cannot be changed now, or a reference of the kernel
  * @HMM_CDM_SKIP_NOT_ANON: only private anonymous memory moves; this is a page
  *	of a file, shared memory, hugetlb or a special mapping, or one that
- *	KSM has merged with others of the same content
+ *	KSM has merged with others of the same content; or of a mapping that
+ *	is not readable, where nothing tells why it has not moved: it may be where it
+ *	was to go
  * @HMM_CDM_SKIP_NO_MEMORY: no free page at the destination
  * @HMM_CDM_SKIP_ABSENT: there is no page here to move: swapped out, or a hole
  *	that was to be moved to system memory; or someone else was moving it all
@@ -220,8 +222,9 @@ struct hmm_cdm_migrate {
  * What nobody has touched yet is backed by the node, without a copy; memory that was
  * only read, and is the shared page of zeros, counts as untouched. The CPU then
  * reads and writes device memory from its first touch on. A range of userfaultfd's
- * (missing) is left to it, and so is one that it protects: there, and when such a
- * range is migrated, the untouched stays so and counts as HMM_CDM_SKIP_ABSENT.
+ * (missing) is left to it, and so is one that it protects. There, and in mappings
+ * that are PROT_NONE, the untouched stays so and counts as HMM_CDM_SKIP_ABSENT, also
+ * when the range is migrated.
  *
  * The sum of @populated, @present, @stayed, @migrated and @skipped is the number of
  * mapped pages in the range. A full node is no error: what gets no device memory is
