@@ -15,7 +15,7 @@ use crate::{
         migrate::{Buffers, Collected, Outcome, Source},
     },
     node::Node,
-    os::cond_resched,
+    os::{cond_resched, fatal_signal_pending},
 };
 use kernel::prelude::*;
 
@@ -79,7 +79,8 @@ pub(super) fn make_room(node: &Node, bufs: &mut Buffers, room: Room) -> usize {
 
     // For a window's worth at most; others may take what is free now.
     for _ in 0..ATTEMPTS {
-        if room.is_there(node) || node.is_closed() {
+        // Who is killed while others are at it has no use for room.
+        if room.is_there(node) || node.is_closed() || fatal_signal_pending() {
             break;
         }
         let Some(pages) = node.coldest() else {
