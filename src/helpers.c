@@ -348,6 +348,11 @@ bool hmm_cdm_vma_is_protected(struct vm_area_struct *vma)
 	return userfaultfd_protected(vma);
 }
 
+bool hmm_cdm_vma_is_anonymous(struct vm_area_struct *vma)
+{
+	return vma_is_anonymous(vma);
+}
+
 bool hmm_cdm_vma_is_accessible(struct vm_area_struct *vma)
 {
 	return vma_is_accessible(vma);
@@ -400,19 +405,16 @@ unsigned long hmm_cdm_next_held(const unsigned long *src, unsigned long i,
 	return i;
 }
 
-bool hmm_cdm_page_is_anon(struct page *page)
-{
-	return folio_test_anon(page_folio(page)) && !hmm_cdm_page_is_merged(page);
-}
-
 /*
  * What KSM has merged belongs to many, and KSM remembers its frame: of a device it
  * would merge others' pages into it, and look at its struct page even after the
  * memory is gone (folio_migrate_ksm(), ksm_get_folio()).
  */
-bool hmm_cdm_page_is_merged(struct page *page)
+bool hmm_cdm_page_is_anon(struct page *page)
 {
-	return folio_test_ksm(page_folio(page));
+	struct folio *folio = page_folio(page);
+
+	return folio_test_anon(folio) && !folio_test_ksm(folio);
 }
 
 /* mmu_interval_notifier */

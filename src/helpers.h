@@ -71,6 +71,7 @@ struct mm_struct *hmm_cdm_vma_mm(struct vm_area_struct *vma);
 
 /* A mapping, under the mmap lock */
 bool hmm_cdm_vma_is_protected(struct vm_area_struct *vma);
+bool hmm_cdm_vma_is_anonymous(struct vm_area_struct *vma);
 bool hmm_cdm_vma_is_accessible(struct vm_area_struct *vma);
 
 /* Pages that a migration holds locked */
@@ -79,7 +80,6 @@ unsigned long hmm_cdm_next_damaged(const unsigned long *src, unsigned long i,
 unsigned long hmm_cdm_next_held(const unsigned long *src, unsigned long i,
 				unsigned long nr);
 bool hmm_cdm_page_is_anon(struct page *page);
-bool hmm_cdm_page_is_merged(struct page *page);
 
 /* mmu_interval_notifier */
 void hmm_cdm_interval_set_seq(struct mmu_interval_notifier *mni,

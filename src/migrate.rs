@@ -185,13 +185,13 @@ impl Tally<'_> {
 
         *fate = match (standing, self.plan.target) {
             (Standing::Node(..), Target::Node)
-            | (Standing::System(_) | Standing::Merged | Standing::Zero, Target::System) => {
+            | (Standing::System(_) | Standing::NotAnon | Standing::Zero, Target::System) => {
                 report.present += 1;
                 Fate::Counted
             }
             (Standing::Zero, Target::Node) => Fate::Zero,
             (
-                Standing::System(_) | Standing::Merged | Standing::Peer(_) | Standing::Foreign,
+                Standing::System(_) | Standing::NotAnon | Standing::Peer(_) | Standing::Foreign,
                 Target::Node,
             ) if stays => {
                 report.stayed += 1;
@@ -221,7 +221,7 @@ impl Tally<'_> {
                 report.skip(Skip::Absent, 1);
                 Fate::Counted
             }
-            (Standing::Fixed | Standing::Merged, _) => {
+            (Standing::Fixed | Standing::NotAnon, _) => {
                 report.skip(Skip::NotAnon, 1);
                 Fate::Counted
             }
@@ -637,13 +637,18 @@ impl<'a> Migration<'a> {
             return Ok(());
         }
         let (only_holes, leave_peers) = (self.plan.untouched_only, self.plan.leave_peers);
+        let takes_new_pages = {
+            let mappings = Mappings::lock(self.mm);
+
+            movable(&mappings, part).is_some_and(|mapping| mapping.takes_new_pages())
+        };
         let mut wanted = 0;
         explain(self.walker, self.mm, self.node, part, |_, standing| {
             wanted += usize::from(match standing {
-                Standing::Absent | Standing::Zero => true,
+                Standing::Absent | Standing::Zero => takes_new_pages,
                 Standing::System(_) => !only_holes,
                 Standing::Peer(_) => !only_holes && !leave_peers,
-                Standing::Node(..) | Standing::Fixed | Standing::Merged | Standing::Foreign => {
+                Standing::Node(..) | Standing::Fixed | Standing::NotAnon | Standing::Foreign => {
                     false
                 }
             });

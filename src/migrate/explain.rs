@@ -40,8 +40,8 @@ pub(super) enum Standing {
     Zero,
     /// System memory; why it could not be collected.
     System(Skip),
-    /// System memory that KSM has merged, which is nobody's to move either.
-    Merged,
+    /// System memory of a file, or that KSM has merged, which is nobody's to move either.
+    NotAnon,
     /// The node; why it could not be collected, and which page of the node it is.
     Node(Skip, usize),
     /// The coherent memory of another node, with this owner.
@@ -96,8 +96,8 @@ fn stand(node: &Node, entry: Entry) -> Standing {
     }
     if pfn.is_system() {
         // SAFETY: As below.
-        if unsafe { pfn.is_merged() } {
-            return Standing::Merged;
+        if !unsafe { pfn.is_anon() } {
+            return Standing::NotAnon;
         }
         return Standing::System(held(pfn));
     }

@@ -54,14 +54,14 @@ impl Pfn {
         unsafe { bindings::hmm_cdm_page_held(self.page().as_ptr()) }
     }
 
-    /// Whether KSM has merged identical pages into this one.
+    /// Whether it is anonymous memory, and not merged by KSM, at this moment.
     ///
     /// # Safety
     ///
     /// The page cannot be freed meanwhile.
-    pub(crate) unsafe fn is_merged(self) -> bool {
+    pub(crate) unsafe fn is_anon(self) -> bool {
         // SAFETY: By the safety requirements.
-        unsafe { bindings::hmm_cdm_page_is_merged(self.page().as_ptr()) }
+        unsafe { bindings::hmm_cdm_page_is_anon(self.page().as_ptr()) }
     }
 
     /// How many references there are to the page at this moment, and how many page table entries.

@@ -105,6 +105,14 @@ impl Mapping<'_> {
         unsafe { bindings::hmm_cdm_vma_is_protected(self.as_ptr()) }
     }
 
+    /// Whether what nobody has touched in it may get pages by a migration.
+    pub(crate) fn takes_new_pages(&self) -> bool {
+        // SAFETY: As above.
+        let is_anonymous = unsafe { bindings::hmm_cdm_vma_is_anonymous(self.as_ptr()) };
+
+        is_anonymous && self.is_accessible() && !self.is_protected()
+    }
+
     /// Whether anything may be done with it: PROT_NONE reserves addresses.
     pub(super) fn is_accessible(&self) -> bool {
         // SAFETY: As above.

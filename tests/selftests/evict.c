@@ -282,6 +282,45 @@ TEST_F(evict, contiguity_regained)
 	munmap(more + self->window, self->window);
 }
 
+/* Nobody leaves for what cannot come: pages of files, read or not, and holes. */
+TEST_F(evict, not_for_files)
+{
+	char *mem = cdm_map(&self->cdm, self->capacity);
+	int fd = cdm_pattern_file(true, self->window, SEED);
+	char *file = mmap(NULL, self->window, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE, fd, 0);
+	char *none = mmap(NULL, self->window, PROT_NONE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *copied = file + self->window - self->page;
+
+	ASSERT_NE(NULL, mem);
+	ASSERT_NE(MAP_FAILED, file);
+	ASSERT_NE(MAP_FAILED, none);
+	ASSERT_EQ(0, cdm_populate(&self->cdm, mem, self->capacity, 0, NULL));
+	for (int i = 0; i < 2; i++) {
+		ASSERT_EQ(0, migrate_evicting(&self->cdm, file, self->window,
+					      &self->m));
+		EXPECT_EQ(0, self->m.evicted);
+		EXPECT_EQ(self->per, cdm_migrate_sum(&self->m));
+		ASSERT_EQ(0, migrate_evicting(&self->cdm, none, self->window,
+					      &self->m));
+		EXPECT_EQ(0, self->m.evicted);
+		EXPECT_EQ(-1, cdm_check(file, self->window, SEED));
+	}
+	/* But for what the process has written to. */
+	*(__u64 *)copied = 7;
+	ASSERT_EQ(0, migrate_evicting(&self->cdm, file, self->window,
+				      &self->m));
+	EXPECT_EQ(1, self->m.migrated);
+	EXPECT_LE(1, self->m.evicted);
+	EXPECT_EQ(1, cdm_on_node(&self->cdm, copied, self->page));
+	EXPECT_EQ(7, *(__u64 *)copied);
+	munmap(mem, self->capacity);
+	munmap(file, self->window);
+	munmap(none, self->window);
+	close(fd);
+}
+
 /*
  * A page of every window is held: they stay with their content, the others
  * leave around them, and nobody waits for ever.
