@@ -66,6 +66,24 @@ static int move(const struct _test_data_ring *self, struct hmm_cdm_migrate *m)
 	return cdm_migrate(&self->cdm, self->mem, self->length, NODE, m);
 }
 
+/* The ring gives the pages up once the last request that used them has been put. */
+static int unregister(struct _test_data_ring *self)
+{
+	__u64 deadline = cdm_now_ms() + CDM_SETTLE_MS;
+	struct hmm_cdm_page pages[PAGES];
+	int err = cdm_ring_register(&self->ring, NULL, 0);
+	size_t pinned = 1;
+
+	while (!err && pinned && cdm_now_ms() < deadline) {
+		err = cdm_query(&self->cdm, self->mem, self->length, pages,
+				NULL);
+		pinned = 0;
+		for (int i = 0; i < PAGES; i++)
+			pinned += !!(pages[i].flags & HMM_CDM_PAGE_PINNED);
+	}
+	return err;
+}
+
 /* Zero if the device finds the pattern of @seed there. */
 static int device_sees(const struct _test_data_ring *self, __u64 seed)
 {
@@ -127,7 +145,7 @@ TEST_F(ring, registered_mixed)
 				  NULL));
 	ASSERT_EQ(0, transfer(self, IORING_OP_WRITE_FIXED));
 
-	ASSERT_EQ(0, cdm_ring_register(&self->ring, NULL, 0));
+	ASSERT_EQ(0, unregister(self));
 	ASSERT_EQ(0, move(self, &m));
 	EXPECT_EQ(PAGES, m.migrated);
 	EXPECT_EQ(-1, cdm_check_value(self->mem, self->length, 9));
@@ -155,7 +173,7 @@ TEST_F(ring, registered_untouched)
 	EXPECT_EQ(0, p.populated + p.migrated);
 	EXPECT_EQ(PAGES, p.skipped[HMM_CDM_SKIP_PINNED]);
 	ASSERT_EQ(0, transfer(self, IORING_OP_READ_FIXED));
-	ASSERT_EQ(0, cdm_ring_register(&self->ring, NULL, 0));
+	ASSERT_EQ(0, unregister(self));
 	ASSERT_EQ(0, cdm_populate(&self->cdm, self->mem, self->length,
 				  HMM_CDM_POPULATE_MIGRATE, &p));
 	EXPECT_EQ(PAGES, p.migrated);
