@@ -48,7 +48,7 @@ both() {
 }
 
 echo "TAP version 13"
-echo "1..19"
+echo "1..20"
 mkdir -p $work
 tar -C / -xf /lab/userland.tar
 chmod +x $tools/cdmrun
@@ -106,6 +106,14 @@ check "a full node fails nobody ($room MiB of RAM)"
 grep -q 'there at the end, [1-9][0-9]* in system memory' $work/report && placed $work/report 1000000
 check "what does not fit is in system memory"
 
+# What is larger than the node is left alone, or one reservation would take all of it.
+$tools/cdmrun --node 1 /usr/bin/python3.13 -I -S -c '
+space = bytearray(512 << 20)
+block = bytearray(b"y" * (4 << 20))
+print(space[-1] + block[-1])' >$work/placed 2>$work/report
+system=$(sed -n 's/.* \([0-9]*\) in system memory.*/\1/p' $work/report)
+[ "$(cat $work/placed)" = 121 ] && placed $work/report 4000000 && [ "$system" -lt 1000000 ]
+check "a reservation does not take the node"
 $tools/cdmrun --node 9 /usr/bin/sort </dev/null 2>$work/report
 [ $? -eq 0 ] && grep -q '/dev/hmm_cdm9: No such file or directory' $work/report
 check "no such node is said, and fails nobody"

@@ -45,6 +45,7 @@ static struct {
 	dev_t device;	/* what fd was when it was opened */
 	int err;	/* where messages go: the program may close its own */
 	size_t least;	/* bytes that a mapping has to have */
+	size_t most;	/* and those of the node: what is larger is a reservation */
 	bool reports;	/* this process, at its end */
 	bool quiet;
 	char path[32];
@@ -87,6 +88,7 @@ static void say(const char *format, ...)
 /* With the lock. */
 static void begin(void)
 {
+	struct hmm_cdm_info info = { .size = sizeof(info) };
 	struct stat st;
 	int fd;
 
@@ -99,13 +101,14 @@ static void begin(void)
 	snprintf(run.path, sizeof(run.path), "/dev/hmm_cdm%zu",
 		 number(ENV_NODE, 0));
 	fd = open(run.path, O_RDWR | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &st)) {
+	if (fd < 0 || fstat(fd, &st) || ioctl(fd, HMM_CDM_IOC_INFO, &info)) {
 		/* strerror() may allocate, and we may be in the allocator. */
 		say("cdmrun: %s: %s; the memory is the system's\n", run.path,
 		    strerrordesc_np(errno));
 		return;
 	}
 	run.device = st.st_rdev;
+	run.most = info.capacity;
 	run.fd = move_up(fd);
 }
 
@@ -156,7 +159,7 @@ static bool wanted(size_t length, int prot, int flags)
 	/* The least is read with the device; until then all are looked at. */
 	return (flags & MAP_ANONYMOUS) && (flags & MAP_TYPE) == MAP_PRIVATE &&
 	       !(flags & other) && (prot & both) == both &&
-	       (device(), length >= run.least);
+	       (device(), length >= run.least && length <= run.most);
 }
 
 void *mmap(void *addr, size_t length, int prot, int flags, int fd,
