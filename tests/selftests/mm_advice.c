@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <kselftest_harness.h>
+#include <linux/mempolicy.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
@@ -345,6 +346,34 @@ TEST_F(advice, of_another_process)
 	EXPECT_EQ(self->free, cdm_free_settles(&self->cdm, self->free));
 	EXPECT_EQ(-1, cdm_check_value(self->mem, self->length, 0));
 	close(pidfd);
+}
+
+/*
+ * A policy for NUMA nodes is about memory that the kernel allocates: what is on the
+ * node stays, however strictly it is asked to go, and goes when its driver is.
+ */
+TEST_F(advice, of_numa_nodes)
+{
+	const unsigned long nodes = 1, others = ~1UL;	/* node 0; all but that */
+	void *addrs[PAGES];
+	int status[PAGES], to[PAGES] = {};
+	struct hmm_cdm_migrate m;
+
+	EXPECT_EQ(0, syscall(SYS_mbind, self->mem, self->length, MPOL_BIND,
+			     &nodes, 64, MPOL_MF_MOVE | MPOL_MF_STRICT));
+	EXPECT_TRUE(untouched(self));
+	EXPECT_LE(0, syscall(SYS_migrate_pages, 0, 64, &others, &nodes));
+	EXPECT_TRUE(untouched(self));
+	for (int i = 0; i < PAGES; i++)
+		addrs[i] = self->mem + i * self->page;
+	EXPECT_LE(0, syscall(SYS_move_pages, 0, PAGES, addrs, to, status,
+			     MPOL_MF_MOVE));
+	EXPECT_TRUE(untouched(self));
+
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, SYSTEM,
+				 &m));
+	EXPECT_EQ(PAGES, m.migrated);
+	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
 }
 
 TEST_HARNESS_MAIN
