@@ -122,7 +122,7 @@ help:
 	@echo '             REFERENCE=no without test_hmm, TESTS=NAME with NAME in their name'
 	@echo '  bench      what moving and sharing memory costs in instructions, beside test_hmm and'
 	@echo '             beside the bare calls of the core mm, and which targets are met; into'
-	@echo '             build/bench (10 minutes); QUICK=yes for a look at whether it works'
+	@echo '             build/bench (4 minutes); QUICK=yes for a look at whether it works'
 	@echo '  check-all  every test on every kernel and machine there is (an hour)'
 	@echo '  selftests-mm  the kernel'"'"'s own tests of gup, copy on write, mremap, userfaultfd, ...,'
 	@echo '             on system memory and on a node, and where the two differ'
