@@ -130,6 +130,8 @@ static int dmirror_migrate(struct dmirror *dmirror, struct hmm_dmirror_cmd *cmd,
 {
 	u64 addr = cmd->addr, end = addr + (cmd->npages << PAGE_SHIFT);
 	u64 step = end - addr;
+	u32 flags = target == HMM_CDM_TARGET_NODE ?
+		    HMM_CDM_MIGRATE_LEAVE_PEERS : 0;
 
 	/*
 	 * It is the library that allocates where pages go. What follows of
@@ -142,7 +144,7 @@ static int dmirror_migrate(struct dmirror *dmirror, struct hmm_dmirror_cmd *cmd,
 	for (; addr < end; addr += step) {
 		struct hmm_cdm_migrate migrate = {
 			.size = sizeof(migrate),
-			.flags = HMM_CDM_MIGRATE_LEAVE_PEERS,
+			.flags = flags,
 			.addr = addr,
 			.length = step,
 			.target = target,

@@ -140,6 +140,11 @@ TEST_F(peers, left_where_they_are)
 	EXPECT_EQ(0, m.peers);
 	EXPECT_EQ(pfn, cdm_pfn(self->mem));
 	EXPECT_EQ(PAGES, cdm_on_node(&self->a, self->mem, self->length));
+
+	/* They do not come to system memory in any case. */
+	m.target = SYSTEM;
+	EXPECT_EQ(-1, ioctl(self->b.fd, HMM_CDM_IOC_MIGRATE, &m));
+	EXPECT_EQ(EINVAL, errno);
 }
 
 /* All three kinds side by side in one window, and holes. */

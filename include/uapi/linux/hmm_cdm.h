@@ -154,7 +154,7 @@ enum hmm_cdm_skip {
 /**
  * struct hmm_cdm_migrate - move a range of memory (HMM_CDM_IOC_MIGRATE)
  * @size: sizeof(struct hmm_cdm_migrate)
- * @flags: in: HMM_CDM_MIGRATE_*
+ * @flags: in: HMM_CDM_MIGRATE_*, zero with HMM_CDM_TARGET_SYSTEM
  * @addr: in: first byte of the range, page aligned
  * @length: in: bytes, a multiple of the page size, not zero
  * @target: in: one of enum hmm_cdm_target
