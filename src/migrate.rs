@@ -87,7 +87,7 @@ impl Plan {
 }
 
 /// What a migration did, in pages: see `struct hmm_cdm_migrate` and `struct hmm_cdm_populate`.
-#[derive(Default)]
+#[derive(Copy, Clone, Default)]
 #[expect(missing_docs, reason = "described with struct hmm_cdm_migrate")]
 pub struct Report {
     pub migrated: u64,

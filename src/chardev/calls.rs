@@ -6,7 +6,7 @@
 use super::CdmFile;
 use crate::{
     job::{Job, Ticket, Timeout},
-    migrate::{Migration, Plan, Workspace},
+    migrate::{Migration, Plan, Report, Workspace},
     mirror::{Mirror, Policy},
     mm::{self, range::Access, Span},
     os::{capable_sys_admin, eventfd::EventFd},
@@ -52,8 +52,27 @@ fn copy_text(field: &mut [u8], text: &[u8]) {
     }
 }
 
-/// Does what a migration's argument asks for, and counts it on the mirror. The inner result is that
-/// of a migration that was made, in part at least: the argument has its counts.
+/// Carries out `plan` for `span` and counts on the mirror what was done. The inner result is that of a
+/// migration that was made, in part at least: the report says what of it.
+fn carry_out(
+    mirror: &Mirror,
+    mm: &MmWithUser,
+    span: Span,
+    plan: Plan,
+    interrupted: impl Fn() -> bool,
+) -> Result<(Report, Result)> {
+    let node = mirror.node().ok_or(ENODEV)?;
+    let mut space = Workspace::new(span.pages(), plan)?;
+    let mut migration = Migration::new(mm, &node, plan, &mut space);
+    let ret = migration.run(span, interrupted);
+    let report = *migration.report();
+
+    account(mirror, plan.target, &report);
+    Ok((report, ret))
+}
+
+/// Does what a migration's argument asks for. The inner result is that of [`carry_out`]; with it
+/// the argument has its counts.
 pub(crate) fn migrate_range(
     mirror: &Mirror,
     mm: &MmWithUser,
@@ -73,14 +92,8 @@ pub(crate) fn migrate_range(
         uapi::TARGET_SYSTEM if arg.flags == 0 => Plan::to_system(),
         _ => return Err(EINVAL),
     };
+    let (report, ret) = carry_out(mirror, mm, span, plan, interrupted)?;
 
-    let node = mirror.node().ok_or(ENODEV)?;
-    let mut space = Workspace::new(span.pages(), plan)?;
-    let mut migration = Migration::new(mm, &node, plan, &mut space);
-    let ret = migration.run(span, interrupted);
-    let report = migration.report();
-
-    account(mirror, plan.target, report);
     arg.migrated = report.migrated;
     arg.populated = report.populated;
     arg.present = report.present;
@@ -107,14 +120,8 @@ pub(crate) fn populate_range(
         evict: arg.flags & uapi::POPULATE_EVICT != 0,
         ..Plan::to_node()
     };
+    let (report, ret) = carry_out(mirror, mm, span, plan, interrupted)?;
 
-    let node = mirror.node().ok_or(ENODEV)?;
-    let mut space = Workspace::new(span.pages(), plan)?;
-    let mut migration = Migration::new(mm, &node, plan, &mut space);
-    let ret = migration.run(span, interrupted);
-    let report = migration.report();
-
-    account(mirror, plan.target, report);
     arg.populated = report.populated;
     arg.present = report.present;
     arg.stayed = report.stayed;
