@@ -176,16 +176,17 @@ static bool may_access(struct folio *folio)
 unsigned long hmm_cdm_next_barred(const unsigned long *hmm_pfns,
 				  unsigned long i, unsigned long nr)
 {
-	while (i < nr) {
-		unsigned long pfn = hmm_pfns[i] & ~HMM_PFN_FLAGS;
-		unsigned long mapped = 1;
+	for (; i < nr; i++) {
+		unsigned long hmm_pfn = hmm_pfns[i];
+		unsigned int order;
 
-		if (hmm_pfns[i] & HMM_PFN_VALID) {
-			if (!may_access(page_folio(pfn_to_page(pfn))))
-				return i;
-			mapped <<= hmm_pfn_to_map_order(hmm_pfns[i]);
-		}
-		i += mapped - (pfn & (mapped - 1));
+		if (!(hmm_pfn & HMM_PFN_VALID))
+			continue;
+		if (!may_access(page_folio(hmm_pfn_to_page(hmm_pfn))))
+			return i;
+		order = hmm_pfn_to_map_order(hmm_pfn);
+		if (order)
+			i += ~hmm_pfn & ((1UL << order) - 1);
 	}
 	return nr;
 }

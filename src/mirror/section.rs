@@ -11,7 +11,7 @@ use super::table::{Extent, Own, Shared};
 use crate::mm::{
     folio::{mark_written, Pfn},
     notifier::Invalidate,
-    range::{Access, Entry, Follower, View},
+    range::{Access, Entry, View},
     Span,
 };
 use kernel::{
@@ -291,6 +291,9 @@ impl Entries {
         }
         self.set_own(own);
         let own = &self.own;
+        // A new window has nothing that could be replaced. Often few pages of it are mapped.
+        let part = (!self.has_window(view.span().start())).then(|| view.trimmed());
+        let view = part.as_ref().unwrap_or(view);
         let (window, first) = self.locate(view.span().start())?;
         let slot = self.windows.get_mut(window)?;
 
@@ -343,6 +346,9 @@ impl Entries {
     /// Has `entries` say what `view` does, from its first page on, and tells `each` the page, what its
     /// entry was and what it is. Returns how many are new.
     ///
+    /// What one entry of the CPU's page table maps is one page of the walk's in all its entries: it
+    /// comes from one look, with the same rights (`hmm_pfn_to_map_order()`).
+    ///
     /// This is most of what a fault costs beside the walk, and is better compiled by itself.
     #[inline(never)]
     fn enter(
@@ -351,36 +357,11 @@ impl Entries {
         own: &Own,
         mut each: impl FnMut(usize, DeviceEntry, DeviceEntry),
     ) -> usize {
+        let cpu = view.raw_entries();
+        let count = entries.len().min(cpu.len());
         let mut added = 0_usize;
-        let mut barred = view.next_barred(0);
-        let mut known = DeviceEntry::NONE;
-        let mut follows = Follower::default();
-
-        let mut next = 0_usize;
-
-        for (entry, cpu) in entries.iter_mut().zip(view.raw_entries()) {
+        let mut set = |i: usize, entry: &mut DeviceEntry, new: DeviceEntry| {
             let old = *entry;
-            let i = next;
-
-            next = next.wrapping_add(1);
-            let new = if i == barred {
-                barred = view.next_barred(next);
-                follows.forget();
-                DeviceEntry::NONE
-            } else if follows.is_next(cpu) {
-                known = known.following();
-                known
-            } else {
-                match View::decode(cpu) {
-                    Entry::Page { pfn, access, order } => {
-                        follows.start(cpu, order);
-                        known = DeviceEntry::new(pfn, access, own);
-                        known
-                    }
-                    Entry::None if old.is_exclusive() => old,
-                    _ => DeviceEntry::NONE,
-                }
-            };
 
             if !old.same(new) {
                 // INVARIANT: The view holds, and no invalidation returns while we are here.
@@ -388,6 +369,43 @@ impl Entries {
                 added = added.wrapping_add(usize::from(new.is_valid()));
             }
             each(i, old, new);
+        };
+        let mut next = 0;
+
+        while next < count {
+            let barred = view.next_barred(next).min(count);
+            let (Some(run), Some(cpu)) = (entries.get_mut(next..barred), cpu.get(next..barred))
+            else {
+                break;
+            };
+            let mut pages = run.iter_mut().zip(cpu);
+
+            while let Some((entry, cpu)) = pages.next() {
+                let i = barred.wrapping_sub(1).wrapping_sub(pages.len());
+
+                match View::decode(*cpu) {
+                    Entry::Page { pfn, access, order } => {
+                        let mut new = DeviceEntry::new(pfn, access, own);
+
+                        set(i, entry, new);
+                        if order == 0 {
+                            continue;
+                        }
+                        let mut i = i;
+                        for (entry, _) in pages.by_ref().take(pfn.following(order)) {
+                            i = i.wrapping_add(1);
+                            new = new.following();
+                            set(i, entry, new);
+                        }
+                    }
+                    Entry::None if entry.is_exclusive() => set(i, entry, *entry),
+                    Entry::None | Entry::Error => set(i, entry, DeviceEntry::NONE),
+                }
+            }
+            if let Some(entry) = entries.get_mut(..count).and_then(|all| all.get_mut(barred)) {
+                set(barred, entry, DeviceEntry::NONE);
+            }
+            next = barred.wrapping_add(1);
         }
         added
     }
@@ -585,6 +603,13 @@ mod tests {
         assert!(entries.get(last + PAGE_SIZE).is_valid());
         assert!(entries.get(last + 3 * PAGE_SIZE - 1).is_valid());
         assert!(!entries.get(last + 3 * PAGE_SIZE).is_valid());
+
+        // So it does if they are not the first pages, and even if there is none.
+        let some = [0, 0, View::raw(page.pfn(), Access::Read), 0];
+        assert_eq!(load(&mut entries, START, &some)?, Some(1));
+        assert!((0..PAGES).all(|i| entries.get(START + i * PAGE_SIZE).is_valid() == (i == 2)));
+        assert_eq!(load(&mut entries, START + WINDOW, &[0; PAGES])?, Some(0));
+        assert!(entries.has_window(START + WINDOW));
         Ok(())
     }
 
@@ -612,21 +637,26 @@ mod tests {
             }
         }
 
-        // What only looks like the next page of it is taken as it is.
+        // What comes behind its end is no page of it.
+        let pages = crate::mm::window_pages();
         let raw = [
-            huge(1, Access::Write),
-            huge(2, Access::Read),
-            huge(3, Access::Write),
-            View::raw(other.pfn(), Access::Read),
+            huge(pages - 2, Access::Read),
+            huge(pages - 1, Access::Read),
+            View::raw(other.pfn(), Access::Write),
+            0,
         ];
-        assert_eq!(load(&mut entries, START, &raw)?, Some(PAGES));
-        assert!(is(&entries, 1, page.pfn().raw() + 2, Access::Read));
-        assert!(is(&entries, 2, page.pfn().raw() + 3, Access::Write));
-        assert!(is(&entries, 3, other.pfn().raw(), Access::Read));
-        let raw = [huge(1, Access::Write), 0, huge(3, Access::Write)];
-        assert_eq!(load(&mut entries, START, &raw)?, Some(0));
-        assert!(!entries.get(START + PAGE_SIZE).is_valid());
-        assert!(is(&entries, 2, page.pfn().raw() + 3, Access::Write));
+        assert_eq!(load(&mut entries, START, &raw)?, Some(3));
+        assert!(is(&entries, 0, page.pfn().raw() + pages - 2, Access::Read));
+        assert!(is(&entries, 1, page.pfn().raw() + pages - 1, Access::Read));
+        assert!(is(&entries, 2, other.pfn().raw(), Access::Write));
+        assert!(!entries.get(START + 3 * PAGE_SIZE).is_valid());
+
+        // Nor does it begin before its start, or in another window's entries.
+        let raw = [View::raw(other.pfn(), Access::Write), huge(0, Access::Read)];
+        assert_eq!(load(&mut entries, START, &raw)?, Some(2));
+        assert!(is(&entries, 0, other.pfn().raw(), Access::Write));
+        assert!(is(&entries, 1, page.pfn().raw(), Access::Read));
+        assert!(is(&entries, 2, other.pfn().raw(), Access::Write));
         Ok(())
     }
 

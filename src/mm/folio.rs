@@ -32,6 +32,13 @@ impl Pfn {
         self.0
     }
 
+    /// How many frames of the naturally aligned `1 << order`, of which it is one, come after it.
+    pub(crate) fn following(self, order: u8) -> usize {
+        let mask = (1_usize << order) - 1;
+
+        mask - (self.0 & mask)
+    }
+
     /// The page, for C.
     pub(crate) fn as_raw_page(self) -> *mut bindings::page {
         self.page().as_ptr()
@@ -375,6 +382,18 @@ mod tests {
     fn mapped(page: &NewPage, writable: bool) -> MappedPage<'_> {
         // SAFETY: Nothing maps the page, and nobody but the test uses it while it is borrowed.
         unsafe { MappedPage::new(page.pfn(), writable, false) }
+    }
+
+    #[test]
+    fn frames_are_counted_to_the_end_of_a_huge_page() {
+        // SAFETY: Nothing looks behind the numbers.
+        let following = |pfn, order| unsafe { Pfn::new(pfn) }.following(order);
+
+        assert_eq!([0, 1, 7].map(|pfn| following(pfn, 0)), [0, 0, 0]);
+        assert_eq!(
+            [0, 1, 7, 8, 15].map(|pfn| following(pfn, 3)),
+            [7, 6, 0, 7, 0]
+        );
     }
 
     #[test]

@@ -195,6 +195,9 @@ impl<'a> View<'a> {
 }
 
 impl View<'_> {
+    const VALID: usize = bindings::hmm_pfn_flags_HMM_PFN_VALID;
+    const ERROR: usize = bindings::hmm_pfn_flags_HMM_PFN_ERROR;
+
     /// The span that was walked.
     pub fn span(&self) -> Span {
         self.span
@@ -210,6 +213,20 @@ impl View<'_> {
     /// All entries, in order.
     pub fn entries(&self) -> impl Iterator<Item = Entry> + '_ {
         self.pfns.iter().map(|raw| Self::decode(*raw))
+    }
+
+    /// The same from the first page that there is to the last one, or one entry without a page.
+    pub(crate) fn trimmed(&self) -> View<'_> {
+        let is_page = |raw: &usize| *raw & (Self::VALID | Self::ERROR) == Self::VALID;
+        let before = self.pfns.iter().position(is_page).unwrap_or(0);
+        let behind = self.pfns.iter().rev().position(is_page);
+        let end = self.pfns.len() - behind.unwrap_or(self.pfns.len().saturating_sub(1));
+        let at = |i: usize| self.span.start() + (i << PAGE_SHIFT);
+
+        match (Span::new(at(before), at(end)), self.pfns.get(before..end)) {
+            (Some(span), Some(pfns)) => View { span, pfns },
+            _ => View { ..*self },
+        }
     }
 
     /// The place of the first page, from place `i` on, that no device may access; `helpers.c` says
@@ -228,22 +245,20 @@ impl View<'_> {
     }
 
     /// All entries in the form of `hmm_range_fault()`, in order.
-    pub(crate) fn raw_entries(&self) -> impl Iterator<Item = usize> + '_ {
-        self.pfns.iter().copied()
+    pub(crate) fn raw_entries(&self) -> &[usize] {
+        self.pfns
     }
 
     /// What one of them means.
     #[inline(always)]
     pub(crate) fn decode(raw: usize) -> Entry {
-        const VALID: usize = bindings::hmm_pfn_flags_HMM_PFN_VALID;
         const WRITE: usize = bindings::hmm_pfn_flags_HMM_PFN_WRITE;
-        const ERROR: usize = bindings::hmm_pfn_flags_HMM_PFN_ERROR;
         const FLAGS: usize = bindings::hmm_pfn_flags_HMM_PFN_FLAGS;
         const ORDER_SHIFT: u32 = bindings::hmm_pfn_flags_HMM_PFN_ORDER_SHIFT as u32;
 
-        if raw & ERROR != 0 {
+        if raw & Self::ERROR != 0 {
             Entry::Error
-        } else if raw & VALID == 0 {
+        } else if raw & Self::VALID == 0 {
             Entry::None
         } else {
             Entry::Page {
@@ -258,38 +273,6 @@ impl View<'_> {
                 order: ((raw >> ORDER_SHIFT) & 0x1f) as u8,
             }
         }
-    }
-}
-
-/// Tells in which entries a huge page goes on, with the same rights: there is nothing to decode.
-#[derive(Default)]
-pub(crate) struct Follower {
-    next: usize,
-    // Which bits of a frame's number are zero in the first one.
-    mask: usize,
-}
-
-impl Follower {
-    /// `raw` is a page of `1 << order` that are mapped together.
-    #[inline(always)]
-    pub(crate) fn start(&mut self, raw: usize, order: u8) {
-        self.next = raw.wrapping_add(1);
-        self.mask = (1 << order) - 1;
-    }
-
-    /// Whether `raw` is the next page of the same ones, which were started with or next before.
-    #[inline(always)]
-    pub(crate) fn is_next(&mut self, raw: usize) -> bool {
-        if raw & self.mask == 0 || raw != self.next {
-            return false;
-        }
-        self.next = raw.wrapping_add(1);
-        true
-    }
-
-    /// There is no page any more that another one could follow.
-    pub(crate) fn forget(&mut self) {
-        self.mask = 0;
     }
 }
 
@@ -371,6 +354,28 @@ mod tests {
         place_huge(whole, &mut raw);
         assert_eq!(raw, [huge(0), huge(1)]);
         Ok(())
+    }
+
+    #[test]
+    fn a_trimmed_view_begins_and_ends_with_a_page() -> Result {
+        const ERROR: usize = bindings::hmm_pfn_flags_HMM_PFN_ERROR;
+        let page = NewPage::system().ok_or(ENOMEM)?;
+        let one = View::raw(page.pfn(), Access::Read);
+        let is = |raw: &[usize], first: usize, end: usize| -> Result {
+            let at = |i: usize| (0x10 + i) * PAGE_SIZE;
+            let view = View::of(Span::new(at(0), at(raw.len())).ok_or(EINVAL)?, raw);
+            let part = view.trimmed();
+
+            assert_eq!(Some(part.span()), Span::new(at(first), at(end)));
+            assert_eq!(Some(part.raw_entries()), raw.get(first..end));
+            Ok(())
+        };
+
+        is(&[one, one], 0, 2)?;
+        is(&[0, ERROR, one, 0, one, ERROR, 0], 2, 5)?;
+        is(&[0, 0, 0, one], 3, 4)?;
+        // There is no view of nothing.
+        is(&[0, ERROR, 0], 0, 1)
     }
 
     #[test]
