@@ -12,6 +12,7 @@
 
 #include "cdm_child.h"
 #include "cdm_mem.h"
+#include "cdm_mm.h"
 #include "cdm_test.h"
 
 #define NODE			HMM_CDM_TARGET_NODE
@@ -190,6 +191,8 @@ FIXTURE_SETUP(memcg)
 	self->group = mmap(NULL, self->page, PROT_READ | PROT_WRITE,
 			   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, self->group);
+	/* Where there is swap a limit kills nobody: left on by a test that was killed. */
+	cdm_swap_off();
 	mkdir(ROOT, 0755);
 	if (mount("none", ROOT, "cgroup2", 0, NULL))
 		SKIP(return, "no cgroup2: errno %d", errno);
