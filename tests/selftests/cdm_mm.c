@@ -245,7 +245,11 @@ static void *move(void *arg)
 		int err = cdm_migrate(mover->cdm, mover->mem, mover->length,
 				      target, &m);
 
-		if (err && err != mover->allowed)
+		/*
+		 * A thread that is about to return from fork() has all signals
+		 * blocked, and then this one is interrupted by its SIGCHLD.
+		 */
+		if (err && err != mover->allowed && err != -EINTR)
 			mover->err = err;
 		mover->migrated += m.migrated;
 		mover->calls++;

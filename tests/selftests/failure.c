@@ -428,6 +428,7 @@ TEST_F_TIMEOUT(failure, while_moving, 120)
 	size_t lost = 0, kept = 0, wrong = 0;
 	/* No register may have it over a jump. */
 	static size_t j;
+	static int err;
 	pthread_t thread;
 
 	ASSERT_EQ(0, pthread_create(&thread, NULL, move, &mover));
@@ -436,10 +437,12 @@ TEST_F_TIMEOUT(failure, while_moving, 120)
 		char *page = self->mem + at * self->page;
 		__u64 *word = (__u64 *)page;
 
-		damage(page);
+		err = damage(page);
 		for (j = 0; j < words; j++) {
 			if (!touch(&page[j * sizeof(*word)], false)) {
-				EXPECT_EQ(0, j);
+				/* One that is held is taken away later. */
+				if (err != -EBUSY)
+					EXPECT_EQ(0, j);
 				EXPECT_EQ(BUS_MCEERR_AR, bus.info.si_code);
 				lost++;
 				break;

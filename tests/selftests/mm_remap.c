@@ -233,7 +233,8 @@ TEST_F(remap, while_migrating)
 				     self->length));
 	ASSERT_EQ(0, cdm_mover_start(&movers[1], &self->cdm, self->room,
 				     self->length));
-	while (cdm_now_ms() < end) {
+	while (cdm_now_ms() < end || rounds < 2 ||
+	       movers[0].migrated + movers[1].migrated <= PAGES) {
 		const size_t half = self->length / 2;
 		char *swap = from;
 
@@ -257,8 +258,6 @@ TEST_F(remap, while_migrating)
 		cdm_mover_end(&movers[i]);
 		EXPECT_EQ(0, movers[i].err);
 	}
-	EXPECT_LT(1, rounds);
-	EXPECT_LT(PAGES, movers[0].migrated + movers[1].migrated);
 }
 
 /*
@@ -280,7 +279,8 @@ TEST_F(remap, protect_storm)
 				  NULL));
 	ASSERT_EQ(0, cdm_mover_start(&mover, &self->cdm, self->mem,
 				     self->length));
-	while (cdm_now_ms() < end) {
+	while (cdm_now_ms() < end || mover.migrated <= PAGES || !refused ||
+	       refused == done) {
 		size_t first = rand_r(&random) % PAGES;
 		size_t nr = 1 + rand_r(&random) % (PAGES - first);
 		size_t i = rand_r(&random) % PAGES;
@@ -313,9 +313,6 @@ TEST_F(remap, protect_storm)
 	}
 	cdm_mover_end(&mover);
 	EXPECT_EQ(0, mover.err);
-	EXPECT_LT(PAGES, mover.migrated);
-	EXPECT_LT(0, refused);
-	EXPECT_LT(refused, done);
 	ASSERT_EQ(0, mprotect(self->mem, self->length,
 			      PROT_READ | PROT_WRITE));
 	for (int i = 0; i < PAGES; i++)

@@ -324,7 +324,8 @@ TEST_F(swap, reclaim_while_migrating)
 	long out = cdm_vmstat("pswpout");
 
 	ASSERT_EQ(0, cdm_mover_start(&mover, &self->cdm, self->node, LENGTH));
-	while (cdm_now_ms() < end) {
+	while (cdm_now_ms() < end || !mover.migrated ||
+	       cdm_vmstat("pswpout") <= out) {
 		ASSERT_EQ(0, cdm_group_reclaim(LENGTH));
 		ASSERT_EQ(0, cdm_run_sum(&self->cdm, self->node, LENGTH / 8,
 					 &wait));
@@ -332,8 +333,6 @@ TEST_F(swap, reclaim_while_migrating)
 	}
 	cdm_mover_end(&mover);
 	EXPECT_EQ(0, mover.err);
-	EXPECT_LT(0, mover.migrated);
-	EXPECT_LT(out, cdm_vmstat("pswpout"));
 	EXPECT_EQ(-1, cdm_check(self->node, LENGTH, SEED));
 }
 

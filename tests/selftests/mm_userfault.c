@@ -381,7 +381,8 @@ TEST_F(uffd, move_while_migrating)
 	ASSERT_EQ(0, cdm_mover_start(&movers[1], &self->cdm, self->content,
 				     self->length));
 	/* Both ways at least once, however seldom a page is not held by a mover. */
-	while (cdm_now_ms() < end || moved < 2 * PAGES) {
+	while (cdm_now_ms() < end || moved < 2 * PAGES ||
+	       !(movers[0].migrated + movers[1].migrated)) {
 		char *swap = from;
 
 		for (int i = 0; i < PAGES; i++) {
@@ -461,7 +462,7 @@ TEST_F(uffd, copy_while_migrating)
 	ASSERT_EQ(0, pthread_create(&feeder.thread, NULL, feed, &feeder));
 	ASSERT_EQ(0, cdm_mover_start(&mover, &self->cdm, self->mem,
 				     self->length));
-	while (cdm_now_ms() < end) {
+	while (cdm_now_ms() < end || rounds < 2 || feeder.supplied < PAGES) {
 		ASSERT_EQ(0, madvise(self->mem, self->length, MADV_DONTNEED));
 		if (rounds % 2) {
 			EXPECT_EQ(-1, cdm_check(self->mem, self->length,
@@ -478,8 +479,6 @@ TEST_F(uffd, copy_while_migrating)
 	__atomic_store_n(&feeder.stop, true, __ATOMIC_RELAXED);
 	pthread_join(feeder.thread, NULL);
 	EXPECT_EQ(0, mover.err);
-	EXPECT_LT(1, rounds);
-	EXPECT_LE(PAGES, feeder.supplied);
 }
 
 /* A child that touches what nobody has given, by CPU and by device. */
