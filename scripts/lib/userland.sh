@@ -9,6 +9,8 @@
 # In the cache: userland-ARCH-KEY/userland.tar
 
 USERLAND_PACKAGES=$TOP/scripts/userland.packages
+# Where a package is taken from that the mirror has not got of PIN_SUITE.
+USERLAND_LATER=forky
 # Of all that the packages have.
 USERLAND_FILES=(usr/bin/sort usr/bin/xz 'usr/bin/python3.*' 'usr/lib64/*' 'usr/lib/*-linux-gnu/*.so*'
 	'usr/lib/python3.*/*.py' 'usr/lib/python3.*/collections/*' 'usr/lib/python3.*/encodings/*'
@@ -35,14 +37,31 @@ userland_need() {
 	unlock
 }
 
+# userland_fetch ARCH PACKAGE...: into this folder. After a point release a mirror may have
+# an architecture's index long before its packages. The next suite's serve as well: newer
+# libraries do for older programs.
+userland_fetch() {
+	local arch=$1 package apt=(timeout -k 5 600 apt-get "${APT_OPTS[@]}")
+	shift
+
+	"${apt[@]}" download "${@/%/:$arch}" && return
+	echo "the mirror lacks some packages of $PIN_SUITE for $arch: those of $USERLAND_LATER"
+	printf 'deb [signed-by=%s arch=%s] %s %s main\n' \
+		"$KEYRING" "$arch" "$MIRROR" "$USERLAND_LATER" >>"$APT_SOURCES"
+	"${apt[@]}" -qq update || return
+	for package; do
+		"${apt[@]}" download "$package:$arch/$PIN_SUITE" ||
+			"${apt[@]}" download "$package:$arch/$USERLAND_LATER" || return
+	done
+}
+
 # userland_make DIR
 userland_make() {
 	local arch=${FOREIGN_ARCH:-$PIN_ARCH} packages deb
 
 	mapfile -t packages < <(sed 's/#.*//; /^$/d' "$USERLAND_PACKAGES")
 	mkdir -p "$1/debs" "$1/root" "$1/done"
-	(cd "$1/debs" &&
-		timeout -k 5 600 apt-get "${APT_OPTS[@]}" download "${packages[@]/%/:$arch}") || return
+	(cd "$1/debs" && userland_fetch "$arch" "${packages[@]}") || return
 	for deb in "$1"/debs/*.deb; do
 		dpkg-deb --fsys-tarfile "$deb" |
 			tar -C "$1/root" -x --wildcards --no-anchored "${USERLAND_FILES[@]/#/./}" 2>/dev/null ||
