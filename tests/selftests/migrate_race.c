@@ -18,6 +18,8 @@
 #define ROUNDS			10
 #define CALLS			100
 #define RACE_MS			1500
+/* For how long a call waits for pages that others have on their way. */
+#define WAITS_MS		20
 
 /* A thread that moves a range back and forth between two places. */
 struct mover {
@@ -243,16 +245,20 @@ struct caller {
 	char *mem;
 	size_t length;
 	int err;
+	__u64 took_ms;
 	struct hmm_cdm_migrate m;
 };
 
 static void *call(void *arg)
 {
 	struct caller *caller = arg;
+	__u64 begin;
 
 	pthread_barrier_wait(caller->start);
+	begin = cdm_now_ms();
 	caller->err = cdm_migrate(caller->cdm, caller->mem, caller->length,
 				  HMM_CDM_TARGET_NODE, &caller->m);
+	caller->took_ms = cdm_now_ms() - begin;
 	return NULL;
 }
 
@@ -264,10 +270,13 @@ TEST_F(race, same_to_the_node)
 {
 	struct caller callers[2];
 	pthread_barrier_t start;
-	__u64 migrated = 0, absent = 0;
+	__u64 migrated = 0;
+	int rounds = 0, judged = 0;
 
 	ASSERT_EQ(0, pthread_barrier_init(&start, NULL, ARRAY_SIZE(callers)));
-	for (int i = 0; i < CALLS; i++) {
+	for (; judged < CALLS && rounds < 10 * CALLS; rounds++) {
+		__u64 absent = 0, longest = 0;
+
 		ASSERT_EQ(0, cdm_migrate(&self->cdm[0], self->mem,
 					 self->length, HMM_CDM_TARGET_SYSTEM,
 					 NULL));
@@ -286,12 +295,19 @@ TEST_F(race, same_to_the_node)
 			EXPECT_EQ(0, callers[j].err);
 			migrated += callers[j].m.migrated;
 			absent += callers[j].m.skipped[HMM_CDM_SKIP_ABSENT];
+			if (longest < callers[j].took_ms)
+				longest = callers[j].took_ms;
 		}
+		/* Who has pages on their way for that long is not waited for. */
+		if (longest >= WAITS_MS)
+			continue;
+		judged++;
+		EXPECT_EQ(0, absent);
 	}
 	pthread_barrier_destroy(&start);
-	EXPECT_EQ(CALLS * PAGES, migrated);
-	/* A machine that stands still for longer than a call waits is excused. */
-	EXPECT_GE(PAGES, absent);
+	EXPECT_EQ(rounds * PAGES, migrated);
+	EXPECT_LT(0, judged);
+	TH_LOG("%d of %d rounds were fast enough", judged, rounds);
 }
 
 /* A snapshot has each page once, wherever it was at that moment. */
