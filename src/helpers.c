@@ -23,6 +23,7 @@
 #include <linux/mmu_notifier.h>
 #include <linux/nodemask.h>
 #include <linux/of.h>
+#include <linux/oom.h>
 #include <linux/pagemap.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
@@ -98,6 +99,8 @@ bool hmm_cdm_pfn_online(unsigned long pfn)
  * folio_set_zone_device_data() would do, but wants private memory.
  */
 static char damaged;
+/* Some page was marked at some time, so that others have to be looked at. */
+static bool any_damaged;
 
 /*
  * Marks the folio that the page is part of, and tells which one that is. False if
@@ -117,6 +120,11 @@ bool hmm_cdm_page_set_damaged(struct page *page, unsigned long *first,
 		/* It was split meanwhile. */
 		folio_put(folio);
 	}
+	/*
+	 * Who does not see it yet has entries for the page in time to have them taken
+	 * away, when it is taken away from those who map it.
+	 */
+	WRITE_ONCE(any_damaged, true);
 	WRITE_ONCE(folio->page.zone_device_data, &damaged);
 	*first = folio_pfn(folio);
 	*order = folio_order(folio);
@@ -134,6 +142,11 @@ static bool is_damaged(const struct folio *folio)
 bool hmm_cdm_page_is_damaged(struct page *page)
 {
 	return is_damaged(page_folio(page));
+}
+
+bool hmm_cdm_any_damaged(void)
+{
+	return READ_ONCE(any_damaged);
 }
 
 /* Before its frames can be had again. */
@@ -342,7 +355,12 @@ struct mm_struct *hmm_cdm_vma_mm(struct vm_area_struct *vma)
 	return vma->vm_mm;
 }
 
-/* A mapping, under the mmap lock */
+/* An address space and its mappings, under the mmap lock */
+
+bool hmm_cdm_mm_is_unstable(struct mm_struct *mm)
+{
+	return check_stable_address_space(mm);
+}
 
 bool hmm_cdm_vma_is_protected(struct vm_area_struct *vma)
 {

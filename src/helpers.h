@@ -44,6 +44,7 @@ void hmm_cdm_mark_written(unsigned long pfn);
 bool hmm_cdm_page_set_damaged(struct page *page, unsigned long *first,
 			      unsigned int *order);
 bool hmm_cdm_page_is_damaged(struct page *page);
+bool hmm_cdm_any_damaged(void);
 void hmm_cdm_folio_clear_damaged(struct folio *folio);
 bool hmm_cdm_page_held(struct page *page);
 bool hmm_cdm_pfn_is_zero(unsigned long pfn);
@@ -69,7 +70,8 @@ unsigned long hmm_cdm_fault_address(struct vm_fault *vmf);
 vm_fault_t hmm_cdm_fault_retry(struct vm_fault *vmf);
 struct mm_struct *hmm_cdm_vma_mm(struct vm_area_struct *vma);
 
-/* A mapping, under the mmap lock */
+/* An address space and its mappings, under the mmap lock */
+bool hmm_cdm_mm_is_unstable(struct mm_struct *mm);
 bool hmm_cdm_vma_is_protected(struct vm_area_struct *vma);
 bool hmm_cdm_vma_is_anonymous(struct vm_area_struct *vma);
 bool hmm_cdm_vma_is_accessible(struct vm_area_struct *vma);

@@ -169,7 +169,7 @@ impl Mirror {
             let (_, mut owner) = self.own();
 
             // What is present needs no fault, and one look gives the whole window.
-            match walker.walk(&mm, &section, window, None, owner) {
+            match walker.look(&mm, &section, window, addr, owner) {
                 Ok(snapshot) => match self.load(&section, snapshot, owner, addr, access)? {
                     Loaded::Ready { local } => {
                         if settle(place, local, copied, want) {
@@ -281,7 +281,10 @@ impl Mirror {
                 }
                 self.check_active()?;
                 let (_, owner) = self.own();
-                match faulter.walker.walk(&mm, &section, part, None, owner) {
+                match faulter
+                    .walker
+                    .look(&mm, &section, part, part.start(), owner)
+                {
                     Ok(snapshot) => {
                         match self.load(&section, snapshot, owner, part.start(), Access::Read)? {
                             Loaded::Stale => (),

@@ -51,18 +51,26 @@ impl DeviceEntry {
 
     /// The entry for a page of the CPU's page table; `own` is the device's own memory.
     fn new(pfn: Pfn, access: Access, own: &Own) -> Self {
-        let write = if access == Access::Write {
-            Self::WRITE
-        } else {
-            0
-        };
-        let place = match own.index(pfn) {
-            None => 0,
-            Some(_) if own.private => Self::LOCAL | Self::PRIVATE,
-            Some(_) => Self::LOCAL,
-        };
+        let place = own.index(pfn).map_or(0, |_| Self::place(own));
 
-        Self((pfn.raw() as u64) << Self::PFN_SHIFT | place | write | Self::VALID)
+        Self((pfn.raw() as u64) << Self::PFN_SHIFT | place | Self::rights(access))
+    }
+
+    /// The flags of a page that may be accessed like that.
+    const fn rights(access: Access) -> u64 {
+        match access {
+            Access::Read => Self::VALID,
+            Access::Write => Self::VALID | Self::WRITE,
+        }
+    }
+
+    /// The flags of a page of the device's own memory.
+    fn place(own: &Own) -> u64 {
+        if own.private {
+            Self::LOCAL | Self::PRIVATE
+        } else {
+            Self::LOCAL
+        }
     }
 
     /// The entry for the next page of the same huge one, which lies in the same memory.
@@ -297,12 +305,16 @@ impl Entries {
         let (window, first) = self.locate(view.span().start())?;
         let slot = self.windows.get_mut(window)?;
 
-        if slot.is_none() {
+        let fresh = slot.is_none();
+        if fresh {
             *slot = spare.take();
         }
 
         let entries = slot.as_mut()?.get_mut(first..)?;
         if !self.shared.has_table() {
+            if fresh {
+                return Some(Self::fill(entries, view, own));
+            }
             return Some(Self::enter(entries, view, own, |_, _, _| ()));
         }
 
@@ -341,6 +353,78 @@ impl Entries {
             self.shared.map(&run);
         }
         Some(added)
+    }
+
+    /// Has `entries`, of which none is valid, say what `view` does, from its first page on. Returns how
+    /// many are.
+    fn fill(entries: &mut [DeviceEntry], view: &View<'_>, own: &Own) -> usize {
+        let cpu = view.raw_entries();
+        let count = entries.len().min(cpu.len());
+        let (mut next, mut added) = (0_usize, 0_usize);
+
+        while next < count {
+            let barred = view.next_barred(next).min(count);
+
+            while let (true, Some(run), Some(cpu)) = (
+                next < barred,
+                entries.get_mut(next..barred),
+                cpu.get(next..barred),
+            ) {
+                let filled = Self::fill_alike(run, cpu, own);
+
+                added = added.wrapping_add(filled);
+                next = next.wrapping_add(filled.max(1));
+            }
+            next = next.wrapping_add(1);
+        }
+        added
+    }
+
+    /// The same for the pages at the start of `cpu` that are mapped like the first one, which is how
+    /// most of a window is. Returns how many those are; none if the first one is no page.
+    ///
+    /// This is most of what a fault costs beside the walk, and is better compiled by itself. Every
+    /// instruction here is one for each page.
+    #[inline(never)]
+    fn fill_alike(entries: &mut [DeviceEntry], cpu: &[usize], own: &Own) -> usize {
+        let Some(head) = cpu.first() else {
+            return 0;
+        };
+        let Entry::Page { pfn, access, order } = View::decode(*head) else {
+            return 0;
+        };
+        let mut new = DeviceEntry::new(pfn, access, own);
+        let mut filled = 0_usize;
+
+        // INVARIANT: The view holds, and no invalidation returns while we are here.
+        if order > 0 {
+            let pages = pfn.following(order).wrapping_add(1);
+
+            for entry in entries.iter_mut().take(pages) {
+                *entry = new;
+                new = new.following();
+                filled = filled.wrapping_add(1);
+            }
+            return filled;
+        }
+        let (elsewhere, place) = (DeviceEntry::rights(access), DeviceEntry::place(own));
+        let here = elsewhere | place;
+        let flags = head.wrapping_sub(pfn.raw());
+
+        for (entry, raw) in entries.iter_mut().zip(cpu) {
+            // With other flags it is no frame's number.
+            let frame = raw.wrapping_sub(flags);
+
+            if !View::is_frame(frame) {
+                break;
+            }
+            let local = frame.wrapping_sub(own.first) < own.pages;
+            let flags = if local { here } else { elsewhere };
+
+            *entry = DeviceEntry((frame as u64) << DeviceEntry::PFN_SHIFT | flags);
+            filled = filled.wrapping_add(1);
+        }
+        filled
     }
 
     /// Has `entries` say what `view` does, from its first page on, and tells `each` the page, what its

@@ -8,6 +8,7 @@ use super::{
     folio::Pfn,
     notifier::{IntervalNotifier, Invalidate, Sequence, Stale},
     pagemap::Owner,
+    vma::Mappings,
     Span,
 };
 use crate::bindings;
@@ -57,6 +58,72 @@ impl Walker {
         Ok(Self { pfns })
     }
 
+    /// Looks at what is mapped of `span`, which is inside of the notifier's and no longer than
+    /// [`Self::new`] made room for: at its part from the first page that the process may read to the
+    /// last one, and at the page of `addr` in any case. Nothing is faulted in.
+    ///
+    /// Sleeps; takes the mmap lock for reading, so the caller must not hold it. `owner` is as with
+    /// [`Self::walk`].
+    ///
+    /// * EBUSY: the range has changed meanwhile
+    /// * EFAULT: the address space is being reaped
+    /// * EINVAL: no room, or the notifier or `addr` is elsewhere
+    pub fn look<'a, T: Invalidate>(
+        &'a mut self,
+        mm: &MmWithUser,
+        notifier: &'a IntervalNotifier<T>,
+        span: Span,
+        addr: usize,
+        owner: Owner,
+    ) -> Result<Snapshot<'a, T>> {
+        let page = Span::covering(addr, 1).ok_or(EINVAL)?;
+
+        if page.intersect(span) != Some(page) {
+            return Err(EINVAL);
+        }
+        let seq = notifier.begin();
+        let mappings = Mappings::lock(mm);
+        if mappings.is_unstable() {
+            return Err(EFAULT);
+        }
+        let (span, plain) = readable_part(&mappings, span, page);
+        let (mut range, pfns) = self.range(notifier, span, owner)?;
+        range.notifier_seq = seq.0;
+        // SAFETY: `range` describes memory that is valid during the call and large enough; the
+        // notifier is inserted, for `mm`, whose mmap lock is held.
+        to_result(unsafe { bindings::hmm_range_fault(&mut range) })?;
+        drop(mappings);
+        Ok(Snapshot::new(notifier, seq, span, pfns, plain))
+    }
+
+    /// What [`Self::walk`] and [`Self::look`] ask `mm/hmm.c` for, but the requests and the sequence.
+    fn range<'a, T: Invalidate>(
+        &'a mut self,
+        notifier: &IntervalNotifier<T>,
+        span: Span,
+        owner: Owner,
+    ) -> Result<(bindings::hmm_range, &'a mut [usize])> {
+        if span.intersect(notifier.span()) != Some(span) {
+            return Err(EINVAL);
+        }
+        let pfns = self.pfns.get_mut(..span.pages()).ok_or(EINVAL)?;
+
+        // The sticky flags are copied from input to output.
+        pfns.fill(0);
+        let range = bindings::hmm_range {
+            notifier: notifier.as_raw(),
+            notifier_seq: 0,
+            start: span.start(),
+            end: span.end(),
+            hmm_pfns: pfns.as_mut_ptr(),
+            default_flags: 0,
+            // What an earlier walk left in the array is no request.
+            pfn_flags_mask: 0,
+            dev_private_owner: owner.as_ptr(),
+        };
+        Ok((range, pfns))
+    }
+
     /// Looks at `span`, which is inside of the notifier's and no longer than [`Self::new`] made
     /// room for. With `fault`, pages that do not allow that access are first faulted in, as the
     /// CPU's access would; without, nothing changes.
@@ -80,11 +147,8 @@ impl Walker {
         fault: Option<Access>,
         owner: Owner,
     ) -> Result<Snapshot<'a, T>> {
-        if span.intersect(notifier.span()) != Some(span) {
-            return Err(EINVAL);
-        }
-        let pfns = self.pfns.get_mut(..span.pages()).ok_or(EINVAL)?;
-        let request = match fault {
+        let (mut range, pfns) = self.range(notifier, span, owner)?;
+        range.default_flags = match fault {
             None => 0,
             Some(Access::Read) => bindings::hmm_pfn_flags_HMM_PFN_REQ_FAULT,
             Some(Access::Write) => {
@@ -92,20 +156,6 @@ impl Walker {
                     | bindings::hmm_pfn_flags_HMM_PFN_REQ_WRITE
             }
         };
-        let mut range = bindings::hmm_range {
-            notifier: notifier.as_raw(),
-            notifier_seq: 0,
-            start: span.start(),
-            end: span.end(),
-            hmm_pfns: pfns.as_mut_ptr(),
-            default_flags: request,
-            // What an earlier walk left in the array is no request.
-            pfn_flags_mask: 0,
-            dev_private_owner: owner.as_ptr(),
-        };
-
-        // The sticky flags are copied from input to output.
-        pfns.fill(0);
         // SAFETY: `range` describes memory that is valid during the call and large enough; the
         // notifier is inserted, for `mm`, whose `mm_users` the caller holds. No lock is held.
         let ret = to_result(unsafe {
@@ -116,13 +166,36 @@ impl Walker {
         });
         let _ = mm;
         ret?;
-        place_huge(span, pfns);
-        Ok(Snapshot {
-            notifier,
-            seq: Sequence(range.notifier_seq),
-            view: View { span, pfns },
-        })
+        let seq = Sequence(range.notifier_seq);
+        Ok(Snapshot::new(notifier, seq, span, pfns, false))
     }
+}
+
+/// The part of `span` from the first page that the process may read to the last one, with `page`
+/// inside; and whether all that it has mapped there is anonymous. Outside of it
+/// `hmm_vma_walk_test()` and `hmm_vma_walk_hole()` would find errors alone, one page after the other.
+fn readable_part(mappings: &Mappings<'_>, span: Span, page: Span) -> (Span, bool) {
+    let (mut part, mut plain) = (page, true);
+    let mut at = span.start();
+
+    while at < span.end() {
+        let Some(mapping) = mappings.next(at) else {
+            break;
+        };
+        let Some(mapped) = mapping.span().and_then(|mapped| mapped.intersect(span)) else {
+            break;
+        };
+
+        if mapping.is_readable() {
+            let start = part.start().min(mapped.start());
+            let end = part.end().max(mapped.end());
+
+            part = Span::new(start, end).unwrap_or(part);
+            plain &= mapping.is_anonymous();
+        }
+        at = mapped.end();
+    }
+    (part, plain)
 }
 
 /// Of a huge page of private memory `hmm_vma_handle_absent_pmd()` reports the first frames, wherever
@@ -153,6 +226,23 @@ pub struct Snapshot<'a, T: Invalidate> {
     view: View<'a>,
 }
 
+impl<'a, T: Invalidate> Snapshot<'a, T> {
+    fn new(
+        notifier: &'a IntervalNotifier<T>,
+        seq: Sequence,
+        span: Span,
+        pfns: &'a mut [usize],
+        plain: bool,
+    ) -> Self {
+        place_huge(span, pfns);
+        Self {
+            notifier,
+            seq,
+            view: View { span, pfns, plain },
+        }
+    }
+}
+
 impl<T: Invalidate + Unpin> Snapshot<'_, T> {
     /// Runs `enter` with the entries and what the notifier guards, if the entries still hold.
     /// While it runs, no invalidation of the span returns.
@@ -167,13 +257,17 @@ impl<T: Invalidate + Unpin> Snapshot<'_, T> {
 pub struct View<'a> {
     span: Span,
     pfns: &'a [usize],
+    // All pages were seen in anonymous mappings.
+    plain: bool,
 }
 
 #[cfg(CONFIG_KUNIT = "y")]
 impl<'a> View<'a> {
     /// What a walk of `span` would have given: entries made by [`Self::raw`], or zero for no page.
     pub(crate) fn of(span: Span, pfns: &'a [usize]) -> Self {
-        Self { span, pfns }
+        let plain = false;
+
+        Self { span, pfns, plain }
     }
 
     /// The entry of a page in the form of `hmm_range_fault()`.
@@ -224,7 +318,7 @@ impl View<'_> {
         let at = |i: usize| self.span.start() + (i << PAGE_SHIFT);
 
         match (Span::new(at(before), at(end)), self.pfns.get(before..end)) {
-            (Some(span), Some(pfns)) => View { span, pfns },
+            (Some(span), Some(pfns)) => View { span, pfns, ..*self },
             _ => View { ..*self },
         }
     }
@@ -233,6 +327,11 @@ impl View<'_> {
     /// which ones those are. `usize::MAX` if there is none.
     pub(crate) fn next_barred(&self, i: usize) -> usize {
         let nr = self.pfns.len();
+
+        // SAFETY: It reads a variable.
+        if self.plain && !unsafe { bindings::hmm_cdm_any_damaged() } {
+            return usize::MAX;
+        }
         // SAFETY: The array has that many entries. While there is a view, no invalidation of its
         // span returns, so its pages are mapped.
         let barred = unsafe { bindings::hmm_cdm_next_barred(self.pfns.as_ptr(), i, nr) };
@@ -247,6 +346,12 @@ impl View<'_> {
     /// All entries in the form of `hmm_range_fault()`, in order.
     pub(crate) fn raw_entries(&self) -> &[usize] {
         self.pfns
+    }
+
+    /// Whether one of them is the number of a frame and nothing else.
+    #[inline(always)]
+    pub(crate) fn is_frame(raw: usize) -> bool {
+        raw & bindings::hmm_pfn_flags_HMM_PFN_FLAGS == 0
     }
 
     /// What one of them means.

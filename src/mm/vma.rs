@@ -23,6 +23,12 @@ impl<'a> Mappings<'a> {
         }
     }
 
+    /// Whether the OOM killer takes memory away from it, and what is read there may be lost already.
+    pub(super) fn is_unstable(&self) -> bool {
+        // SAFETY: `mm_users` is held.
+        unsafe { bindings::hmm_cdm_mm_is_unstable(self.mm.as_raw()) }
+    }
+
     /// The first mapping that ends behind `addr`.
     pub fn next(&self, addr: usize) -> Option<Mapping<'_>> {
         // SAFETY: `mm_users` is held, and the mmap lock by `_guard`.
@@ -105,12 +111,15 @@ impl Mapping<'_> {
         unsafe { bindings::hmm_cdm_vma_is_protected(self.as_ptr()) }
     }
 
+    /// Whether no file, device or the like is behind it: its pages are anonymous, or pages of zeros.
+    pub(super) fn is_anonymous(&self) -> bool {
+        // SAFETY: As above.
+        unsafe { bindings::hmm_cdm_vma_is_anonymous(self.as_ptr()) }
+    }
+
     /// Whether what nobody has touched in it may get pages by a migration.
     pub(crate) fn takes_new_pages(&self) -> bool {
-        // SAFETY: As above.
-        let is_anonymous = unsafe { bindings::hmm_cdm_vma_is_anonymous(self.as_ptr()) };
-
-        is_anonymous && self.is_accessible() && !self.is_protected()
+        self.is_anonymous() && self.is_accessible() && !self.is_protected()
     }
 
     /// Whether anything may be done with it: PROT_NONE reserves addresses.
