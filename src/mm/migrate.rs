@@ -62,18 +62,29 @@ const _: () = assert!(OURS & bindings::MIGRATE_PFN_WRITE as usize == 0);
 ///
 /// # Invariants
 ///
-/// Both have the same length. When no [`Chain`] borrows them, they own no pages.
+/// Both have room for twice `pages`. When no [`Chain`] borrows them, they own no pages.
 pub struct Buffers {
     src: KVVec<usize>,
     dst: KVVec<usize>,
+    pages: usize,
 }
 
 impl Buffers {
     /// Makes room for migrations of up to `pages` pages at a time. ENOMEM.
+    ///
+    /// `migrate_vma_collect_pmd()` (7.3.4) lets go of the page table to split a large folio, and then
+    /// begins again. If the table has gone meanwhile (MADV_DONTNEED, which frees empty ones under the
+    /// mmap lock for reading), `migrate_vma_collect_huge_pmd()` collects the whole range, behind the
+    /// entries that it has already. It does so once, and does not look at the arrays' end: so they
+    /// have room for a range twice.
     pub fn new(pages: usize) -> Result<Self> {
+        let room = pages.checked_mul(2).ok_or(EINVAL)?;
+
+        // INVARIANT: As just computed; zero is no page.
         Ok(Self {
-            src: KVVec::zeroed(pages, GFP_KERNEL)?,
-            dst: KVVec::zeroed(pages, GFP_KERNEL)?,
+            src: KVVec::zeroed(room, GFP_KERNEL)?,
+            dst: KVVec::zeroed(room, GFP_KERNEL)?,
+            pages,
         })
     }
 }
@@ -387,7 +398,7 @@ impl<'a> Collected<'a> {
         request: Request<'_>,
     ) -> Result<Self> {
         let nr = span.pages();
-        if bufs.src.len() < nr {
+        if bufs.pages < nr {
             return Err(EINVAL);
         }
         let from = match request.from {
@@ -449,7 +460,7 @@ impl<'a> Collected<'a> {
     /// Collects the `nr` pages of device memory from `first` that are in use, whoever maps them; huge
     /// ones in one piece. Sleeps. EINVAL if the buffers are too small.
     pub(crate) fn frames(first: Pfn, nr: usize, bufs: &'a mut Buffers) -> Result<Self> {
-        if bufs.src.len() < nr {
+        if bufs.pages < nr {
             return Err(EINVAL);
         }
         for array in [&mut bufs.src, &mut bufs.dst] {
