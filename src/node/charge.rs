@@ -51,6 +51,12 @@ struct Books {
     owners: KVVec<u16>,
 }
 
+/// With how many calls pages are given back: no account keeps more than it has pages, each of which
+/// may go by itself. Every call holds references, which a full node would else gather without bound.
+fn calls_due(calls: u64, used: u64) -> u64 {
+    calls.saturating_sub(used).max(1)
+}
+
 /// Pages that are charged and not given back before a further charge is: see the top.
 fn due(charged: u64, calls: u64, used: u64) -> Option<u64> {
     let spare = charged.saturating_sub(used);
@@ -96,11 +102,11 @@ impl Books {
         if account.used == 0 {
             return slot.take().map(|account| account.charge);
         }
-        let size = PAGE_SIZE as u64;
-        let charged = account.charge.bytes() / size;
-        let due = due(charged, account.charge.calls(), account.used as u64)?;
+        let (size, used) = (PAGE_SIZE as u64, account.used as u64);
+        let (charged, calls) = (account.charge.bytes() / size, account.charge.calls());
+        let due = due(charged, calls, used)?;
 
-        account.charge.split(due * size)
+        account.charge.split(due * size, calls_due(calls, used))
     }
 
     fn account_of(&self, index: usize) -> Option<usize> {
@@ -382,6 +388,17 @@ mod tests {
         // Beside single pages it takes less.
         assert_eq!(due(512 + 100, 101, 606), None);
         assert_eq!(due(512 + 100, 101, 605), Some(7));
+    }
+
+    #[test]
+    fn no_account_keeps_more_calls_than_pages() {
+        // 32 pages were granted to who has one, and none was there.
+        assert_eq!(due(33, 33, 1), Some(32));
+        assert_eq!(calls_due(33, 1), 32);
+        // Single pages come and go; a huge one is one call.
+        assert_eq!(calls_due(10, 9), 1);
+        assert_eq!(calls_due(2, 512), 1);
+        assert_eq!(calls_due(1, 0), 1);
     }
 
     #[test]

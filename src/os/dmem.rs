@@ -186,18 +186,20 @@ impl Charge {
         Ok(())
     }
 
-    /// Takes `bytes` out, with one call of which they are to be the charge. `None` if there are fewer
-    /// bytes, or only one call.
-    pub fn split(&mut self, bytes: u64) -> Option<Self> {
-        if self.calls < 2 || self.bytes < bytes {
+    /// Takes `bytes` out, with `calls` calls, of which they are to be the charge, or with as many as
+    /// leave one. `None` if there are fewer bytes, or there is only one call.
+    pub fn split(&mut self, bytes: u64, calls: u64) -> Option<Self> {
+        let calls = calls.min(self.calls.saturating_sub(1));
+
+        if calls == 0 || self.bytes < bytes {
             return None;
         }
-        // INVARIANT: One call goes to the new value; one at least stays.
-        self.calls -= 1;
+        // INVARIANT: At least one call goes to the new value; one at least stays.
+        self.calls -= calls;
         self.bytes -= bytes;
         Some(Self {
             pool: self.pool,
-            calls: 1,
+            calls,
             bytes,
         })
     }
