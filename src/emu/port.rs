@@ -103,13 +103,16 @@ impl Port<'_> {
     fn fault(&mut self, addr: usize, len: usize, access: Access) -> Result<(), Stop> {
         self.account.faults += 1;
         let (mirror, health, cancelled) = (self.mirror, self.health, self.cancelled);
+        let worker = self.worker;
         let faulter = &mut *self.faulter;
         let resolved = self.units.step_aside(self.worker, || {
             mirror
                 .fault(faulter, addr, len, access, cancelled)
-                // Another unit hung. The access is made again afterwards.
+                // Another unit hung. The access is made again afterwards. If it is this one that
+                // was taken for hung, the reset waits for it, and must not be waited for; who has
+                // stepped aside is on no unit, so that does not change any more.
                 .inspect_err(|e| {
-                    if *e == EIO {
+                    if *e == EIO && !worker.is_lost() {
                         health.wait();
                     }
                 })
