@@ -56,7 +56,7 @@ impl Advice {
     pub(super) fn set(&self, span: Span, policy: Policy) -> Result {
         let mut ranges = self.ranges.lock();
         // One may be cut in two, and one is new.
-        let mut new = KVVec::with_capacity(ranges.len() + 2, GFP_KERNEL)?;
+        let mut new = KVVec::with_capacity(ranges.len() + 2, GFP_KERNEL_ACCOUNT)?;
         let mut put = |range: Range| -> Result {
             if range.start >= range.end || range.policy == Policy::default() {
                 return Ok(());
