@@ -306,9 +306,13 @@ void hmm_cdm_clear_page(unsigned long pfn)
 	clear_highpage(pfn_to_page(pfn));
 }
 
-void hmm_cdm_copy_page(unsigned long to, unsigned long from)
+/*
+ * False if the memory that is read has an error, which is then reported as a
+ * memory failure.
+ */
+bool hmm_cdm_copy_page(unsigned long to, unsigned long from)
 {
-	copy_highpage(pfn_to_page(to), pfn_to_page(from));
+	return !copy_mc_highpage(pfn_to_page(to), pfn_to_page(from));
 }
 
 /* A folio that the caller has locked, with a reference */

@@ -58,7 +58,7 @@ struct page *hmm_cdm_alloc_huge_page(bool hard);
 unsigned long hmm_cdm_lock_new_page(struct page *page);
 void hmm_cdm_unlock_put_page(struct page *page);
 void hmm_cdm_clear_page(unsigned long pfn);
-void hmm_cdm_copy_page(unsigned long to, unsigned long from);
+bool hmm_cdm_copy_page(unsigned long to, unsigned long from);
 
 /* A folio that the caller has locked, with a reference */
 void hmm_cdm_folio_unlock_put(struct folio *folio);

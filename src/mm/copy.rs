@@ -164,7 +164,7 @@ impl Mover<'_> {
             Mover::Cpu => {
                 for task in tasks {
                     // SAFETY: By the safety requirements.
-                    unsafe { Self::with_cpu(task) };
+                    unsafe { Self::with_cpu(task, &mut failed) };
                 }
                 return;
             }
@@ -227,7 +227,7 @@ impl Mover<'_> {
     /// # Safety
     ///
     /// As for [`Self::run`], for one task.
-    unsafe fn with_cpu(task: Task) {
+    unsafe fn with_cpu(task: Task, failed: &mut dyn FnMut(usize, usize)) {
         for i in 0..task.pages {
             // The pages of a folio are contiguous.
             let to = task.to.raw() + i;
@@ -235,8 +235,14 @@ impl Mover<'_> {
             match task.from {
                 // SAFETY: By the safety requirements.
                 None => unsafe { bindings::hmm_cdm_clear_page(to) },
-                // SAFETY: By the safety requirements.
-                Some(from) => unsafe { bindings::hmm_cdm_copy_page(to, from.raw() + i) },
+                Some(from) => {
+                    // SAFETY: By the safety requirements.
+                    let copied = unsafe { bindings::hmm_cdm_copy_page(to, from.raw() + i) };
+
+                    if !copied {
+                        return failed(task.place, task.pages);
+                    }
+                }
             }
         }
     }
