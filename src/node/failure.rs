@@ -29,8 +29,8 @@
 //! # Pages that are held
 //!
 //! A page that someone has pinned cannot be moved. It is tried again, at once for a moment, and then
-//! by a thread of the node; then the log says that it stays. The device has no access to it, and it
-//! is never copied to where its content would look sound.
+//! by a thread of the node; then the log says that it stays, and the thread looks now and then. The
+//! device has no access to it, and it is never copied to where its content would look sound.
 
 use super::{region, Node, Store};
 use crate::{
@@ -51,7 +51,7 @@ use kernel::{
     new_condvar, new_mutex,
     prelude::*,
     sync::{Arc, CondVar, Mutex},
-    time::{delay::fsleep, Delta, Instant, Monotonic},
+    time::{delay::fsleep, msecs_to_jiffies, Delta, Instant, Monotonic},
 };
 
 /// How much memory the graves have, at least; what it costs is its `struct page`s. Huge pages are
@@ -60,9 +60,10 @@ const GRAVES: u64 = 16 << 20;
 
 /// How long a page that someone holds is given before the report returns, in milliseconds.
 const WAITS_MS: [i64; 5] = [0, 1, 4, 16, 64];
-/// How long the thread tries after that, and how often.
+/// How often the thread tries after that, until the log says that the page stays, and from then on.
+const RETRY_MS: u32 = 20;
 const PATIENCE_MS: i64 = 20_000;
-const RETRY_MS: i64 = 20;
+const SLOW_RETRY_MS: u32 = 1000;
 
 struct Graves {
     node: Arc<Node>,
@@ -257,6 +258,8 @@ fn bury(pfn: Pfn) -> Result<Burial> {
 struct Held {
     pfn: Pfn,
     since: Instant<Monotonic>,
+    // It has been said that it stays.
+    reported: bool,
 }
 
 struct Work {
@@ -297,7 +300,13 @@ impl Undertaker {
         let since = Instant::now();
 
         if work.held.iter().all(|held| held.pfn != pfn) {
-            work.held.push(Held { pfn, since }, GFP_KERNEL)?;
+            let held = Held {
+                pfn,
+                since,
+                reported: false,
+            };
+
+            work.held.push(held, GFP_KERNEL)?;
             self.changed.notify_one();
         }
         Ok(())
@@ -316,6 +325,17 @@ impl Undertaker {
             }
             // Interruptible, so that an idle thread does not count as load.
             let _ = self.changed.wait_interruptible(&mut work);
+        }
+    }
+
+    /// Lets time pass, unless it is to stop or something new has come.
+    fn pause(&self, ms: u32) {
+        let mut work = self.work.lock();
+
+        if !work.stop {
+            let _ = self
+                .changed
+                .wait_interruptible_timeout(&mut work, msecs_to_jiffies(ms));
         }
     }
 
@@ -342,7 +362,7 @@ impl Undertaker {
 
 impl Run for Undertaker {
     fn run(&self) {
-        while let Some(held) = self.next() {
+        while let Some(mut held) = self.next() {
             let late = held.since.elapsed().as_millis() >= PATIENCE_MS;
 
             match bury(held.pfn) {
@@ -351,10 +371,13 @@ impl Run for Undertaker {
                     held.pfn.raw().wrapping_sub(self.first.raw())
                 ),
                 Ok(Burial::Nobody) if late => (),
-                _ if late => self.report(held.pfn),
                 _ => {
+                    if late && !held.reported {
+                        self.report(held.pfn);
+                        held.reported = true;
+                    }
                     self.again(held);
-                    fsleep(Delta::from_millis(RETRY_MS));
+                    self.pause(if late { SLOW_RETRY_MS } else { RETRY_MS });
                 }
             }
         }
