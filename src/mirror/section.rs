@@ -745,6 +745,66 @@ mod tests {
     }
 
     #[test]
+    fn a_new_window_is_filled_whatever_follows_what() -> Result {
+        let (here, there) = (
+            NewPage::system().ok_or(ENOMEM)?,
+            NewPage::system().ok_or(ENOMEM)?,
+        );
+        let raw = |page: &NewPage, access| View::raw(page.pfn(), access);
+        let (read, write) = (Access::Read, Access::Write);
+        let at = |i: usize| START + i * PAGE_SIZE;
+
+        for private in [false, true] {
+            let mut entries = section(&new_shared()?)?;
+            let mut spare = Some(Entries::new_window(PAGES)?);
+            let seen = [
+                raw(&there, read),
+                raw(&here, read),
+                raw(&here, write),
+                raw(&there, write),
+            ];
+            let view = View::of(span(at(0), at(PAGES))?, &seen);
+            let mut own = own(Some(&here), private);
+
+            assert_eq!(entries.load(&view, &mut spare, &mut own), Some(PAGES));
+            for (i, (page, access)) in [
+                (&there, read),
+                (&here, read),
+                (&here, write),
+                (&there, write),
+            ]
+            .into_iter()
+            .enumerate()
+            {
+                let entry = entries.get(at(i));
+                let local = page.pfn() == here.pfn();
+
+                assert_eq!(entry.pfn(), Some(page.pfn()));
+                assert_eq!(entry.allows(Access::Write), access == write);
+                assert_eq!(entry.is_local(), local);
+                assert_eq!(entry.is_private(), local && private);
+                assert_eq!(entry.accesses(), 0);
+            }
+        }
+
+        // With gaps and errors in between.
+        const ERROR: usize = crate::bindings::hmm_pfn_flags_HMM_PFN_ERROR;
+        let mut entries = section(&new_shared()?)?;
+        let seen = [
+            raw(&here, write),
+            0,
+            raw(&there, write) | ERROR,
+            raw(&there, read),
+        ];
+        assert_eq!(load(&mut entries, START, &seen)?, Some(2));
+        assert_eq!(entries.get(at(0)).pfn(), Some(here.pfn()));
+        assert!(!entries.get(at(1)).is_valid() && !entries.get(at(2)).is_valid());
+        assert_eq!(entries.get(at(3)).pfn(), Some(there.pfn()));
+        assert!(!entries.get(at(3)).allows(Access::Write));
+        Ok(())
+    }
+
+    #[test]
     fn without_a_window_nothing_is_loaded() -> Result {
         let page = NewPage::system().ok_or(ENOMEM)?;
         let mut entries = section(&new_shared()?)?;

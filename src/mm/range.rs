@@ -318,7 +318,11 @@ impl View<'_> {
         let at = |i: usize| self.span.start() + (i << PAGE_SHIFT);
 
         match (Span::new(at(before), at(end)), self.pfns.get(before..end)) {
-            (Some(span), Some(pfns)) => View { span, pfns, ..*self },
+            (Some(span), Some(pfns)) => View {
+                span,
+                pfns,
+                ..*self
+            },
             _ => View { ..*self },
         }
     }
@@ -552,6 +556,52 @@ mod tests {
                 ])
             );
         }
+        Ok(())
+    }
+
+    #[test]
+    fn a_look_is_at_what_may_be_read() -> Result {
+        let memory = UserMemory::map(8)?;
+        let current = current!();
+        let mm = current.mm().ok_or(ESRCH)?;
+        let notifier = watch(mm, memory.span())?;
+        let mut walker = Walker::new(8)?;
+        let at = |page: usize| memory.span().start() + page * PAGE_SIZE;
+        let mut look =
+            |span: Span, page: usize| -> Result<(Span, bool, [Option<Option<Access>>; 2])> {
+                let seen = walker.look(mm, &notifier, span, at(page), Owner::NOBODY)?;
+                let seen =
+                    seen.commit(|_, view| (view.span(), view.plain, [0, 1].map(|i| kind(view, i))));
+
+                seen.map_err(|Stale| EBUSY)
+            };
+
+        memory.write(2, 7)?;
+        assert_eq!(
+            look(memory.span(), 3)?,
+            (memory.span(), true, [Some(None), Some(None)])
+        );
+        memory.unmap(memory.pages(0, 2)?)?;
+        memory.unmap(memory.pages(6, 8)?)?;
+        assert_eq!(
+            look(memory.span(), 3)?,
+            (
+                memory.pages(2, 6)?,
+                true,
+                [Some(Some(Access::Write)), Some(None)]
+            )
+        );
+        // A hole in between is looked at, and so is the page that was asked for.
+        memory.unmap(memory.pages(4, 5)?)?;
+        assert_eq!(look(memory.span(), 5)?.0, memory.pages(2, 6)?);
+        assert_eq!(
+            look(memory.span(), 0)?,
+            (memory.pages(0, 6)?, true, [None, None])
+        );
+        assert_eq!(look(memory.pages(6, 8)?, 7)?.0, memory.pages(7, 8)?);
+        // No further than the span.
+        assert_eq!(look(memory.pages(2, 3)?, 2)?.0, memory.pages(2, 3)?);
+        assert_eq!(look(memory.pages(2, 3)?, 3).err(), Some(EINVAL));
         Ok(())
     }
 
