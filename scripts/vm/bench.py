@@ -46,7 +46,10 @@ COUNTS = (1, 2, 4)
 
 # At most that many times as much.
 OF_REFERENCE = 0.5
-OF_FLOOR = {"in": 1.15, "in-huge": 1.15, "out": 1.15, "fault": 1.2, "fault-huge": 1.2}
+OF_FLOOR = {
+    **dict.fromkeys(("in", "in-huge", "out", "peer", "evict"), 1.15),
+    **dict.fromkeys(("fault", "fault-huge"), 1.2),
+}
 FLAT = 0.10
 FLAT_FROM = (64 << 10, HUGE)
 FLAT_OPERATIONS = ("populate", "in", "out", "fault")
@@ -211,6 +214,8 @@ def targets(results):
     for operation in ("in", "out"):
         ratio = results.ratio(operation, HUGE, "test_hmm")
         yield at_most(f"{operation} against test_hmm", ratio, OF_REFERENCE)
+    ratio = results.ratio("in", HUGE, "test_hmm+read")
+    yield at_most("in against test_hmm with its read", ratio, OF_REFERENCE)
     for operation, limit in OF_FLOOR.items():
         yield at_most(
             f"{operation} against the floor", results.ratio(operation, HUGE, "floor"), limit

@@ -410,6 +410,10 @@ def bench():
     )
     yield "half of test_hmm is met", [t[:19] for t in met] == ["in against test_hmm"]
     yield "populate above the CPU is missed", [t[:20] for t in missed] == ["populate against the"]
+    met, missed = verdicts(**{"in__ours": [51], "in__test_hmm+read": [100]})
+    yield "more than half with its read is missed", not met and "its read" in str(missed)
+    met, missed = verdicts(peer__ours=[116], peer__floor=[100], evict__ours=[7], evict__floor=[7])
+    yield "moves of all kinds have a floor", "evict" in str(met) and "peer" in str(missed)
     flat = {64 << 10: [161], HUGE: [512 * 11], 8 * HUGE: [4096 * 11]}
     met, missed = verdicts(in__ours=flat)
     yield "flat within the tenth", [t[:3] for t in met] == ["in:", "in:"] and not missed
