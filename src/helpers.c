@@ -156,6 +156,20 @@ void hmm_cdm_folio_clear_damaged(struct folio *folio)
 }
 
 /*
+ * dev_pagemap_ops.folio_split: @part comes into being, behind @folio, by a split;
+ * NULL after the last one. What zone_device_private_split_cb() does without it, and
+ * what was one damaged folio is several.
+ */
+void hmm_cdm_folio_split(struct folio *folio, struct folio *part)
+{
+	if (!part)
+		return;
+	part->pgmap = folio->pgmap;
+	part->page.mapping = folio->page.mapping;
+	part->page.zone_device_data = READ_ONCE(folio->page.zone_device_data);
+}
+
+/*
  * Whether the device may have an entry for the page: not if it is damaged. GUP gives no pages of
  * memfd_secret(2) to anybody, and guest_memfd's are not to be touched; both may
  * be taken out of the direct map. hmm_range_fault() does not know them

@@ -46,6 +46,7 @@ bool hmm_cdm_page_set_damaged(struct page *page, unsigned long *first,
 bool hmm_cdm_page_is_damaged(struct page *page);
 bool hmm_cdm_any_damaged(void);
 void hmm_cdm_folio_clear_damaged(struct folio *folio);
+void hmm_cdm_folio_split(struct folio *folio, struct folio *part);
 bool hmm_cdm_page_held(struct page *page);
 bool hmm_cdm_pfn_is_zero(unsigned long pfn);
 int hmm_cdm_page_refs(struct page *page);

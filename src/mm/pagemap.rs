@@ -95,13 +95,11 @@ unsafe impl<T: Frames> Send for Pagemap<T> {}
 unsafe impl<T: Frames> Sync for Pagemap<T> {}
 
 impl<T: Frames> Pagemap<T> {
-    /// Without `folio_split` the kernel does all that a split needs: the library keeps nothing in a
-    /// folio (`zone_device_private_split_cb()`).
     const OPS: bindings::dev_pagemap_ops = bindings::dev_pagemap_ops {
         folio_free: Some(Self::folio_free),
         memory_failure: Some(Self::memory_failure),
         migrate_to_ram: Some(Self::migrate_to_ram),
-        folio_split: None,
+        folio_split: Some(bindings::hmm_cdm_folio_split),
     };
 
     /// The operations, always by the same address: by them [`Self::with_page`] knows its own.
