@@ -76,6 +76,15 @@ static void expect_no_copy(struct __test_metadata *_metadata,
 	EXPECT_EQ(0, stats.migrated_out);
 }
 
+/* The same for a child, which has no test to fail. */
+static bool copied(const struct cdm *cdm)
+{
+	struct hmm_cdm_stats stats;
+
+	return cdm_stats(cdm, &stats) || stats.bytes_copied ||
+	       stats.migrated_in || stats.migrated_out;
+}
+
 /*
  * The question of 2017: malloc(), and then one frame from the CPU's first write
  * to the device's answer.
@@ -143,6 +152,7 @@ TEST_F(zero_copy, contiguous)
 				  &self->p));
 	EXPECT_EQ(0, self->p.contiguous);
 	EXPECT_EQ(2, self->p.populated);
+	expect_no_copy(_metadata, &self->cdm);
 	munmap(mem, 2 * self->window);
 	free(pfns);
 }
@@ -288,6 +298,7 @@ TEST_F(zero_copy, read_only)
 	cdm_fill(self->mem, self->length, SEED);
 	EXPECT_EQ(pfn, cdm_pfn(self->mem));
 	EXPECT_EQ(PAGES, cdm_on_node(&self->cdm, self->mem, self->length));
+	expect_no_copy(_metadata, &self->cdm);
 }
 
 /* A full node populates what it has room for, and no more. */
@@ -422,6 +433,7 @@ TEST_F(zero_copy, first_touch_reads)
 	EXPECT_EQ(0, self->wait.result[0]);
 	EXPECT_EQ(self->length, self->wait.bytes_local);
 	EXPECT_EQ(PAGES, cdm_on_node(&self->cdm, self->mem, self->length));
+	expect_no_copy(_metadata, &self->cdm);
 }
 
 /* Only there, and only as long as it holds. */
@@ -550,6 +562,7 @@ TEST_F(zero_copy, first_touch_of_a_huge_page)
 	/* Not where a part of it has other advice. */
 	ASSERT_EQ(0, cdm_run_fill(cdm, mem + self->window, 8, 9, NULL));
 	EXPECT_EQ(1, cdm_on_node(cdm, mem + self->window, self->window));
+	expect_no_copy(_metadata, cdm);
 	munmap(mem, 2 * self->window);
 }
 
@@ -585,6 +598,8 @@ TEST_F(zero_copy, nobody_elses_data)
 				_exit(5);
 			if (cdm_check_value(mem, capacity, 0) != -1)
 				_exit(6);
+			if (copied(&small))
+				_exit(7);
 			memset(mem, 0x5a, capacity);
 			_exit(0);
 		}
