@@ -9,11 +9,13 @@
 #include <kselftest_harness.h>
 #include <linux/userfaultfd.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 #include "cdm_mem.h"
@@ -399,6 +401,79 @@ TEST_F(zero_copy, race_with_the_cpu)
 	}
 	EXPECT_EQ(0, lost);
 	expect_no_copy(_metadata, &self->cdm);
+}
+
+static void nothing(int nr)
+{
+	(void)nr;
+}
+
+/*
+ * A signal ends it after some window: what is in front of that is done, the rest
+ * is as it was, and the counts are of the former. Another call does the latter.
+ */
+TEST_F(zero_copy, interrupted)
+{
+	size_t length = self->cdm.info.capacity, per = self->window / self->page;
+	size_t pages = length / self->page, done = 0, wrong = 0;
+	struct sigaction action = { .sa_handler = nothing };
+	struct itimerval once = {}, never = {};
+	char *mem = cdm_map(&self->cdm, length);
+	__u64 *before = calloc(pages, sizeof(*before));
+	__u64 *after = calloc(pages, sizeof(*after));
+	struct hmm_cdm_query query;
+	int ret = 0;
+
+	ASSERT_NE(NULL, mem);
+	ASSERT_NE(NULL, before);
+	ASSERT_NE(NULL, after);
+	/* A process's first notifier is not to be had with a signal pending. */
+	ASSERT_EQ(0, cdm_query(&self->cdm, mem, self->page, NULL, &query));
+	/* The first page of each window is in system memory. */
+	for (size_t i = 0; i < pages; i += per)
+		cdm_fill(mem + i * self->page, self->page, SEED + i);
+	ASSERT_EQ(0, cdm_pfns(mem, length, before));
+	ASSERT_EQ(0, sigaction(SIGALRM, &action, NULL));
+	/* In the middle: neither before the first window nor behind the last. */
+	for (int i = 0; ret != -EINTR || !done; i++) {
+		once.it_value.tv_usec = 2000 + i * 7000 % 90000;
+		for (size_t at = 0; at < length; at += self->window)
+			ASSERT_EQ(0, madvise(mem + at + self->page,
+					     self->window - self->page,
+					     MADV_DONTNEED));
+		ASSERT_EQ(self->free, cdm_free_settles(&self->cdm, self->free));
+		ASSERT_EQ(0, setitimer(ITIMER_REAL, &once, NULL));
+		ret = cdm_populate(&self->cdm, mem, length, 0, &self->p);
+		ASSERT_EQ(0, setitimer(ITIMER_REAL, &never, NULL));
+		done = sum(&self->p);
+	}
+	EXPECT_GT(pages, done);
+	EXPECT_EQ(0, done % per);
+	EXPECT_EQ(done / per, self->p.stayed);
+	EXPECT_EQ(done / per * (per - 1), self->p.populated);
+	ASSERT_EQ(0, cdm_pfns(mem, length, after));
+	for (size_t i = 0; i < pages; i++)
+		wrong += i % per == 0 || i >= done ? before[i] != after[i] :
+			 !cdm_pfn_on_node(&self->cdm, after[i]);
+	EXPECT_EQ(0, wrong);
+	EXPECT_EQ(self->free - self->p.populated, cdm_free_pages(&self->cdm));
+
+	ASSERT_EQ(0, cdm_populate(&self->cdm, mem, length, 0, &self->p));
+	EXPECT_EQ(done / per * (per - 1), self->p.present);
+	EXPECT_EQ((pages - done) / per * (per - 1), self->p.populated);
+	EXPECT_EQ(pages / per, self->p.stayed);
+	for (size_t i = 0; i < pages; i += per) {
+		char *at = mem + i * self->page;
+
+		EXPECT_EQ(before[i], cdm_pfn(at));
+		EXPECT_EQ(-1, cdm_check(at, self->page, SEED + i));
+		EXPECT_EQ(-1, cdm_check_value(at + self->page, self->window -
+					      self->page, 0));
+	}
+	expect_no_copy(_metadata, &self->cdm);
+	munmap(mem, length);
+	free(before);
+	free(after);
 }
 
 static void advise(struct __test_metadata *_metadata, const struct cdm *cdm,
