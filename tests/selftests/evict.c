@@ -69,6 +69,14 @@ static int migrate_evicting(const struct cdm *cdm, void *addr, size_t length,
 	return cdm_ioctl(cdm->fd, HMM_CDM_IOC_MIGRATE, m);
 }
 
+/* How many pages have left the node by now, for whomever. */
+static __u64 node_evicted(const struct cdm *cdm)
+{
+	struct hmm_cdm_stats stats;
+
+	return cdm_stats(cdm, &stats) ? 0 : stats.node_evicted;
+}
+
 /* The device reads one word of each page. */
 static int touch(const struct cdm *cdm, char *addr, size_t length)
 {
@@ -225,6 +233,7 @@ static int compete(size_t length, int seed)
 TEST_F_TIMEOUT(evict, two_processes, 60)
 {
 	size_t length = self->windows * 3 / 4 * self->window;
+	__u64 before = node_evicted(&self->cdm);
 	pid_t pids[2];
 
 	for (int i = 0; i < 2; i++) {
@@ -235,8 +244,7 @@ TEST_F_TIMEOUT(evict, two_processes, 60)
 	}
 	for (int i = 0; i < 2; i++)
 		EXPECT_EQ(0, cdm_reap(pids[i], 50000 * CDM_PATIENCE));
-	ASSERT_EQ(0, cdm_stats(&self->cdm, &self->stats));
-	EXPECT_LT(0, self->stats.node_evicted);
+	EXPECT_LT(before, node_evicted(&self->cdm));
 }
 
 /*
@@ -375,12 +383,27 @@ TEST_F_TIMEOUT(evict, pinned_in_between, 60)
 	munmap(more, self->capacity);
 }
 
+/* Wait until some page has left the node since @before. */
+static bool evicts(const struct cdm *cdm, __u64 before)
+{
+	__u64 deadline = cdm_now_ms() + CDM_JOB_MS;
+
+	while (node_evicted(cdm) <= before) {
+		if (cdm_now_ms() > deadline)
+			return false;
+		cdm_sleep_ms(1);
+	}
+	return true;
+}
+
 /* As many as there are, all wanting room at once, and dying in the middle. */
 TEST_F_TIMEOUT(evict, killed_in_the_middle, 60)
 {
 	size_t length = self->windows / 2 * self->window;
 
 	for (int round = 0; round < 3; round++) {
+		__u64 before = node_evicted(&self->cdm);
+		int status, killed = 0;
 		pid_t pids[4];
 
 		for (int i = 0; i < 4; i++) {
@@ -389,11 +412,15 @@ TEST_F_TIMEOUT(evict, killed_in_the_middle, 60)
 			if (!pids[i])
 				_exit(compete(length, SEED + i));
 		}
-		cdm_sleep_ms(300 * CDM_PATIENCE + 100 * round);
+		EXPECT_TRUE(evicts(&self->cdm, before));
+		cdm_sleep_ms(20 * round);
 		for (int i = 0; i < 4; i++)
 			kill(pids[i], SIGKILL);
-		for (int i = 0; i < 4; i++)
-			ASSERT_EQ(pids[i], waitpid(pids[i], NULL, 0));
+		for (int i = 0; i < 4; i++) {
+			ASSERT_EQ(pids[i], waitpid(pids[i], &status, 0));
+			killed += WIFSIGNALED(status);
+		}
+		EXPECT_LT(0, killed);
 		EXPECT_EQ(self->pages,
 			  cdm_free_settles(&self->cdm, self->pages));
 	}
