@@ -139,7 +139,8 @@ TEST_F_TIMEOUT(evict, four_times_the_node, 60)
 {
 	size_t length = 4 * self->capacity, words = length / 8;
 	char *mem = cdm_map(&self->cdm, length);
-	__u64 sum = 0, local = 0;
+	__u64 sum = 0, local = 0, in, out;
+	struct hmm_cdm_stats before;
 
 	ASSERT_NE(NULL, mem);
 	cdm_fill(mem, length, SEED);
@@ -155,6 +156,7 @@ TEST_F_TIMEOUT(evict, four_times_the_node, 60)
 	EXPECT_EQ(-1, cdm_check(mem, length, SEED));
 
 	/* And the device over all of it, which faults it in piece by piece. */
+	ASSERT_EQ(0, cdm_stats(&self->cdm, &before));
 	ASSERT_EQ(0, cdm_advise(&self->cdm, mem, length, HMM_CDM_PLACE_NODE,
 				HMM_CDM_ADVISE_MIGRATE |
 				HMM_CDM_ADVISE_EVICT));
@@ -169,6 +171,13 @@ TEST_F_TIMEOUT(evict, four_times_the_node, 60)
 	EXPECT_EQ(cdm_word_sum(SEED, words), sum);
 	EXPECT_LT(length / 10 * 9, local);
 	EXPECT_EQ(-1, cdm_check(mem, length, SEED));
+	/* Each page came once, and one left for it. */
+	ASSERT_EQ(0, cdm_stats(&self->cdm, &self->stats));
+	in = self->stats.migrated_in - before.migrated_in;
+	out = self->stats.evicted - before.evicted;
+	TH_LOG("the device had %llu pages come and %llu leave", in, out);
+	EXPECT_GE(4 * self->pages / 10 * 11, in);
+	EXPECT_GE(4 * self->pages / 10 * 11, out);
 	munmap(mem, length);
 }
 
