@@ -21,6 +21,13 @@
 #define LIBRARY			"libcdmrun.so"
 #define ALLOCATOR		"libjemalloc.so.2"
 
+/*
+ * The allocator's options. It keeps what is freed: given back to the kernel and
+ * used again, it would have to be placed again, which zeroes it each time.
+ */
+#define ENV_OPTIONS		"MALLOC_CONF"
+#define OPTIONS			"dirty_decay_ms:-1"
+
 /* As the shell has them. */
 #define CANNOT_RUN		126
 #define NOT_FOUND		127
@@ -153,9 +160,25 @@ static void set(const char *name, unsigned long long value)
 		err(CANNOT_RUN, "%s", name);
 }
 
+/* Put @value before what the variable @name has, if that is anything. */
+static void put_before(const char *name, const char *value, char separator)
+{
+	const char *before = getenv(name);
+	char *text;
+	int len;
+
+	if (before && *before)
+		len = asprintf(&text, "%s%c%s", value, separator, before);
+	else
+		len = asprintf(&text, "%s", value);
+	if (len < 0 || setenv(name, text, 1))
+		err(CANNOT_RUN, "%s", name);
+	free(text);
+}
+
 int main(int argc, char **argv)
 {
-	const char *before = getenv("LD_PRELOAD"), *path, *why;
+	const char *path, *why;
 	unsigned long long node = 0, least = LEAST;
 	bool quiet = false;
 	char *preload;
@@ -195,10 +218,11 @@ int main(int argc, char **argv)
 	set(ENV_LEAST, least);
 	set(ENV_QUIET, quiet);
 	set(ENV_PID, getpid());
-	if (asprintf(&preload, "%s:" ALLOCATOR "%s%s", library(),
-		     before ? ":" : "", before ? before : "") < 0 ||
-	    setenv("LD_PRELOAD", preload, 1))
+	if (asprintf(&preload, "%s:" ALLOCATOR, library()) < 0)
 		err(CANNOT_RUN, "LD_PRELOAD");
+	put_before("LD_PRELOAD", preload, ':');
+	/* The user's come later and prevail. */
+	put_before(ENV_OPTIONS, OPTIONS, ',');
 	execv(path, argv + optind);
 	err(CANNOT_RUN, "%s", path);
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What cdmrun preloads: anonymous private memory that the program maps is
- * populated with pages of a node before the program sees it.
+ * populated with pages of a node before the program sees it, and again when it has
+ * given them up.
  *
  * The heap comes along because the allocator that is preloaded after this,
  * jemalloc, gets all its memory by mmap(), through the symbol (glibc's own
@@ -137,18 +138,38 @@ static int device(void)
 	return fd;
 }
 
-static void populate(void *addr, size_t length)
+static size_t whole_pages(size_t length)
 {
 	size_t page = sysconf(_SC_PAGESIZE);
+
+	return (length + page - 1) / page * page;
+}
+
+static void populate(void *addr, size_t length)
+{
 	struct hmm_cdm_populate p = { .size = sizeof(p) };
 	int err = errno, fd = device();
 
 	p.addr = (uintptr_t)addr;
-	p.length = (length + page - 1) / page * page;
+	p.length = whole_pages(length);
 	/* A full node, a signal, a mirror of the parent's: all the same. */
 	if (fd >= 0)
 		ioctl(fd, HMM_CDM_IOC_POPULATE, &p);
 	errno = err;
+}
+
+/* Whether anything of the range lies on the node, and is no reservation's. */
+static bool placed(void *addr, size_t length)
+{
+	struct hmm_cdm_query q = { .size = sizeof(q) };
+	int err = errno, fd = device();
+
+	q.addr = (uintptr_t)addr;
+	q.length = whole_pages(length);
+	if (fd >= 0 && length <= run.most)
+		ioctl(fd, HMM_CDM_IOC_QUERY, &q);
+	errno = err;
+	return q.where[HMM_CDM_WHERE_NODE];
 }
 
 static bool wanted(size_t length, int prot, int flags)
@@ -182,6 +203,42 @@ int mprotect(void *addr, size_t length, int prot)
 	int ret = syscall(SYS_mprotect, addr, length, prot);
 
 	if (!ret && wanted(length, prot, MAP_PRIVATE | MAP_ANONYMOUS))
+		populate(addr, length);
+	return ret;
+}
+
+/* What grows has the rest of it placed, too. */
+void *mremap(void *addr, size_t length, size_t new_length, int flags, ...)
+{
+	void *to = NULL, *mem;
+	va_list args;
+
+	if (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) {
+		va_start(args, flags);
+		to = va_arg(args, void *);
+		va_end(args);
+	}
+	mem = (void *)syscall(SYS_mremap, addr, length, new_length, flags, to);
+	length = whole_pages(length);
+	if (mem != MAP_FAILED && new_length > length &&
+	    wanted(new_length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS))
+		populate((char *)mem + length, new_length - length);
+	return mem;
+}
+
+/*
+ * What is given up and used again would be the system's. Allocators do that with
+ * what is freed, so what was on the node is placed again at once, zeroed as is
+ * asked for; what was not goes. MADV_FREE leaves pages of devices alone.
+ */
+int madvise(void *addr, size_t length, int advice)
+{
+	bool again = (advice == MADV_DONTNEED || advice == MADV_DONTNEED_LOCKED) &&
+		     placed(addr, length);
+	int ret = syscall(SYS_madvise, addr, length, advice);
+
+	/* Where part of the range is not mapped, it fails, and the rest is done. */
+	if (again)
 		populate(addr, length);
 	return ret;
 }
