@@ -34,6 +34,10 @@
 
 #define REPORT \
 	"cdmrun: %s: %llu bytes placed, %llu there at the end, %llu in system memory, %llu copied\n"
+#define REPORT_PLACED \
+	"cdmrun: %s: %llu bytes placed, %llu copied; where they are at the end cannot be told\n"
+
+#define MAPS			"/proc/self/maps"
 
 /* Out of the way of programs that expect certain numbers to be free. */
 #define FD_FLOOR		500
@@ -45,12 +49,13 @@ static struct {
 	int fd;
 	dev_t device;	/* what fd was when it was opened */
 	int err;	/* where messages go: the program may close its own */
+	int maps;	/* what is mapped: the program may shut itself in */
 	size_t least;	/* bytes that a mapping has to have */
 	size_t most;	/* and those of the node: what is larger is a reservation */
 	bool reports;	/* this process, at its end */
 	bool quiet;
 	char path[32];
-} run = { .fd = -1, .err = -1 };
+} run = { .fd = -1, .err = -1, .maps = -1 };
 
 static size_t number(const char *name, size_t otherwise)
 {
@@ -111,6 +116,10 @@ static void begin(void)
 	run.device = st.st_rdev;
 	run.most = info.capacity;
 	run.fd = move_up(fd);
+	if (run.reports && !run.quiet && run.maps < 0) {
+		fd = open(MAPS, O_RDONLY | O_CLOEXEC);
+		run.maps = fd < 0 ? fd : move_up(fd);
+	}
 }
 
 /* This thread is in here already: what libc maps for us is not looked at. */
@@ -261,13 +270,30 @@ static void start(void)
 	pthread_atfork(NULL, NULL, child);
 }
 
-/* Anonymous private memory of the process: where it lies. */
-static void count(int fd, __u64 *where)
+/* The mappings; a program that has shut itself in can open nothing any more. */
+static FILE *mappings(void)
 {
-	FILE *maps = fopen("/proc/self/maps", "re");
+	FILE *maps = fopen(MAPS, "re");
+	struct stat st, proc;
+
+	if (maps)
+		return maps;
+	/* Not what the program has under that number by now. */
+	if (run.maps < 0 || fstat(run.maps, &st) || !S_ISREG(st.st_mode) ||
+	    stat("/proc/self", &proc) || st.st_dev != proc.st_dev)
+		return NULL;
+	return fdopen(run.maps, "r");
+}
+
+/* Anonymous private memory of the process: where it lies. */
+static bool count(int fd, __u64 *where)
+{
+	FILE *maps = mappings();
 	char line[512];
 
-	while (maps && fgets(line, sizeof(line), maps)) {
+	if (!maps)
+		return false;
+	while (fgets(line, sizeof(line), maps)) {
 		struct hmm_cdm_query q = { .size = sizeof(q) };
 		unsigned long start, end, inode;
 		char rights[8];
@@ -283,8 +309,8 @@ static void count(int fd, __u64 *where)
 		for (int i = 0; i < 8; i++)
 			where[i] += q.where[i];
 	}
-	if (maps)
-		fclose(maps);
+	fclose(maps);
+	return true;
 }
 
 __attribute__((destructor))
@@ -297,9 +323,12 @@ static void finish(void)
 
 	if (fd < 0 || run.quiet || !run.reports)
 		return;
-	count(fd, where);
 	if (ioctl(fd, HMM_CDM_IOC_STATS, &s))
 		return;
+	if (!count(fd, where)) {
+		say(REPORT_PLACED, run.path, s.populated * page, s.bytes_copied);
+		return;
+	}
 	say(REPORT, run.path, s.populated * page,
 	    where[HMM_CDM_WHERE_NODE] * page,
 	    where[HMM_CDM_WHERE_SYSTEM] * page, s.bytes_copied);
