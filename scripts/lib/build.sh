@@ -85,6 +85,8 @@ build_all() {
 		STEP_TAIL=200 step "build the tests" programs tests/selftests "$TEST_DIR" \
 			"PATIENCE=$PATIENCE" ||
 			die "the tests do not build (see above)"
+		step "build a program for cdmrun" programs tests/tools "$TOOL_DIR" ||
+			die "the program for cdmrun does not build (see above)"
 		STEP_TAIL=200 step "build the samples out of tree" build_samples ||
 			die "the samples do not build (see above)"
 	fi

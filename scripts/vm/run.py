@@ -34,8 +34,8 @@ WITH_IDLE = "/src/scripts/guest/conformance"
 TEXT = "/usr/share/common-licenses/GPL-2"
 
 RAM_MIB = 2048
-# What cdmrun consists of.
-RUN_TOOLS = ("cdmrun", "libcdmrun.so")
+# What cdmrun consists of, and a program for it.
+RUN_TOOLS = ("cdmrun", "libcdmrun.so", "cdmrun-heap")
 CPUS = 2
 # What those are called with, and where the modules lie that they need.
 PAIRS_ARGUMENTS = {"uffd-stress": ["anon", "4", "4"]}
