@@ -14,7 +14,7 @@ use std::{
     fs::{File, OpenOptions},
     io,
     ops::{Deref, DerefMut},
-    os::fd::AsRawFd,
+    os::fd::{AsRawFd, BorrowedFd},
     ptr::NonNull,
     slice,
     time::Duration,
@@ -36,6 +36,8 @@ extern "C" {
 const PROT_READ_WRITE: c_int = 3;
 const MAP_PRIVATE_ANONYMOUS: c_int = 0x22;
 
+const SUBMIT_EVENTFD: u32 = 1;
+
 const fn command(nr: c_ulong) -> c_ulong {
     // _IO() is not the same number everywhere.
     let none = if cfg!(any(target_arch = "powerpc64", target_arch = "powerpc")) {
@@ -44,7 +46,7 @@ const fn command(nr: c_ulong) -> c_ulong {
         0
     };
 
-    none | 0xcd << 8 | nr
+    none | (0xcd << 8) | nr
 }
 
 /// A structure of the interface: integers only, which begin with its size.
@@ -102,7 +104,7 @@ wire! {
     }
 }
 wire! {
-    /// Where the pages of a range lie, in sum: see [`Where`].
+    /// A question where the pages of a range lie.
     Query = 2, 96 {
         flags: u32, addr: u64, length: u64, pages: u64, places: [u64; 8],
     }
@@ -153,7 +155,7 @@ pub enum Target {
     System = 1,
 }
 
-/// An index of [`Query::places`].
+/// A place, and an index of [`Residency::places`].
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 #[repr(usize)]
 #[allow(missing_docs, reason = "described in <linux/hmm_cdm.h>")]
@@ -163,6 +165,44 @@ pub enum Where {
     System = 2,
     Node = 3,
     Device = 4,
+}
+
+/// One page of [`Residency::pages`].
+#[repr(C)]
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "described in <linux/hmm_cdm.h>")]
+pub struct Page {
+    place: u8,
+    pub order: u8,
+    pub cpu: u8,
+    pub device: u8,
+    pub accesses: u16,
+    pub flags: u16,
+}
+
+const _: () = assert!(size_of::<Page>() == 8);
+
+impl Page {
+    /// Where it lies; `None` for a place that only a newer kernel knows.
+    pub fn place(&self) -> Option<Where> {
+        Some(match self.place {
+            0 => Where::Unmapped,
+            1 => Where::Absent,
+            2 => Where::System,
+            3 => Where::Node,
+            4 => Where::Device,
+            _ => return None,
+        })
+    }
+}
+
+/// Where memory lies.
+#[derive(Clone, Debug)]
+pub struct Residency {
+    /// Page by page.
+    pub pages: Vec<Page>,
+    /// In sum, by [`Where`].
+    pub places: [u64; 8],
 }
 
 /// A node, as this process sees it. A child after `fork()` opens its own.
@@ -190,8 +230,9 @@ impl Cdm {
     }
 
     fn call<T: Wire>(&self, arg: &mut T) -> io::Result<()> {
-        // SAFETY: The kernel writes to the structure alone, as much as its size says. What ranges in
-        // it are of, the callers have borrowed, and where pages lie is not seen by the program.
+        // SAFETY: The kernel writes to the structure, as much as its size says, and to the pages of a
+        // query, which are as many as its range has. What ranges are of, the callers have borrowed,
+        // and where pages lie is not seen by the program.
         match unsafe { ioctl(self.file.as_raw_fd(), T::COMMAND, arg) } {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
@@ -204,9 +245,10 @@ impl Cdm {
     }
 
     /// Zeroed memory of at least `size` bytes that lies on the node from the first touch on, as far
-    /// as that has room.
+    /// as that has room. From the size of a window on it is aligned to windows.
     pub fn alloc(&self, size: usize) -> io::Result<Buffer> {
-        let buffer = Buffer::new(size, self.info.page_size as usize)?;
+        let window = self.info.window_size as usize;
+        let buffer = Buffer::new(size, self.info.page_size as usize, window)?;
 
         match self.populate(&buffer, 0) {
             Ok(_) => Ok(buffer),
@@ -252,26 +294,40 @@ impl Cdm {
         })
     }
 
-    /// Where the pages of memory lie, in sum.
-    pub fn query(&self, memory: &[u8]) -> io::Result<Query> {
+    /// Where the pages of memory lie, which has to be page aligned.
+    pub fn query(&self, memory: &[u8]) -> io::Result<Residency> {
+        let mut pages = vec![Page::default(); memory.len() / self.info.page_size as usize];
         let mut arg = Query {
             addr: memory.as_ptr() as u64,
             length: memory.len() as u64,
+            pages: pages.as_mut_ptr() as u64,
             ..Query::default()
         };
 
-        self.call(&mut arg).map(|()| arg)
+        self.call(&mut arg)?;
+        Ok(Residency {
+            pages,
+            places: arg.places,
+        })
     }
 
-    /// Starts a job of the device. Its number is for [`Self::wait`].
+    /// Starts a job of the device. Its number is for [`Self::wait`]; to `event`, an eventfd, 1 is
+    /// added when it has ended.
     ///
     /// # Safety
     ///
     /// What the job writes to, by its arguments, is memory that nobody has a reference to but by
     /// atomics until the job has ended.
-    pub unsafe fn submit(&self, op: u32, args: [u64; 8]) -> io::Result<u64> {
+    pub unsafe fn submit(
+        &self,
+        op: u32,
+        args: [u64; 8],
+        event: Option<BorrowedFd<'_>>,
+    ) -> io::Result<u64> {
         let mut arg = Submit {
+            flags: event.map_or(0, |_| SUBMIT_EVENTFD),
             op,
+            eventfd: event.map_or(0, |fd| fd.as_raw_fd()),
             args,
             ..Submit::default()
         };
@@ -317,16 +373,22 @@ unsafe impl Send for Buffer {}
 unsafe impl Sync for Buffer {}
 
 impl Buffer {
-    fn new(size: usize, page: usize) -> io::Result<Self> {
+    fn new(size: usize, page: usize, window: usize) -> io::Result<Self> {
         let len = size
             .checked_next_multiple_of(page)
-            .filter(|len| *len > 0 && *len <= isize::MAX as usize)
+            .filter(|len| *len > 0)
+            .ok_or(io::ErrorKind::InvalidInput)?;
+        // A whole window is contiguous only where it is aligned as one.
+        let slack = if len >= window { window - page } else { 0 };
+        let mapped = len
+            .checked_add(slack)
+            .filter(|mapped| *mapped <= isize::MAX as usize)
             .ok_or(io::ErrorKind::InvalidInput)?;
         // SAFETY: A new mapping, of nobody else's addresses.
-        let start = unsafe {
+        let raw = unsafe {
             mmap(
                 std::ptr::null_mut(),
-                len,
+                mapped,
                 PROT_READ_WRITE,
                 MAP_PRIVATE_ANONYMOUS,
                 -1,
@@ -334,8 +396,23 @@ impl Buffer {
             )
         };
 
-        if start as isize == -1 {
+        if raw as isize == -1 {
             return Err(io::Error::last_os_error());
+        }
+        let before = match slack {
+            0 => 0,
+            _ => (raw as usize).next_multiple_of(window) - raw as usize,
+        };
+        // SAFETY: As the mapping is page aligned, a window begins within the slack.
+        let start = unsafe { raw.add(before) };
+
+        if before > 0 {
+            // SAFETY: The mapping's first part, which nobody has seen.
+            unsafe { munmap(raw, before) };
+        }
+        if before < slack {
+            // SAFETY: As above, its last part.
+            unsafe { munmap(start.add(len), slack - before) };
         }
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Self { start, len })
