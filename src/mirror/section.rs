@@ -399,13 +399,13 @@ impl Entries {
         // INVARIANT: The view holds, and no invalidation returns while we are here.
         if order > 0 {
             let pages = pfn.following(order).wrapping_add(1);
+            let (run, _) = entries.split_at_mut(pages.min(entries.len()));
 
-            for entry in entries.iter_mut().take(pages) {
+            for entry in run.iter_mut() {
                 *entry = new;
                 new = new.following();
-                filled = filled.wrapping_add(1);
             }
-            return filled;
+            return run.len();
         }
         let (elsewhere, place) = (DeviceEntry::rights(access), DeviceEntry::place(own));
         let here = elsewhere | place;
