@@ -8,6 +8,7 @@
 #include <kselftest_harness.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 
 #include "cdm_child.h"
@@ -19,17 +20,29 @@
 #define SYSTEM			HMM_CDM_TARGET_SYSTEM
 #define SEED			239
 #define PAGES			1024
+#define PART			(PAGES / 4)	/* for which the second node has room */
 /*
- * The kernel charges in batches and sums up later: 64 pages for each of two
- * processors, and as many again.
+ * What the CPUs have charged in advance is given back before a charge is read. Left
+ * are the kernel's own memory for the process, and its few pages beside those of a
+ * test: 20 where it forks, and 6 elsewhere.
  */
-#define NOISE			256
+#define NOISE			32
+/* Statistics are summed up when 64 changes for each of two CPUs are outstanding. */
+#define STAT_NOISE		(128 + NOISE)
+/* Pages of its own that the process touches meanwhile. */
+#define RSS_NOISE		8
 #define ROOT			"/tmp/cdm-cgroup"
 
 enum {
 	JOIN,		/* the group in .group */
 	FILL,		/* with that seed, in system memory */
 	MOVE,		/* to that target: how many pages have moved */
+	PEER,		/* a part, to the second node: the same */
+	FORK,		/* a process that has the same pages */
+	END_FORK,
+	DEVICE_COW,	/* by the device's writes, onto the node */
+	HUGE,		/* map a huge page: how many pages it has */
+	MOVE_HUGE,	/* as MOVE */
 	HOLES,		/* give all pages back */
 	FREE_HALF,	/* give half of them back */
 	POPULATE,	/* by the node: how many pages it gave */
@@ -38,6 +51,7 @@ enum {
 	CHECK,		/* is anything not of that seed */
 	RSS,		/* pages of the whole process */
 	MAPPED,		/* of the memory alone, in kB */
+	ON_NODE,	/* pages of the memory */
 	SKIPPED,	/* what POPULATE or MOVE left for want of memory */
 };
 
@@ -49,6 +63,8 @@ FIXTURE(memcg) {
 	size_t page;
 	__u64 free;
 	__u64 skipped;
+	char *huge;		/* in the child */
+	pid_t forked;		/* by the child */
 	char *group;		/* shared with the child */
 	bool mounted;
 };
@@ -123,10 +139,51 @@ static int group_remove(const char *name)
 	return 0;
 }
 
-/* What is charged, in pages. */
+/*
+ * What is charged, in pages. A group that is above what it may have takes back
+ * what the CPUs have in advance; the other CPU does that when it gets to it.
+ */
 static long charged(const struct _test_data_memcg *self, const char *name)
 {
+	for (int i = 0; i < 2; i++) {
+		group_write(name, "memory.high", "0");
+		cdm_sleep_ms(2);
+	}
+	group_write(name, "memory.high", "max");
 	return group_read(name, "memory.current", "") / (long)self->page;
+}
+
+static __s64 move_to_peer(struct _test_data_memcg *self)
+{
+	struct hmm_cdm_migrate m;
+	struct cdm peer;
+	int err = cdm_open(&peer, 1);
+
+	if (err)
+		return err;
+	err = cdm_migrate(&peer, self->mem, PART * self->page, NODE, &m);
+	cdm_close(&peer);
+	return err ? err : (__s64)m.migrated;
+}
+
+static pid_t fork_and_wait(void)
+{
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (;;)
+		pause();
+}
+
+static __s64 device_writes(struct _test_data_memcg *self, __u32 advice)
+{
+	int err = cdm_advise(&self->cdm, self->mem, self->length,
+			     HMM_CDM_PLACE_NODE, advice);
+
+	return err ? err : cdm_run_fill(&self->cdm, self->mem, self->length, 1,
+					NULL);
 }
 
 static __s64 answer(void *state, unsigned int what, __u64 value)
@@ -162,12 +219,27 @@ static __s64 answer(void *state, unsigned int what, __u64 value)
 			self->mem[i * self->page] = 1;
 		return 0;
 	case DEVICE_TOUCH:
-		err = cdm_advise(&self->cdm, self->mem, self->length,
-				 HMM_CDM_PLACE_NODE, 0);
-		if (err)
-			return err;
-		return cdm_run_fill(&self->cdm, self->mem, self->length, 1,
-				    NULL);
+		return device_writes(self, 0);
+	case DEVICE_COW:
+		return device_writes(self, HMM_CDM_ADVISE_COW);
+	case PEER:
+		return move_to_peer(self);
+	case FORK:
+		self->forked = fork_and_wait();
+		return self->forked < 0 ? -errno : 0;
+	case END_FORK:
+		kill(self->forked, SIGKILL);
+		return waitpid(self->forked, NULL, 0) == self->forked ? 0 :
+		       -errno;
+	case HUGE:
+		self->huge = cdm_map_thp(1, value);
+		return self->huge ? cdm_thp_size() / self->page : 0;
+	case MOVE_HUGE:
+		err = cdm_migrate(&self->cdm, self->huge, cdm_thp_size(),
+				  value, &m);
+		return err ? err : (__s64)m.migrated;
+	case ON_NODE:
+		return cdm_on_node(&self->cdm, self->mem, self->length);
 	case CHECK:
 		return cdm_check(self->mem, self->length, value) != -1;
 	case RSS:
@@ -223,29 +295,61 @@ static long difference(long a, long b)
 	return a < b ? b - a : a - b;
 }
 
+/* What is said of the child's memory, in pages. */
+struct account {
+	long charged;
+	long anon;
+	long rss;
+	long mapped;
+};
+
+static struct account account(struct _test_data_memcg *self)
+{
+	const long page = self->page;
+
+	return (struct account) {
+		.charged = charged(self, "a"),
+		.anon = group_read("a", "memory.stat", "anon") / page,
+		.rss = cdm_ask(&self->child, RSS, 0),
+		.mapped = cdm_ask(&self->child, MAPPED, 0) * 1024 / page,
+	};
+}
+
+/* Nothing of it has changed by @what, but for the pages that others have. */
+static void expect_same(struct __test_metadata *_metadata,
+			struct _test_data_memcg *self,
+			const struct account *before, long others,
+			const char *what)
+{
+	struct account now = account(self);
+
+	EXPECT_GE(NOISE, difference(before->charged + others, now.charged)) {
+		TH_LOG("%ld pages, %ld after %s", before->charged, now.charged,
+		       what);
+	}
+	EXPECT_GE(STAT_NOISE, difference(before->anon + others, now.anon));
+	EXPECT_GE(RSS_NOISE, difference(before->rss, now.rss));
+	EXPECT_EQ(before->mapped, now.mapped);
+}
+
 /* Charge, statistics and RSS of the process are those of other memory. */
 TEST_F(memcg, charged_everywhere)
 {
 	const long kb = self->length / 1024;
-	long before, here, rss, base = charged(self, "a");
+	long rss, base = charged(self, "a");
+	struct account before;
 
 	ASSERT_LE(0, base);
 	ASSERT_EQ(0, cdm_ask(&self->child, FILL, SEED));
-	before = charged(self, "a");
-	rss = cdm_ask(&self->child, RSS, 0);
-	EXPECT_GE(NOISE, difference(base + PAGES, before));
+	before = account(self);
+	rss = before.rss;
+	EXPECT_GE(NOISE, difference(base + PAGES, before.charged));
+	EXPECT_GE(STAT_NOISE, difference(PAGES, before.anon));
+	EXPECT_EQ(PAGES, before.mapped);
 	for (int i = 0; i < 4; i++) {
 		ASSERT_EQ(PAGES, cdm_ask(&self->child, MOVE,
 					 i % 2 ? SYSTEM : NODE));
-		here = charged(self, "a");
-		EXPECT_GE(NOISE, difference(before, here)) {
-			TH_LOG("%ld pages, %ld after move %d", before, here, i);
-		}
-		EXPECT_GE(NOISE, difference(group_read("a", "memory.stat",
-						       "anon") /
-					    (long)self->page, PAGES));
-		EXPECT_EQ(kb, cdm_ask(&self->child, MAPPED, 0));
-		EXPECT_GE(8, difference(rss, cdm_ask(&self->child, RSS, 0)));
+		expect_same(_metadata, self, &before, 0, "a move");
 	}
 	ASSERT_EQ(0, cdm_ask(&self->child, CHECK, SEED));
 
@@ -254,7 +358,8 @@ TEST_F(memcg, charged_everywhere)
 	ASSERT_EQ(0, cdm_ask(&self->child, HOLES, 0));
 	EXPECT_GE(NOISE, difference(base, charged(self, "a")));
 	EXPECT_EQ(0, cdm_ask(&self->child, MAPPED, 0));
-	EXPECT_GE(8, difference(rss - PAGES, cdm_ask(&self->child, RSS, 0)));
+	EXPECT_GE(RSS_NOISE, difference(rss - PAGES,
+					cdm_ask(&self->child, RSS, 0)));
 
 	/* What the node gives without a copy is charged as well. */
 	ASSERT_EQ(PAGES, cdm_ask(&self->child, POPULATE, 0));
@@ -264,6 +369,59 @@ TEST_F(memcg, charged_everywhere)
 	ASSERT_EQ(0, cdm_ask(&self->child, DEVICE_TOUCH, 0));
 	EXPECT_GE(NOISE, difference(base + PAGES, charged(self, "a")));
 	EXPECT_EQ(kb, cdm_ask(&self->child, MAPPED, 0));
+}
+
+/* From node to node, as everywhere. */
+TEST_F(memcg, peer)
+{
+	struct account before;
+
+	ASSERT_EQ(0, cdm_ask(&self->child, FILL, SEED));
+	before = account(self);
+	ASSERT_EQ(PAGES, cdm_ask(&self->child, MOVE, NODE));
+	for (int i = 0; i < 2; i++) {
+		ASSERT_EQ(PART, cdm_ask(&self->child, PEER, 0));
+		ASSERT_EQ(PAGES - PART, cdm_ask(&self->child, ON_NODE, 0));
+		expect_same(_metadata, self, &before, 0, "leaving for a peer");
+		ASSERT_EQ(PART, cdm_ask(&self->child, MOVE, NODE));
+		expect_same(_metadata, self, &before, 0, "coming from a peer");
+	}
+	ASSERT_EQ(0, cdm_ask(&self->child, CHECK, SEED));
+}
+
+/* The copies that the node has for who writes are charged beside what is copied. */
+TEST_F(memcg, copy_on_write)
+{
+	struct account before;
+
+	ASSERT_EQ(0, cdm_ask(&self->child, FILL, SEED));
+	ASSERT_EQ(0, cdm_ask(&self->child, FORK, 0));
+	before = account(self);
+	ASSERT_EQ(0, cdm_ask(&self->child, DEVICE_COW, 0));
+	ASSERT_EQ(PAGES, cdm_ask(&self->child, ON_NODE, 0));
+	expect_same(_metadata, self, &before, PAGES, "copies");
+	ASSERT_EQ(0, cdm_ask(&self->child, END_FORK, 0));
+	expect_same(_metadata, self, &before, 0, "the end of the other");
+	ASSERT_EQ(PAGES, cdm_ask(&self->child, MOVE, SYSTEM));
+	expect_same(_metadata, self, &before, 0, "their move");
+}
+
+/* A huge page is charged whole, and so are its pages. */
+TEST_F(memcg, huge)
+{
+	struct account before;
+	long pages;
+
+	ASSERT_EQ(0, cdm_ask(&self->child, FILL, SEED));
+	pages = cdm_ask(&self->child, HUGE, SEED + 1);
+	if (!pages)
+		SKIP(return, "no transparent huge page to be had");
+	before = account(self);
+	for (int i = 0; i < 4; i++) {
+		ASSERT_EQ(pages, cdm_ask(&self->child, MOVE_HUGE,
+					 i % 2 ? SYSTEM : NODE));
+		expect_same(_metadata, self, &before, 0, "a huge page's move");
+	}
 }
 
 /*
