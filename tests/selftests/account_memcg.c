@@ -482,6 +482,48 @@ TEST_F(memcg, limit_on_the_way_back)
 }
 
 /*
+ * The same when somebody else makes them leave, for whom the limit is none: they
+ * are as charged as they were, and the limit holds.
+ */
+TEST_F(memcg, evicted_at_the_limit)
+{
+	size_t capacity = self->cdm.info.capacity, more = self->length;
+	char *all = cdm_map(&self->cdm, capacity);
+	char *mem = cdm_map(&self->cdm, more);
+	struct hmm_cdm_populate p;
+	struct account before;
+	const long answers = 16;
+	__u64 start;
+	long used;
+
+	ASSERT_NE(NULL, all);
+	ASSERT_NE(NULL, mem);
+	ASSERT_EQ(0, cdm_ask(&self->child, FILL, SEED));
+	ASSERT_EQ(PAGES, cdm_ask(&self->child, MOVE, NODE));
+	before = account(self);
+	used = charged(self, "a") + answers;
+	ASSERT_EQ(0, group_limit("a", used, self->page));
+	/* Whoever has the node's other pages took them later. */
+	ASSERT_EQ(0, cdm_populate(&self->cdm, all, capacity, 0, &p));
+	ASSERT_EQ(0, cdm_free_pages(&self->cdm));
+	start = cdm_now_ms();
+	ASSERT_EQ(0, cdm_populate(&self->cdm, mem, more,
+				  HMM_CDM_POPULATE_EVICT, &p));
+	EXPECT_GT(CDM_SETTLE_MS, cdm_now_ms() - start);
+	EXPECT_EQ(PAGES, p.populated);
+	EXPECT_LE(PAGES, p.evicted);
+	EXPECT_EQ(0, cdm_ask(&self->child, ON_NODE, 0));
+	EXPECT_EQ(0, cdm_ask(&self->child, CHECK, SEED));
+	EXPECT_GE(used, group_read("a", "memory.current", "") /
+			(long)self->page);
+	expect_same(_metadata, self, &before, 0, "eviction");
+	EXPECT_EQ(0, group_read("a", "memory.events", "oom"));
+	EXPECT_EQ(0, group_read("a", "memory.events", "oom_kill"));
+	munmap(all, capacity);
+	munmap(mem, more);
+}
+
+/*
  * The group's limit is in the way of new pages. Those of the node are charged as
  * any others, by the CPU's touch, the device's and POPULATE alike: where nothing
  * can be reclaimed, the kernel kills in that group and nowhere else, and all
