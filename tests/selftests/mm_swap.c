@@ -80,6 +80,19 @@ static bool same_frames(const struct _test_data_swap *self)
 	return same;
 }
 
+static int migrate_evicting(const struct cdm *cdm, void *addr, size_t length,
+			    struct hmm_cdm_migrate *m)
+{
+	*m = (struct hmm_cdm_migrate) {
+		.size = sizeof(*m),
+		.flags = HMM_CDM_MIGRATE_EVICT,
+		.addr = CDM_ADDR(addr),
+		.length = length,
+		.target = NODE,
+	};
+	return cdm_ioctl(cdm->fd, HMM_CDM_IOC_MIGRATE, m);
+}
+
 /* All that can be reclaimed is; it takes more than one attempt. */
 static size_t swap_out(const char *addr, size_t length)
 {
@@ -334,6 +347,85 @@ TEST_F(swap, reclaim_while_migrating)
 	cdm_mover_end(&mover);
 	EXPECT_EQ(0, mover.err);
 	EXPECT_EQ(-1, cdm_check(self->node, LENGTH, SEED));
+}
+
+struct reclaimer {
+	pthread_t thread;
+	size_t bytes;
+	bool stop;
+	int err;
+};
+
+static void *reclaim(void *arg)
+{
+	struct reclaimer *reclaimer = arg;
+
+	while (!__atomic_load_n(&reclaimer->stop, __ATOMIC_RELAXED)) {
+		int err = cdm_group_reclaim(reclaimer->bytes);
+
+		if (err)
+			reclaimer->err = err;
+		/* Or else what comes from the disk is not there long enough. */
+		cdm_sleep_ms(10);
+	}
+	return NULL;
+}
+
+/*
+ * More memory than a full node and the limit let the process have: pages leave
+ * the node for others, and are sent to the disk to make room for what the device
+ * has read back, while everybody is at it.
+ */
+TEST_F_TIMEOUT(swap, reclaim_while_evicting, 60)
+{
+	const __u64 end = cdm_now_ms() + 800;
+	const size_t few = 512 * self->cdm.page;
+	const size_t more = few > LENGTH ? few : LENGTH;
+	struct reclaimer reclaimer = { .bytes = more / 8 };
+	struct hmm_cdm_migrate m;
+	struct hmm_cdm_wait wait;
+	size_t length, pages;
+	__u64 evicted = 0;
+	struct cdm small;
+	char limit[32];
+	long out, in, max;
+	char *mem;
+
+	ASSERT_EQ(0, cdm_open(&small, 1));
+	length = small.info.capacity + more;
+	pages = small.info.capacity / small.page;
+	mem = cdm_map(&small, length);
+	ASSERT_NE(NULL, mem);
+	cdm_fill(mem, length, SEED + 1);
+	ASSERT_EQ(0, migrate_evicting(&small, mem, length, &m));
+	ASSERT_EQ(pages, cdm_on_node(&small, mem, length));
+	/* The node's pages cannot be reclaimed, and half of the others have to. */
+	out = cdm_vmstat("pswpout");
+	in = cdm_vmstat("pswpin") + more / small.page / 2;
+	max = LENGTH + small.info.capacity + more / 2;
+	snprintf(limit, sizeof(limit), "%ld", max);
+	ASSERT_EQ(0, cdm_group_set("memory.max", limit));
+	ASSERT_EQ(0, pthread_create(&reclaimer.thread, NULL, reclaim,
+				    &reclaimer));
+	while (cdm_now_ms() < end || evicted <= pages / 4 ||
+	       cdm_vmstat("pswpout") <= out || cdm_vmstat("pswpin") <= in) {
+		ASSERT_EQ(0, cdm_run_sum(&small, mem, length / 8, &wait));
+		ASSERT_EQ(cdm_word_sum(SEED + 1, length / 8), wait.result[0]);
+		ASSERT_EQ(0, migrate_evicting(&small, mem, length, &m));
+		EXPECT_EQ(length / small.page, cdm_migrate_sum(&m));
+		evicted += m.evicted;
+	}
+	__atomic_store_n(&reclaimer.stop, true, __ATOMIC_RELAXED);
+	pthread_join(reclaimer.thread, NULL);
+	EXPECT_EQ(0, reclaimer.err);
+	EXPECT_GE(max, cdm_group_number("memory.current"));
+	EXPECT_EQ(-1, cdm_check(mem, length, SEED + 1));
+	EXPECT_EQ(-1, cdm_check(self->node, LENGTH, SEED));
+	EXPECT_TRUE(same_frames(self));
+	ASSERT_EQ(0, cdm_group_set("memory.max", "max"));
+	munmap(mem, length);
+	EXPECT_EQ(pages, cdm_free_settles(&small, pages));
+	cdm_close(&small);
 }
 
 TEST_HARNESS_MAIN
