@@ -19,6 +19,10 @@
 #include "cdm_module.h"
 #include "cdm_test.h"
 
+#ifndef MADV_SOFT_OFFLINE
+#define MADV_SOFT_OFFLINE	101
+#endif
+
 #define SEED			131
 #define PAGES			16
 #define BAD			5	/* the page that breaks */
@@ -184,6 +188,34 @@ TEST_F(failure, user_is_told)
 	EXPECT_EQ(0, *self->bad);
 	ASSERT_EQ(0, munmap(self->mem, self->length));
 	EXPECT_EQ(self->free - 1, cdm_free_settles(&self->cdm, self->free - 1));
+}
+
+/*
+ * A page that is only about to break: the kernel takes away its own, and says of
+ * the node's that it cannot (pfn_to_online_page()). It stays, held by nobody.
+ */
+TEST_F(failure, soft_offline)
+{
+	struct hmm_cdm_migrate m;
+	struct hmm_cdm_wait wait;
+
+	for (int i = 0; i < 2; i++) {
+		EXPECT_EQ(-1, madvise(self->bad, self->page,
+				      MADV_SOFT_OFFLINE));
+		EXPECT_EQ(EIO, errno);
+		EXPECT_EQ(self->frame, cdm_pfn(self->bad));
+		EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
+		EXPECT_EQ(self->free - PAGES, cdm_free_pages(&self->cdm));
+	}
+	ASSERT_EQ(0, cdm_run_sum(&self->cdm, self->mem, self->length / 8,
+				 &wait));
+	EXPECT_EQ(cdm_word_sum(SEED, self->length / 8), wait.result[0]);
+	EXPECT_EQ(self->length, wait.bytes_local);
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length,
+				 HMM_CDM_TARGET_SYSTEM, &m));
+	EXPECT_EQ(PAGES, m.migrated);
+	EXPECT_EQ(self->free, cdm_free_settles(&self->cdm, self->free));
+	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
 }
 
 /* It is a page of the process as far as others count, and moves with its mapping. */
