@@ -354,15 +354,22 @@ TEST_F(advice, of_another_process)
  */
 TEST_F(advice, of_numa_nodes)
 {
-	const unsigned long nodes = 1, others = ~1UL;	/* node 0; all but that */
+	/* Node 0; and all others, with those of device memory: up to 255 on POWER. */
+	unsigned long nodes[5] = { 1 }, others[5] = { ~1UL };
+	const int last = self->cdm.info.numa_node < 64 ? 63 : 255;
+	const unsigned long bits = 8 * sizeof(nodes);
 	void *addrs[PAGES];
 	int status[PAGES], to[PAGES] = {};
 	struct hmm_cdm_migrate m;
 
+	for (int i = 64; i <= last; i++)
+		others[i / 64] |= 1UL << i % 64;
+	ASSERT_TRUE(others[self->cdm.info.numa_node / 64] >>
+		    self->cdm.info.numa_node % 64 & 1);
 	EXPECT_EQ(0, syscall(SYS_mbind, self->mem, self->length, MPOL_BIND,
-			     &nodes, 64, MPOL_MF_MOVE | MPOL_MF_STRICT));
+			     nodes, bits, MPOL_MF_MOVE | MPOL_MF_STRICT));
 	EXPECT_TRUE(untouched(self));
-	EXPECT_LE(0, syscall(SYS_migrate_pages, 0, 64, &others, &nodes));
+	EXPECT_EQ(0, syscall(SYS_migrate_pages, 0, bits, others, nodes));
 	EXPECT_TRUE(untouched(self));
 	for (int i = 0; i < PAGES; i++)
 		addrs[i] = self->mem + i * self->page;
