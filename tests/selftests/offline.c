@@ -13,8 +13,11 @@
 #include <linux/mempolicy.h>
 #include <sys/syscall.h>
 
+#include "cdm_child.h"
 #include "cdm_mem.h"
 #include "cdm_test.h"
+
+#define SEED			271
 
 /* NUMA nodes in a mask: powerpc has 256. */
 #define NODES			1024
@@ -262,13 +265,31 @@ static void take_all(const struct cdm *nodes, struct hog *hog)
 
 FIXTURE(machine) {
 	struct cdm nodes[CDM_NODES];
+	char *held[CDM_NODES];		/* on the nodes, all the while */
+	__u64 *pfns[CDM_NODES];
 	struct hog *hog;
 };
 
+static size_t held_length(const struct cdm *cdm)
+{
+	return 4 * cdm->window;
+}
+
 FIXTURE_SETUP(machine)
 {
-	for (int i = 0; i < CDM_NODES; i++)
+	for (int i = 0; i < CDM_NODES; i++) {
+		const struct cdm *cdm = &self->nodes[i];
+
 		ASSERT_EQ(0, cdm_open(&self->nodes[i], i));
+		self->held[i] = cdm_map_on_node(cdm, held_length(cdm),
+						SEED + i);
+		ASSERT_NE(NULL, self->held[i]);
+		self->pfns[i] = calloc(held_length(cdm) / cdm->page,
+				       sizeof(__u64));
+		ASSERT_NE(NULL, self->pfns[i]);
+		ASSERT_EQ(0, cdm_pfns(self->held[i], held_length(cdm),
+				      self->pfns[i]));
+	}
 	self->hog = mmap(NULL, sizeof(*self->hog), PROT_READ | PROT_WRITE,
 			 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, self->hog);
@@ -280,7 +301,25 @@ FIXTURE_TEARDOWN(machine)
 		cdm_close(&self->nodes[i]);
 }
 
-/* It is out of memory, and the nodes are as free as they were. */
+/* What is on the node has the frames and the content that it had. */
+static void expect_held(struct __test_metadata *_metadata,
+			const struct _test_data_machine *self, int i)
+{
+	const struct cdm *cdm = &self->nodes[i];
+	const size_t pages = held_length(cdm) / cdm->page;
+	__u64 *now = calloc(pages, sizeof(*now));
+
+	ASSERT_NE(NULL, now);
+	ASSERT_EQ(0, cdm_pfns(self->held[i], held_length(cdm), now));
+	EXPECT_EQ(0, memcmp(now, self->pfns[i], pages * sizeof(*now)));
+	EXPECT_EQ(-1, cdm_check(self->held[i], held_length(cdm), SEED + i));
+	free(now);
+}
+
+/*
+ * It is out of memory, the nodes are as free as they were, and nothing that is on
+ * them was reclaimed for it.
+ */
 TEST_F_TIMEOUT(machine, runs_out_of_memory, 100)
 {
 	long killed = vm_event("oom_kill"), total = cdm_meminfo("MemTotal:");
@@ -312,8 +351,9 @@ TEST_F_TIMEOUT(machine, runs_out_of_memory, 100)
 		struct hmm_cdm_info info;
 
 		ASSERT_EQ(0, cdm_info(cdm->fd, &info));
-		EXPECT_EQ(info.capacity, info.free);
+		EXPECT_EQ(info.capacity - held_length(cdm), info.free);
 		expect_offline(_metadata, cdm);
+		expect_held(_metadata, self, i);
 	}
 }
 
