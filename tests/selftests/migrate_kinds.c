@@ -43,10 +43,12 @@ FIXTURE_TEARDOWN(huge)
 /* Two windows are taken whole: each is one run of frames, aligned as such. */
 TEST_F(huge, whole)
 {
+	struct hmm_cdm_page *info = calloc(2 * self->pages, sizeof(*info));
 	__u64 *pfns = calloc(2 * self->pages, sizeof(*pfns));
 	struct hmm_cdm_stats stats;
 	size_t wrong = 0;
 
+	ASSERT_NE(NULL, info);
 	ASSERT_NE(NULL, pfns);
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, 2 * self->size, NODE,
 				 &self->m));
@@ -60,6 +62,12 @@ TEST_F(huge, whole)
 			 pfns[i] != pfns[i / self->pages * self->pages] +
 				    i % self->pages;
 	EXPECT_EQ(0, wrong);
+	/* But none is part of a larger page any more, as every driver sees it. */
+	ASSERT_EQ(0, cdm_query(&self->cdm, self->mem, 2 * self->size, info,
+			       NULL));
+	for (size_t i = 0; i < 2 * self->pages; i++)
+		wrong += info[i].where != HMM_CDM_WHERE_NODE || info[i].order;
+	EXPECT_EQ(0, wrong);
 	EXPECT_EQ(0, pfns[0] % self->pages);
 	EXPECT_EQ(0, pfns[self->pages] % self->pages);
 	ASSERT_EQ(0, cdm_stats(&self->cdm, &stats));
@@ -72,6 +80,7 @@ TEST_F(huge, whole)
 	EXPECT_EQ(2 * self->pages, self->m.migrated);
 	EXPECT_EQ(0, cdm_on_node(&self->cdm, self->mem, 2 * self->size));
 	EXPECT_EQ(-1, cdm_check(self->mem, 2 * self->size, SEED));
+	free(info);
 	free(pfns);
 }
 
