@@ -462,6 +462,91 @@ TEST_F(idle, written_after_free)
 	munmap(mem, length);
 }
 
+enum way {
+	MUNMAP,
+	DONTNEED,
+	MIGRATE,
+	WAYS,
+};
+
+static int give_up(const struct cdm *cdm, char *mem, size_t length,
+		   enum way way)
+{
+	switch (way) {
+	case MUNMAP:
+		return munmap(mem, length) ? -errno : 0;
+	case DONTNEED:
+		return madvise(mem, length, MADV_DONTNEED) ? -errno : 0;
+	default:
+		return cdm_migrate(cdm, mem, length, HMM_CDM_TARGET_SYSTEM,
+				   NULL);
+	}
+}
+
+/*
+ * No page is used for something else while the device may still write to it: what
+ * it wrote to without end has new users, and they find zeros, now and later.
+ */
+TEST_F_TIMEOUT(idle, frames_reused, 60)
+{
+	enum { JOBS = 4, ROUNDS = 4 * WAYS };
+	size_t page = self->page, length = JOBS * page, pages;
+	__u64 jobs[JOBS], old[JOBS], *pfns;
+	struct hmm_cdm_populate p;
+	struct cdm small;
+
+	ASSERT_EQ(0, cdm_open(&small, 1));
+	pages = cdm_free_pages(&small);
+	pfns = calloc(pages, sizeof(*pfns));
+	ASSERT_NE(NULL, pfns);
+	for (int round = 0; round < ROUNDS; round++) {
+		enum way way = round % WAYS;
+		char *mem = cdm_map(&small, length);
+		char *all = cdm_map(&small, pages * page);
+		size_t found = 0, wrong = 0;
+
+		ASSERT_NE(NULL, mem);
+		ASSERT_NE(NULL, all);
+		ASSERT_EQ(0, cdm_populate(&small, mem, length, 0, NULL));
+		ASSERT_EQ(0, cdm_pfns(mem, length, old));
+		for (int i = 0; i < JOBS; i++)
+			ASSERT_EQ(0, cdm_start_adds(&small,
+						    (__u64 *)(mem + i * page),
+						    CDM_FOREVER, &jobs[i]));
+		for (int i = 0; i < JOBS; i++)
+			ASSERT_TRUE(cdm_rises_above((__u64 *)(mem + i * page),
+						    100));
+
+		ASSERT_EQ(0, give_up(&small, mem, length, way));
+		/* All of the node, so that those frames are among them. */
+		ASSERT_EQ(0, cdm_populate(&small, all, pages * page, 0, &p));
+		ASSERT_EQ(pages, p.populated);
+		cdm_sleep_ms(50);
+		ASSERT_EQ(0, cdm_pfns(all, pages * page, pfns));
+		for (size_t i = 0; i < pages; i++)
+			for (int j = 0; j < JOBS; j++) {
+				if (pfns[i] != old[j])
+					continue;
+				found++;
+				wrong += cdm_check_value(all + i * page, page,
+							 0) != -1;
+			}
+		EXPECT_EQ(JOBS, found);
+		EXPECT_EQ(0, wrong);
+		/* The jobs have gone on, where there is something to go on with. */
+		for (int i = 0; way != MUNMAP && i < JOBS; i++)
+			EXPECT_TRUE(cdm_rises_above((__u64 *)(mem + i * page),
+						    way == MIGRATE ? 100 : 0));
+		munmap(mem, length);
+		munmap(all, pages * page);
+		for (int i = 0; i < JOBS; i++)
+			expect_end(_metadata, &small, jobs[i], mem + i * page);
+	}
+	EXPECT_EQ(pages, cdm_free_settles(&small, pages));
+	free(pfns);
+	cdm_close(&small);
+}
+
 /* The device knows what it will touch: one fault for what is in a window. */
 TEST_F(idle, one_fault_for_a_window)
 {
