@@ -503,7 +503,11 @@ impl<'a> Migration<'a> {
             gap |= part.start() > addr;
             addr = part.end();
             if movable {
-                self.window(part)?;
+                let done = self.window(part);
+
+                // What it was interrupted at counts, too.
+                self.tally.close();
+                done?;
             }
         }
         if gap {
@@ -577,7 +581,6 @@ impl<'a> Migration<'a> {
                 fsleep(Delta::from_millis(wait));
             }
         }
-        self.tally.close();
         Ok(())
     }
 

@@ -53,7 +53,8 @@ pub(super) enum Standing {
 /// Looks at `part`, which is no longer than the walker's room, and tells for its pages, by their
 /// number, where they stand. If the range keeps changing nothing is told.
 ///
-/// Sleeps; takes the mmap lock. ENOMEM, EINTR (only with a fatal signal).
+/// Sleeps; takes the mmap lock. ENOMEM, EINTR: a fatal signal or, as the first notifier of an address
+/// space takes all its locks (`mm_take_all_locks()`), any.
 pub(super) fn explain(
     walker: &mut Walker,
     mm: &MmWithUser,

@@ -421,14 +421,11 @@ TEST_F(zero_copy, interrupted)
 	char *mem = cdm_map(&self->cdm, length);
 	__u64 *before = calloc(pages, sizeof(*before));
 	__u64 *after = calloc(pages, sizeof(*after));
-	struct hmm_cdm_query query;
 	int ret = 0;
 
 	ASSERT_NE(NULL, mem);
 	ASSERT_NE(NULL, before);
 	ASSERT_NE(NULL, after);
-	/* A process's first notifier is not to be had with a signal pending. */
-	ASSERT_EQ(0, cdm_query(&self->cdm, mem, self->page, NULL, &query));
 	/* The first page of each window is in system memory. */
 	for (size_t i = 0; i < pages; i += per)
 		cdm_fill(mem + i * self->page, self->page, SEED + i);
