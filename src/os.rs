@@ -24,6 +24,13 @@ pub fn might_sleep() {
     unsafe { bindings::hmm_cdm_might_sleep() }
 }
 
+/// The time since boot, in the kernel's ticks, of which [`kernel::time::msecs_to_jiffies`] counts how
+/// many there are. It wraps around. Context: any.
+pub fn jiffies() -> usize {
+    // SAFETY: The variable is there and aligned as long as the kernel is, and changes at any time.
+    unsafe { (&raw const bindings::jiffies).read_volatile() }
+}
+
 /// Whether the current task is being killed.
 pub fn fatal_signal_pending() -> bool {
     // SAFETY: Looks at the current task only.

@@ -14,6 +14,7 @@
 //! Context: any; nothing here takes a lock or allocates, but [`Ages::new`]. Hardware that counts
 //! accesses itself feeds it through [`super::Node::touch`].
 
+use crate::os::jiffies;
 use core::ops::Range;
 use kernel::{
     prelude::*,
@@ -22,16 +23,21 @@ use kernel::{
         atomic::{Atomic, Relaxed},
         Arc,
     },
+    time::msecs_to_jiffies,
 };
 
 /// How many windows are spared that were used last: those that the steps which run now work on. An
 /// operation of a device has a handful of operands; and what would have to leave for it while it
 /// runs is better used where it lies.
-const SPARED: u64 = 4;
+const SPARED: usize = 4;
+/// For how long after their last use, in milliseconds: a step that runs is back before.
+const SPARED_MS: u32 = 2000;
 
 struct Window {
-    // When it was used last.
+    // Its place in the order of uses.
     age: Atomic<u64>,
+    // When that was, in jiffies.
+    last: Atomic<usize>,
     // Pages of it in use.
     used: Atomic<u32>,
 }
@@ -56,6 +62,7 @@ impl Ages {
         for _ in 0..count {
             let window = Window {
                 age: Atomic::new(0),
+                last: Atomic::new(0),
                 used: Atomic::new(0),
             };
             windows.push(window, GFP_KERNEL)?;
@@ -81,7 +88,11 @@ impl Ages {
         let Some(window) = self.window(index) else {
             return;
         };
+        let now = jiffies();
 
+        if window.last.load(Relaxed) != now {
+            window.last.store(now, Relaxed);
+        }
         // Nothing is written as long as one window is used again and again.
         if window.age.load(Relaxed) != self.clock.load(Relaxed) {
             window
@@ -106,18 +117,24 @@ impl Ages {
     }
 
     /// The window in use that was not used for the longest time: its number. Not one of the
-    /// [`SPARED`] that were used last.
+    /// [`SPARED`] that were used last, within [`SPARED_MS`].
     pub(super) fn coldest(&self) -> Option<usize> {
-        let now = self.clock.load(Relaxed);
+        self.coldest_at(jiffies())
+    }
 
-        self.windows
+    fn coldest_at(&self, now: usize) -> Option<usize> {
+        let in_use = |window: &&Window| window.used.load(Relaxed) > 0;
+        let (i, window) = self
+            .windows
             .iter()
             .enumerate()
-            .filter(|(_, window)| window.used.load(Relaxed) > 0)
-            .map(|(i, window)| (window.age.load(Relaxed), i))
-            .min()
-            .filter(|(age, _)| age + SPARED <= now)
-            .map(|(_, i)| i)
+            .filter(|(_, window)| in_use(window))
+            .min_by_key(|(_, window)| window.age.load(Relaxed))?;
+        let idle = now.wrapping_sub(window.last.load(Relaxed));
+        // All others were used later.
+        let is_one_of_the_last = self.windows.iter().filter(in_use).count() <= SPARED;
+
+        (!is_one_of_the_last || idle > msecs_to_jiffies(SPARED_MS)).then_some(i)
     }
 
     /// The pages of the windows in use, as far as they are the node's `nr`: first those that were not
@@ -236,9 +253,15 @@ mod tests {
             ages.freed(expected * 4 - 1, 4);
         }
         assert_eq!(ages.coldest(), None);
-        // Time goes by, in which others are used.
-        ages.touch(27);
-        assert_eq!(ages.coldest(), Some(5));
+        // However often they take turns.
+        for _ in 0..100 {
+            ages.touch(27);
+            ages.touch(23);
+        }
+        assert_eq!(ages.coldest(), None);
+        // Time goes by.
+        let later = jiffies().wrapping_add(msecs_to_jiffies(SPARED_MS) + 1);
+        assert_eq!(ages.coldest_at(later), Some(5));
         Ok(())
     }
 }
