@@ -47,7 +47,13 @@ pub use stats::{Counter, Stats};
 pub use table::{Extent, Table};
 
 use crate::{
-    mm::{self, notifier::IntervalNotifier, pagemap::Owner, vma::Mappings, Span},
+    mm::{
+        self,
+        notifier::{self, IntervalNotifier},
+        pagemap::Owner,
+        vma::Mappings,
+        Span,
+    },
     node::{memory::Memory, Node},
 };
 use advice::Advice;
@@ -55,7 +61,11 @@ use kernel::{
     mm::{Mm, MmWithUser},
     new_mutex,
     prelude::*,
-    sync::{aref::ARef, Arc, Mutex},
+    sync::{
+        aref::ARef,
+        atomic::{Atomic, Relaxed},
+        Arc, Mutex,
+    },
     xarray::{AllocKind, XArray},
 };
 use section::{Entries, SECTION_ORDER};
@@ -78,6 +88,8 @@ pub struct Mirror {
     waiters: Waiters,
     #[pin]
     advice: Advice,
+    // See `Mirror::prepare`.
+    prepared: Atomic<bool>,
 }
 
 impl Mirror {
@@ -94,9 +106,22 @@ impl Mirror {
                 indexes <- new_mutex!(KVec::new(), "Mirror::indexes"),
                 waiters <- Waiters::new(),
                 advice <- Advice::new(),
+                prepared: Atomic::new(false),
             }),
             GFP_KERNEL,
         )
+    }
+
+    /// Makes the address space ready for a call that looks at pages, so that no signal interrupts it
+    /// within a window. Sleeps; takes the mmap lock, so no lock may be held.
+    ///
+    /// ENOMEM; EINTR if a signal is pending, as long as no call was ready.
+    pub(crate) fn prepare(&self, mm: &MmWithUser) -> Result {
+        if !self.prepared.load(Relaxed) {
+            notifier::prepare(mm)?;
+            self.prepared.store(true, Relaxed);
+        }
+        Ok(())
     }
 
     /// Has a page table of the device's own follow the library's. Before the first fault, or what

@@ -5,11 +5,10 @@
 //! Context: process; sleeps, and takes the mmap lock for reading for one window at a time.
 
 use crate::{
-    migrate::explain::Nothing,
     mirror::Mirror,
     mm::{
         self,
-        notifier::IntervalNotifier,
+        notifier::{IntervalNotifier, Nothing},
         pagemap::{Kind, Owner},
         range::{Access, Entry, Walker},
         vma::Mappings,

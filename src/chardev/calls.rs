@@ -62,6 +62,7 @@ fn carry_out(
     interrupted: impl Fn() -> bool,
 ) -> Result<(Report, Result)> {
     let node = mirror.node().ok_or(ENODEV)?;
+    mirror.prepare(mm)?;
     let mut space = Workspace::new(span.pages(), plan)?;
     let mut migration = Migration::new(mm, &node, plan, &mut space);
     let ret = migration.run(span, interrupted);

@@ -9,7 +9,7 @@
 use crate::{
     mm::{
         folio::Pfn,
-        notifier::{IntervalNotifier, Invalidate},
+        notifier::{IntervalNotifier, Nothing},
         pagemap::{Kind, Owner},
         range::{Entry, Walker},
         Span,
@@ -21,13 +21,6 @@ use kernel::{mm::MmWithUser, prelude::*};
 
 /// How often a range that keeps changing is looked at.
 const ATTEMPTS: u32 = 8;
-
-/// Nothing depends on the range but the answer.
-pub(crate) struct Nothing;
-
-impl Invalidate for Nothing {
-    fn invalidate(&mut self, _: Span) {}
-}
 
 /// Where a page lies, and whether it could be moved from there.
 #[derive(Copy, Clone, PartialEq, Eq)]
@@ -53,8 +46,7 @@ pub(super) enum Standing {
 /// Looks at `part`, which is no longer than the walker's room, and tells for its pages, by their
 /// number, where they stand. If the range keeps changing nothing is told.
 ///
-/// Sleeps; takes the mmap lock. ENOMEM, EINTR: a fatal signal or, as the first notifier of an address
-/// space takes all its locks (`mm_take_all_locks()`), any.
+/// Sleeps; takes the mmap lock. ENOMEM, EINTR (only with a fatal signal).
 pub(super) fn explain(
     walker: &mut Walker,
     mm: &MmWithUser,

@@ -15,6 +15,7 @@ use kernel::{
     error::to_result,
     mm::MmWithUser,
     new_spinlock,
+    page::PAGE_SIZE,
     prelude::*,
     sync::{lock::spinlock::SpinLockBackend, lock::Guard, SpinLock},
     types::Opaque,
@@ -27,6 +28,24 @@ pub trait Invalidate: Send {
     /// Context: the notifier's spinlock is held, so nothing may sleep, and time is bounded. The
     /// caller may hold the mmap lock, rmap locks and locks of pages, and may be in memory reclaim.
     fn invalidate(&mut self, span: Span);
+}
+
+/// What depends on a span that is only looked at.
+pub(crate) struct Nothing;
+
+impl Invalidate for Nothing {
+    fn invalidate(&mut self, _: Span) {}
+}
+
+/// Makes an address space ready for notifiers, so that a signal does not keep them from being
+/// inserted: the first one takes all locks that there are, which is given up for any signal
+/// (`mm_take_all_locks()`).
+///
+/// Sleeps; takes the mmap lock for writing. EINTR, ENOMEM.
+pub(crate) fn prepare(mm: &MmWithUser) -> Result {
+    let page = Span::new(0, PAGE_SIZE).ok_or(EINVAL)?;
+
+    KBox::pin_init(IntervalNotifier::new(mm, page, Nothing), GFP_KERNEL).map(drop)
 }
 
 /// The range changed while it was being looked at, or is changing now: look again.
