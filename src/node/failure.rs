@@ -258,12 +258,23 @@ fn bury(pfn: Pfn) -> Result<Burial> {
 struct Held {
     pfn: Pfn,
     since: Instant<Monotonic>,
+    // When to try next, in milliseconds after that.
+    due: i64,
     // It has been said that it stays.
     reported: bool,
 }
 
+impl Held {
+    /// How many milliseconds that is from now.
+    fn wait(&self) -> i64 {
+        self.due - self.since.elapsed().as_millis()
+    }
+}
+
 struct Work {
     held: KVec<Held>,
+    // The one that is tried at the moment.
+    current: Option<Pfn>,
     stop: bool,
 }
 
@@ -282,6 +293,7 @@ impl Undertaker {
         let first = memory.pfn(0).ok_or(EINVAL)?;
         let work = Work {
             held: KVec::new(),
+            current: None,
             stop: false,
         };
 
@@ -297,12 +309,13 @@ impl Undertaker {
 
     fn ask(&self, pfn: Pfn) -> Result {
         let mut work = self.work.lock();
-        let since = Instant::now();
+        let is_known = |held: &Held| held.pfn == pfn;
 
-        if work.held.iter().all(|held| held.pfn != pfn) {
+        if work.current != Some(pfn) && !work.held.iter().any(is_known) {
             let held = Held {
                 pfn,
-                since,
+                since: Instant::now(),
+                due: 0,
                 reported: false,
             };
 
@@ -312,7 +325,7 @@ impl Undertaker {
         Ok(())
     }
 
-    /// Waits for work, and takes the first of it. `None` to stop.
+    /// Waits for something that is due, and takes it. `None` to stop.
     fn next(&self) -> Option<Held> {
         let mut work = self.work.lock();
 
@@ -320,22 +333,26 @@ impl Undertaker {
             if work.stop {
                 return None;
             }
-            if !work.held.is_empty() {
-                return work.held.remove(0).ok();
-            }
+            work.current = None;
+            let first = work.held.iter().enumerate();
+            let first = first.map(|(i, held)| (held.wait(), i)).min();
+
             // Interruptible, so that an idle thread does not count as load.
-            let _ = self.changed.wait_interruptible(&mut work);
-        }
-    }
+            match first {
+                None => {
+                    let _ = self.changed.wait_interruptible(&mut work);
+                }
+                Some((wait, _)) if wait > 0 => {
+                    let wait = msecs_to_jiffies(wait.unsigned_abs() as u32);
+                    let _ = self.changed.wait_interruptible_timeout(&mut work, wait);
+                }
+                Some((_, i)) => {
+                    let held = work.held.remove(i).ok()?;
 
-    /// Lets time pass, unless it is to stop or something new has come.
-    fn pause(&self, ms: u32) {
-        let mut work = self.work.lock();
-
-        if !work.stop {
-            let _ = self
-                .changed
-                .wait_interruptible_timeout(&mut work, msecs_to_jiffies(ms));
+                    work.current = Some(held.pfn);
+                    return Some(held);
+                }
+            }
         }
     }
 
@@ -350,10 +367,12 @@ impl Undertaker {
         );
     }
 
-    fn again(&self, held: Held) {
+    fn again(&self, mut held: Held, after: u32) {
         // There is room: it has just been taken out. If someone else's has taken that, and there is
         // no more, it is given up early.
         let pfn = held.pfn;
+
+        held.due = held.since.elapsed().as_millis() + i64::from(after);
         if self.work.lock().held.push(held, GFP_KERNEL).is_err() {
             self.report(pfn);
         }
@@ -376,8 +395,7 @@ impl Run for Undertaker {
                         self.report(held.pfn);
                         held.reported = true;
                     }
-                    self.again(held);
-                    self.pause(if late { SLOW_RETRY_MS } else { RETRY_MS });
+                    self.again(held, if late { SLOW_RETRY_MS } else { RETRY_MS });
                 }
             }
         }
