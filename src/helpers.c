@@ -393,6 +393,11 @@ struct mm_struct *hmm_cdm_vma_mm(struct vm_area_struct *vma)
 
 /* An address space and its mappings, under the mmap lock */
 
+int hmm_cdm_mmap_read_lock_killable(struct mm_struct *mm)
+{
+	return mmap_read_lock_killable(mm);
+}
+
 bool hmm_cdm_mm_is_unstable(struct mm_struct *mm)
 {
 	return check_stable_address_space(mm);

@@ -72,6 +72,7 @@ vm_fault_t hmm_cdm_fault_retry(struct vm_fault *vmf);
 struct mm_struct *hmm_cdm_vma_mm(struct vm_area_struct *vma);
 
 /* An address space and its mappings, under the mmap lock */
+int hmm_cdm_mmap_read_lock_killable(struct mm_struct *mm);
 bool hmm_cdm_mm_is_unstable(struct mm_struct *mm);
 bool hmm_cdm_vma_is_protected(struct vm_area_struct *vma);
 bool hmm_cdm_vma_is_anonymous(struct vm_area_struct *vma);

@@ -67,6 +67,7 @@ impl Walker {
     ///
     /// * EBUSY: the range has changed meanwhile
     /// * EFAULT: the address space is being reaped
+    /// * EINTR: a fatal signal arrived
     /// * EINVAL: no room, or the notifier or `addr` is elsewhere
     pub fn look<'a, T: Invalidate>(
         &'a mut self,
@@ -82,7 +83,7 @@ impl Walker {
             return Err(EINVAL);
         }
         let seq = notifier.begin();
-        let mappings = Mappings::lock(mm);
+        let mappings = Mappings::lock_killable(mm)?;
         if mappings.is_unstable() {
             return Err(EFAULT);
         }

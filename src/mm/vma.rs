@@ -6,21 +6,44 @@
 
 use super::Span;
 use crate::bindings;
-use kernel::mm::{virt, virt::VmaRef, MmWithUser, MmapReadGuard};
+use kernel::{
+    error::to_result,
+    mm::{virt, virt::VmaRef, MmWithUser},
+    prelude::*,
+    types::NotThreadSafe,
+};
 
 /// The address space of a process, locked for reading: no mapping appears, goes or changes.
+///
+/// # Invariants
+///
+/// The task that has it holds the mmap lock for reading.
 pub struct Mappings<'a> {
     mm: &'a MmWithUser,
-    _guard: MmapReadGuard<'a>,
+    _not_send: NotThreadSafe,
 }
 
 impl<'a> Mappings<'a> {
     /// Takes the mmap lock for reading. Sleeps.
     pub fn lock(mm: &'a MmWithUser) -> Self {
+        // SAFETY: `mm_users` is held.
+        unsafe { bindings::mmap_read_lock(mm.as_raw()) };
+        // INVARIANT: Just taken.
         Self {
             mm,
-            _guard: mm.mmap_read_lock(),
+            _not_send: NotThreadSafe,
         }
+    }
+
+    /// The same, unless the task is killed while it waits: EINTR. Sleeps.
+    pub fn lock_killable(mm: &'a MmWithUser) -> Result<Self> {
+        // SAFETY: `mm_users` is held.
+        to_result(unsafe { bindings::hmm_cdm_mmap_read_lock_killable(mm.as_raw()) })?;
+        // INVARIANT: Just taken.
+        Ok(Self {
+            mm,
+            _not_send: NotThreadSafe,
+        })
     }
 
     /// Whether the OOM killer takes memory away from it, and what is read there may be lost already.
@@ -31,7 +54,7 @@ impl<'a> Mappings<'a> {
 
     /// The first mapping that ends behind `addr`.
     pub fn next(&self, addr: usize) -> Option<Mapping<'_>> {
-        // SAFETY: `mm_users` is held, and the mmap lock by `_guard`.
+        // SAFETY: `mm_users` is held, and the mmap lock by the type invariants.
         let vma = unsafe { bindings::find_vma(self.mm.as_raw(), addr) };
 
         if vma.is_null() {
@@ -40,6 +63,13 @@ impl<'a> Mappings<'a> {
         // SAFETY: A vma that was found under the mmap lock stays valid while it is held, which the
         // lifetime says.
         Some(Mapping(unsafe { VmaRef::from_raw(vma) }))
+    }
+}
+
+impl Drop for Mappings<'_> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants this task holds it.
+        unsafe { bindings::mmap_read_unlock(self.mm.as_raw()) };
     }
 }
 
