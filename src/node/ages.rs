@@ -130,11 +130,12 @@ impl Ages {
             .enumerate()
             .filter(|(_, window)| in_use(window))
             .min_by_key(|(_, window)| window.age.load(Relaxed))?;
-        let idle = now.wrapping_sub(window.last.load(Relaxed));
+        // It may have been used since `now`, which is no time at all.
+        let idle = now.wrapping_sub(window.last.load(Relaxed)) as isize;
         // All others were used later.
         let is_one_of_the_last = self.windows.iter().filter(in_use).count() <= SPARED;
 
-        (!is_one_of_the_last || idle > msecs_to_jiffies(SPARED_MS)).then_some(i)
+        (!is_one_of_the_last || idle > msecs_to_jiffies(SPARED_MS) as isize).then_some(i)
     }
 
     /// The pages of the windows in use, as far as they are the node's `nr`: first those that were not
@@ -259,6 +260,9 @@ mod tests {
             ages.touch(23);
         }
         assert_eq!(ages.coldest(), None);
+        // Also if one is used after someone has looked at the time.
+        let earlier = jiffies().wrapping_sub(1);
+        assert_eq!(ages.coldest_at(earlier), None);
         // Time goes by.
         let later = jiffies().wrapping_add(msecs_to_jiffies(SPARED_MS) + 1);
         assert_eq!(ages.coldest_at(later), Some(5));
