@@ -29,6 +29,7 @@ all: modules
 modules:
 ifdef KDIR
 	+$(KBUILD_RUN) modules
+	@find $(KBUILD_OUT) -mindepth 2 -name '*.ko' -exec ln -srft $(KBUILD_OUT) {} +
 else
 	@$(LAB) modules $(foreach v,W CLIPPY V,$(if $($(v)),$(v)=$($(v))))
 endif

@@ -4,7 +4,7 @@
 //!
 //! The random test prints its seed; `HMM_CDM_SEED` repeats one, `HMM_CDM_STEPS` sets its length.
 
-#[path = "../../src/node/buddy.rs"]
+#[path = "../../src/hmm_cdm/node/buddy.rs"]
 mod buddy;
 
 use buddy::{Buddy, FreeError, BATCH};

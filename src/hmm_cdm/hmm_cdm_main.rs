@@ -14,6 +14,8 @@
 //! [`mm`], [`os`] <- [`node`] <- [`mirror`] <- [`migrate`], [`query`] <- [`place`] <- [`job`],
 //! [`device`] <- `chardev` <- [`registration`] <- `capi`
 
+#![crate_name = "hmm_cdm"]
+
 use kernel::prelude::*;
 
 mod bindings;

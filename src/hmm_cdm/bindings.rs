@@ -25,4 +25,4 @@ use pin_init::MaybeZeroable;
 
 pub(crate) use kernel::bindings::*;
 
-include!(concat!(env!("HMM_CDM_OBJ"), "/src/bindings_generated.rs"));
+include!(concat!(env!("HMM_CDM_OBJ"), "/bindings_generated.rs"));

@@ -8,6 +8,8 @@
 //! engine is threads that work only on what the device's page table maps, and fault where it maps
 //! nothing.
 
+#![crate_name = "cdm_emu"]
+
 mod engine;
 mod ops;
 mod port;
