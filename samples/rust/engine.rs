@@ -11,7 +11,7 @@ use hmm_cdm::{
     mirror::Mirror,
     mm::range::Access,
     os::{cond_resched, kthread::Run},
-    place::Faulter,
+    placement::FaultHandler,
     uapi::{EMU_ADD, EMU_REDUCE},
 };
 use kernel::{
@@ -155,7 +155,7 @@ impl Engine {
         // Room for what a fault works with: one for each job is little.
         let mut port = Port {
             engine: self,
-            faulter: Faulter::new()?,
+            faulter: FaultHandler::new()?,
             done,
         };
 
@@ -181,7 +181,7 @@ impl Engine {
 /// The way to the process's memory, wherever the pages lie.
 struct Port<'a> {
     engine: &'a Engine,
-    faulter: Faulter,
+    faulter: FaultHandler,
     done: &'a mut Completion,
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! An emulated accelerator with coherent memory: a driver on top of the library, standing where a
-//! vendor's GPU driver would stand.
+//! vendor's GPU driver would location_of.
 //!
 //! It uses nothing of the library but what is public to any driver. The device's memory is
 //! whatever the device tree has as coherent device memory, or what the parameter `region` names; its
@@ -10,11 +10,11 @@
 
 #![crate_name = "cdm_emu"]
 
+mod device_mmu;
 mod engine;
+mod exec_units;
 mod ops;
-mod port;
 mod region;
-mod units;
 mod walk;
 mod watchdog;
 

@@ -15,9 +15,9 @@
 //! queue only, never while memory is accessed, a fault is taken or a job is completed.
 
 use crate::{
+    device_mmu::{Account, DeviceMmu, Stop},
+    exec_units::{ExecUnits, Worker},
     ops::{Operation, Progress, Registers},
-    port::{Account, Port, Stop},
-    units::{Units, Worker},
     watchdog::Watchdog,
 };
 use hmm_cdm::{
@@ -26,9 +26,9 @@ use hmm_cdm::{
     mirror::{Health, Mirror},
     os::{
         capable_sys_admin, cond_resched,
-        kthread::{Run, Thread},
+        kthread::{Thread, ThreadBody},
     },
-    place::Faulter,
+    placement::FaultHandler,
     uapi,
 };
 use kernel::{
@@ -67,7 +67,7 @@ struct Queue {
 #[pin_data]
 struct Client {
     mirror: Arc<Mirror>,
-    units: Arc<Units>,
+    units: Arc<ExecUnits>,
     worker: Arc<Worker>,
     health: Arc<Health>,
     cancelled: Atomic<bool>,
@@ -80,12 +80,12 @@ struct Client {
 
 /// What the thread works with.
 struct Tools {
-    faulter: Faulter,
+    faulter: FaultHandler,
     regs: Registers,
 }
 
 impl Client {
-    fn new(mirror: Arc<Mirror>, units: Arc<Units>, health: Arc<Health>) -> Result<Arc<Self>> {
+    fn new(mirror: Arc<Mirror>, units: Arc<ExecUnits>, health: Arc<Health>) -> Result<Arc<Self>> {
         let worker = Worker::new()?;
 
         Arc::pin_init(
@@ -146,7 +146,7 @@ impl Client {
             Some(tools) => tools,
             None => tools.insert(self.new_tools().map_err(Stop::Error)?),
         };
-        let mut port = Port {
+        let mut port = DeviceMmu {
             mirror: &self.mirror,
             units: &self.units,
             worker: &self.worker,
@@ -176,13 +176,13 @@ impl Client {
 
     fn new_tools(&self) -> Result<Tools> {
         Ok(Tools {
-            faulter: Faulter::new()?,
+            faulter: FaultHandler::new()?,
             regs: Registers::new()?,
         })
     }
 }
 
-impl Run for Client {
+impl ThreadBody for Client {
     fn run(&self) {
         let mut tools = None;
 
@@ -220,7 +220,7 @@ pub(crate) struct Config {
 
 /// The driver of one device.
 pub(crate) struct Engine {
-    units: Arc<Units>,
+    units: Arc<ExecUnits>,
     health: Arc<Health>,
     _watchdog: Thread<Watchdog>,
 }
@@ -228,7 +228,7 @@ pub(crate) struct Engine {
 impl Engine {
     /// An engine for the memory at `start`. ENOMEM, EINTR.
     pub(crate) fn new(config: Config, start: u64) -> Result<Self> {
-        let units = Units::new(config.engines)?;
+        let units = ExecUnits::new(config.engines)?;
         let health = Health::new()?;
         let watchdog = Watchdog::new(units.clone(), health.clone(), config.timeout_ms, start)?;
 

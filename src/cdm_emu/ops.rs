@@ -3,7 +3,7 @@
 //! The operations, each as a state that goes forward by bounded steps.
 
 use crate::{
-    port::{Port, Stop},
+    device_mmu::{DeviceMmu, Stop},
     walk::Walk,
 };
 use hmm_cdm::uapi::{self, JOB_ARGS, JOB_RESULTS};
@@ -143,7 +143,7 @@ impl Operation {
     /// Goes forward by a bounded amount of work.
     pub(crate) fn step(
         &mut self,
-        port: &mut Port<'_>,
+        port: &mut DeviceMmu<'_>,
         regs: &mut Registers,
     ) -> Result<Progress, Stop> {
         match &mut self.kind {
@@ -172,7 +172,11 @@ impl Operation {
         }
     }
 
-    fn step_bulk(&mut self, port: &mut Port<'_>, regs: &mut Registers) -> Result<Progress, Stop> {
+    fn step_bulk(
+        &mut self,
+        port: &mut DeviceMmu<'_>,
+        regs: &mut Registers,
+    ) -> Result<Progress, Stop> {
         for _ in 0..CHUNKS_PER_STEP {
             let left = self.bulk.len - self.bulk.done;
             if left == 0 {
@@ -193,7 +197,7 @@ impl Operation {
     /// bytes, but for the last.
     fn chunk(
         &mut self,
-        port: &mut Port<'_>,
+        port: &mut DeviceMmu<'_>,
         a: &mut [u8],
         b: &mut [u8],
         ahead: usize,

@@ -3,8 +3,8 @@
 //! Following pointers that the CPU built: what shared virtual memory is for.
 
 use crate::{
+    device_mmu::{DeviceMmu, Stop},
     ops::{Progress, ACCESSES_PER_STEP},
-    port::{Port, Stop},
 };
 use core::mem::size_of;
 use hmm_cdm::uapi::{self, EmuWalk, JOB_RESULTS};
@@ -74,7 +74,7 @@ impl Walk {
     }
 
     /// Reads and checks the description.
-    fn start(&mut self, port: &mut Port<'_>) -> Result<(), Stop> {
+    fn start(&mut self, port: &mut DeviceMmu<'_>) -> Result<(), Stop> {
         let mut raw = [0; size_of::<EmuWalk>()];
 
         port.read(self.desc_addr, &mut raw, 0)?;
@@ -95,7 +95,7 @@ impl Walk {
         Ok(())
     }
 
-    pub(crate) fn step(&mut self, port: &mut Port<'_>) -> Result<Progress, Stop> {
+    pub(crate) fn step(&mut self, port: &mut DeviceMmu<'_>) -> Result<Progress, Stop> {
         for _ in 0..ACCESSES_PER_STEP {
             self.at = match self.at {
                 At::Start => {
@@ -156,7 +156,7 @@ impl Walk {
         Ok(())
     }
 
-    fn element(&mut self, port: &mut Port<'_>, head: u64, element: u64) -> Result<At, Stop> {
+    fn element(&mut self, port: &mut DeviceMmu<'_>, head: u64, element: u64) -> Result<At, Stop> {
         self.tick()?;
         if self.desc.child == uapi::EMU_WALK_NONE {
             let count = port.read_u64(field(element, self.desc.count))?;
@@ -174,7 +174,7 @@ impl Walk {
     /// Takes an element into account whose count is known, and goes to the next.
     fn finish(
         &mut self,
-        port: &mut Port<'_>,
+        port: &mut DeviceMmu<'_>,
         head: u64,
         element: u64,
         count: u64,

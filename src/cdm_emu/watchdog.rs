@@ -6,8 +6,8 @@
 //! It looks four times in the time after which a unit is taken to hang, while any is in use, so the
 //! reset comes after one to one and a half times that.
 
-use crate::units::Units;
-use hmm_cdm::{mirror::Health, os::kthread::Run};
+use crate::exec_units::ExecUnits;
+use hmm_cdm::{mirror::Health, os::kthread::ThreadBody};
 use kernel::{
     prelude::*,
     sync::{
@@ -19,7 +19,7 @@ use kernel::{
 
 /// What the thread looks after.
 pub(crate) struct Watchdog {
-    units: Arc<Units>,
+    units: Arc<ExecUnits>,
     health: Arc<Health>,
     timeout_ms: u32,
     // What messages call the device: the address of its memory.
@@ -30,7 +30,7 @@ pub(crate) struct Watchdog {
 impl Watchdog {
     /// ENOMEM.
     pub(crate) fn new(
-        units: Arc<Units>,
+        units: Arc<ExecUnits>,
         health: Arc<Health>,
         timeout_ms: u32,
         start: u64,
@@ -66,7 +66,7 @@ impl Watchdog {
     }
 }
 
-impl Run for Watchdog {
+impl ThreadBody for Watchdog {
     fn run(&self) {
         let period = msecs_to_jiffies(self.timeout_ms.div_ceil(4)).max(1);
 

@@ -48,12 +48,12 @@ const NAMES: [&CStr; MAX_DEVICES] = [
 
 kernel::sync::global_lock! {
     // SAFETY: Initialised in the module's init function, before any device can be registered.
-    unsafe(uninit) static DEVICES: Mutex<[Entry; MAX_DEVICES]> =
-        [const { Entry::Free }; MAX_DEVICES];
+    unsafe(uninit) static DEVICES: Mutex<[MinorState; MAX_DEVICES]> =
+        [const { MinorState::Free }; MAX_DEVICES];
 }
 
 /// An index of `/dev/hmm_cdm<N>`.
-enum Entry {
+enum MinorState {
     /// Nobody has it.
     Free,
     /// Its device is being made.
@@ -62,11 +62,11 @@ enum Entry {
     Device(Arc<Device>),
 }
 
-impl Entry {
+impl MinorState {
     fn device(&self) -> Option<Arc<Device>> {
         match self {
-            Entry::Device(device) => Some(device.clone()),
-            Entry::Free | Entry::Taken => None,
+            MinorState::Device(device) => Some(device.clone()),
+            MinorState::Free | MinorState::Taken => None,
         }
     }
 }
@@ -122,7 +122,7 @@ impl Slot {
         // Without the table's lock, which open(2) takes under a lock of all misc devices.
         let device = make(slot.0 as u32)?;
 
-        slot.set(Entry::Device(device.clone()));
+        slot.set(MinorState::Device(device.clone()));
         Ok((slot, device))
     }
 
@@ -131,14 +131,14 @@ impl Slot {
         let (index, entry) = devices
             .iter_mut()
             .enumerate()
-            .find(|(_, entry)| matches!(entry, Entry::Free))
+            .find(|(_, entry)| matches!(entry, MinorState::Free))
             .ok_or(ENOSPC)?;
 
-        *entry = Entry::Taken;
+        *entry = MinorState::Taken;
         Ok(Self(index))
     }
 
-    fn set(&self, new: Entry) {
+    fn set(&self, new: MinorState) {
         let mut devices = DEVICES.lock();
         let old = devices
             .get_mut(self.0)
@@ -152,7 +152,7 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.set(Entry::Free);
+        self.set(MinorState::Free);
     }
 }
 
@@ -161,7 +161,7 @@ fn find_device(misc: &MiscDeviceRegistration<CdmFile>) -> Result<Arc<Device>> {
     let name = misc.device().name();
     let index = NAMES.iter().position(|n| n.to_bytes() == name.to_bytes());
 
-    match index.and_then(|index| DEVICES.lock().get(index).map(Entry::device)) {
+    match index.and_then(|index| DEVICES.lock().get(index).map(MinorState::device)) {
         Some(Some(device)) => Ok(device),
         _ => Err(ENODEV),
     }

@@ -7,7 +7,7 @@ use crate::{
     mirror::{Health, Member, Mirror},
     mm::copy::Copier,
     node::{memory::Memory, Node},
-    os::module::{ModuleRef, Owner},
+    os::module::{ModuleOwner, ModuleRef},
 };
 use kernel::{
     prelude::*,
@@ -64,7 +64,7 @@ pub struct Device {
     index: u32,
     health: Option<Arc<Health>>,
     driver: Arc<dyn Driver>,
-    module: Owner,
+    module: ModuleOwner,
     gone: Atomic<bool>,
 }
 
@@ -73,7 +73,7 @@ impl Device {
         memory: Arc<Memory>,
         index: u32,
         driver: Arc<dyn Driver>,
-        module: Owner,
+        module: ModuleOwner,
     ) -> Result<Arc<Self>> {
         Ok(Arc::new(
             Self {

@@ -35,38 +35,38 @@
 
 /* Page frames */
 
-struct page *hmm_cdm_pfn_to_page(unsigned long pfn)
+struct page *hmm_cdm_helper_pfn_to_page(unsigned long pfn)
 {
 	return pfn_to_page(pfn);
 }
 
-unsigned long hmm_cdm_page_to_pfn(struct page *page)
+unsigned long hmm_cdm_helper_page_to_pfn(struct page *page)
 {
 	return page_to_pfn(page);
 }
 
-unsigned long hmm_cdm_folio_pfn(struct folio *folio)
+unsigned long hmm_cdm_helper_folio_pfn(struct folio *folio)
 {
 	return folio_pfn(folio);
 }
 
-struct folio *hmm_cdm_page_folio(struct page *page)
+struct folio *hmm_cdm_helper_page_folio(struct page *page)
 {
 	return page_folio(page);
 }
 
-unsigned int hmm_cdm_folio_order(struct folio *folio)
+unsigned int hmm_cdm_helper_folio_order(struct folio *folio)
 {
 	return folio_order(folio);
 }
 
-struct dev_pagemap *hmm_cdm_folio_pgmap(struct folio *folio)
+struct dev_pagemap *hmm_cdm_helper_folio_pgmap(struct folio *folio)
 {
 	return folio->pgmap;
 }
 
 /* The pagemap of a page of device memory that is in use, or NULL. */
-struct dev_pagemap *hmm_cdm_page_pgmap(struct page *page)
+struct dev_pagemap *hmm_cdm_helper_page_pgmap(struct page *page)
 {
 	if (!is_device_coherent_page(page) && !is_device_private_page(page))
 		return NULL;
@@ -77,7 +77,7 @@ struct dev_pagemap *hmm_cdm_page_pgmap(struct page *page)
  * HMM depends on 64BIT (mm/Kconfig), so every page is in the direct map, but
  * for those that hmm_cdm_may_access() refuses.
  */
-void *hmm_cdm_pfn_to_virt(unsigned long pfn)
+void *hmm_cdm_helper_pfn_to_virt(unsigned long pfn)
 {
 	return page_to_virt(pfn_to_page(pfn));
 }
@@ -86,7 +86,7 @@ void *hmm_cdm_pfn_to_virt(unsigned long pfn)
  * Whether @pfn is ordinary memory of the kernel. ZONE_DEVICE pages are not
  * online, whoever they belong to.
  */
-bool hmm_cdm_pfn_online(unsigned long pfn)
+bool hmm_cdm_helper_pfn_online(unsigned long pfn)
 {
 	return pfn_to_online_page(pfn);
 }
@@ -106,7 +106,7 @@ static bool any_damaged;
  * Marks the folio that the page is part of, and tells which one that is. False if
  * nobody uses it, and nothing is marked.
  */
-bool hmm_cdm_page_set_damaged(struct page *page, unsigned long *first,
+bool hmm_cdm_helper_page_set_damaged(struct page *page, unsigned long *first,
 			      unsigned int *order)
 {
 	struct folio *folio;
@@ -139,18 +139,18 @@ static bool is_damaged(const struct folio *folio)
 	       READ_ONCE(folio->page.zone_device_data) == &damaged;
 }
 
-bool hmm_cdm_page_is_damaged(struct page *page)
+bool hmm_cdm_helper_page_is_damaged(struct page *page)
 {
 	return is_damaged(page_folio(page));
 }
 
-bool hmm_cdm_any_damaged(void)
+bool hmm_cdm_helper_any_damaged(void)
 {
 	return READ_ONCE(any_damaged);
 }
 
 /* Before its frames can be had again. */
-void hmm_cdm_folio_clear_damaged(struct folio *folio)
+void hmm_cdm_helper_folio_clear_damaged(struct folio *folio)
 {
 	folio->page.zone_device_data = NULL;
 }
@@ -160,7 +160,7 @@ void hmm_cdm_folio_clear_damaged(struct folio *folio)
  * NULL after the last one. What zone_device_private_split_cb() does without it, and
  * what was one damaged folio is several.
  */
-void hmm_cdm_folio_split(struct folio *folio, struct folio *part)
+void hmm_cdm_helper_folio_split(struct folio *folio, struct folio *part)
 {
 	if (!part)
 		return;
@@ -200,7 +200,7 @@ static bool may_access(struct folio *folio)
  * not have; @nr if it may have all. What one entry of a page table maps is of one
  * folio.
  */
-unsigned long hmm_cdm_next_barred(const unsigned long *hmm_pfns,
+unsigned long hmm_cdm_helper_next_inaccessible(const unsigned long *hmm_pfns,
 				  unsigned long i, unsigned long nr)
 {
 	for (; i < nr; i++) {
@@ -232,7 +232,7 @@ unsigned long hmm_cdm_next_barred(const unsigned long *hmm_pfns,
  * The caller has rechecked the notifier's sequence and holds the lock that the
  * invalidation takes, so the page cannot be freed meanwhile.
  */
-void hmm_cdm_mark_written(unsigned long pfn)
+void hmm_cdm_helper_mark_written(unsigned long pfn)
 {
 	struct folio *folio = page_folio(pfn_to_page(pfn));
 
@@ -247,7 +247,7 @@ void hmm_cdm_mark_written(unsigned long pfn)
  * there (lru_add_drain()), or isolated for a moment. The caller keeps it from
  * being freed; the answer may be old when it arrives.
  */
-bool hmm_cdm_page_held(struct page *page)
+bool hmm_cdm_helper_page_has_extra_refs(struct page *page)
 {
 	struct folio *folio = page_folio(page);
 	bool moving = !folio_is_zone_device(folio) && !folio_test_lru(folio);
@@ -260,17 +260,17 @@ bool hmm_cdm_page_held(struct page *page)
  * Whether it is the page of zeros that stands for untouched memory. Which one the
  * huge page of zeros is modules do not get to know (huge_zero_pfn).
  */
-bool hmm_cdm_pfn_is_zero(unsigned long pfn)
+bool hmm_cdm_helper_pfn_is_zero(unsigned long pfn)
 {
 	return is_zero_pfn(pfn);
 }
 
-int hmm_cdm_page_refs(struct page *page)
+int hmm_cdm_helper_page_refs(struct page *page)
 {
 	return folio_ref_count(page_folio(page));
 }
 
-int hmm_cdm_page_maps(struct page *page)
+int hmm_cdm_helper_page_maps(struct page *page)
 {
 	return folio_mapcount(page_folio(page));
 }
@@ -281,20 +281,20 @@ int hmm_cdm_page_maps(struct page *page)
  * A page that does not move is no error, so nobody is killed for it: the
  * allocation fails rather than call the OOM killer.
  */
-struct page *hmm_cdm_alloc_page(void)
+struct page *hmm_cdm_helper_alloc_page(void)
 {
 	return alloc_page(GFP_HIGHUSER_MOVABLE | __GFP_RETRY_MAYFAIL |
 			  __GFP_NOWARN);
 }
 
 /* For a fault that cannot do without: whatever it takes, as any fault does. */
-struct page *hmm_cdm_alloc_page_hard(void)
+struct page *hmm_cdm_helper_alloc_page_hard(void)
 {
 	return alloc_page(GFP_HIGHUSER_MOVABLE);
 }
 
 /* One try at compaction is enough where there is another way: not @hard. */
-struct page *hmm_cdm_alloc_huge_page(bool hard)
+struct page *hmm_cdm_helper_alloc_huge_page(bool hard)
 {
 	gfp_t gfp = GFP_TRANSHUGE |
 		    (hard ? __GFP_RETRY_MAYFAIL : __GFP_NORETRY);
@@ -303,19 +303,19 @@ struct page *hmm_cdm_alloc_huge_page(bool hard)
 	return folio ? folio_page(folio, 0) : NULL;
 }
 
-unsigned long hmm_cdm_lock_new_page(struct page *page)
+unsigned long hmm_cdm_helper_lock_new_page(struct page *page)
 {
 	__folio_set_locked(page_folio(page));
 	return page_to_pfn(page);
 }
 
-void hmm_cdm_unlock_put_page(struct page *page)
+void hmm_cdm_helper_unlock_put_page(struct page *page)
 {
 	unlock_page(page);
 	put_page(page);
 }
 
-void hmm_cdm_clear_page(unsigned long pfn)
+void hmm_cdm_helper_clear_page(unsigned long pfn)
 {
 	clear_highpage(pfn_to_page(pfn));
 }
@@ -337,7 +337,7 @@ static bool copy_recovers(void)
  * False if the memory that is read has an error, which is then reported as a
  * memory failure.
  */
-bool hmm_cdm_copy_page(unsigned long to, unsigned long from)
+bool hmm_cdm_helper_copy_page(unsigned long to, unsigned long from)
 {
 	struct page *src = pfn_to_page(from), *dst = pfn_to_page(to);
 
@@ -349,7 +349,7 @@ bool hmm_cdm_copy_page(unsigned long to, unsigned long from)
 
 /* A folio that the caller has locked, with a reference */
 
-void hmm_cdm_folio_unlock_put(struct folio *folio)
+void hmm_cdm_helper_folio_unlock_put(struct folio *folio)
 {
 	folio_unlock(folio);
 	folio_put(folio);
@@ -361,23 +361,23 @@ void hmm_cdm_folio_unlock_put(struct folio *folio)
  * do_huge_pmd_device_private() sets no PTE; do_swap_page() leaves the one that it
  * has looked at.
  */
-bool hmm_cdm_fault_is_huge(struct vm_fault *vmf)
+bool hmm_cdm_helper_fault_is_huge(struct vm_fault *vmf)
 {
 	return !vmf->pte;
 }
 
-struct vm_area_struct *hmm_cdm_fault_vma(struct vm_fault *vmf)
+struct vm_area_struct *hmm_cdm_helper_fault_vma(struct vm_fault *vmf)
 {
 	return vmf->vma;
 }
 
-unsigned long hmm_cdm_fault_address(struct vm_fault *vmf)
+unsigned long hmm_cdm_helper_fault_address(struct vm_fault *vmf)
 {
 	return vmf->address;
 }
 
 /* As __folio_lock_or_retry() does; nothing of the fault is used after that. */
-vm_fault_t hmm_cdm_fault_retry(struct vm_fault *vmf)
+vm_fault_t hmm_cdm_helper_fault_retry(struct vm_fault *vmf)
 {
 	if (!fault_flag_allow_retry_first(vmf->flags) ||
 	    (vmf->flags & (FAULT_FLAG_RETRY_NOWAIT | FAULT_FLAG_VMA_LOCK)))
@@ -386,34 +386,34 @@ vm_fault_t hmm_cdm_fault_retry(struct vm_fault *vmf)
 	return VM_FAULT_RETRY;
 }
 
-struct mm_struct *hmm_cdm_vma_mm(struct vm_area_struct *vma)
+struct mm_struct *hmm_cdm_helper_vma_mm(struct vm_area_struct *vma)
 {
 	return vma->vm_mm;
 }
 
 /* An address space and its mappings, under the mmap lock */
 
-int hmm_cdm_mmap_read_lock_killable(struct mm_struct *mm)
+int hmm_cdm_helper_mmap_read_lock_killable(struct mm_struct *mm)
 {
 	return mmap_read_lock_killable(mm);
 }
 
-bool hmm_cdm_mm_is_unstable(struct mm_struct *mm)
+bool hmm_cdm_helper_mm_is_unstable(struct mm_struct *mm)
 {
 	return check_stable_address_space(mm);
 }
 
-bool hmm_cdm_vma_is_protected(struct vm_area_struct *vma)
+bool hmm_cdm_helper_vma_is_protected(struct vm_area_struct *vma)
 {
 	return userfaultfd_protected(vma);
 }
 
-bool hmm_cdm_vma_is_anonymous(struct vm_area_struct *vma)
+bool hmm_cdm_helper_vma_is_anonymous(struct vm_area_struct *vma)
 {
 	return vma_is_anonymous(vma);
 }
 
-bool hmm_cdm_vma_is_accessible(struct vm_area_struct *vma)
+bool hmm_cdm_helper_vma_is_accessible(struct vm_area_struct *vma)
 {
 	return vma_is_accessible(vma);
 }
@@ -429,7 +429,7 @@ static bool is_held(const struct folio *folio)
  * Each finds the first of the @nr entries of a migration's source array, from @i on,
  * of which that is true, and @nr if there is none.
  */
-unsigned long hmm_cdm_next_damaged(const unsigned long *src, unsigned long i,
+unsigned long hmm_cdm_helper_next_damaged(const unsigned long *src, unsigned long i,
 				   unsigned long nr)
 {
 	for (; i < nr; i++) {
@@ -450,7 +450,7 @@ unsigned long hmm_cdm_next_damaged(const unsigned long *src, unsigned long i,
  * Nobody can get a new one from a page table, so where this finds none, the content
  * holds.
  */
-unsigned long hmm_cdm_next_held(const unsigned long *src, unsigned long i,
+unsigned long hmm_cdm_helper_next_with_extra_refs(const unsigned long *src, unsigned long i,
 				unsigned long nr)
 {
 	for (; i < nr; i++) {
@@ -470,7 +470,7 @@ unsigned long hmm_cdm_next_held(const unsigned long *src, unsigned long i,
  * would merge others' pages into it, and look at its struct page even after the
  * memory is gone (folio_migrate_ksm(), ksm_get_folio()).
  */
-bool hmm_cdm_page_is_anon(struct page *page)
+bool hmm_cdm_helper_page_is_anon(struct page *page)
 {
 	struct folio *folio = page_folio(page);
 
@@ -479,13 +479,13 @@ bool hmm_cdm_page_is_anon(struct page *page)
 
 /* mmu_interval_notifier */
 
-void hmm_cdm_interval_set_seq(struct mmu_interval_notifier *mni,
+void hmm_cdm_helper_interval_set_seq(struct mmu_interval_notifier *mni,
 			      unsigned long seq)
 {
 	mmu_interval_set_seq(mni, seq);
 }
 
-bool hmm_cdm_interval_read_retry(struct mmu_interval_notifier *mni,
+bool hmm_cdm_helper_interval_read_retry(struct mmu_interval_notifier *mni,
 				 unsigned long seq)
 {
 	return mmu_interval_read_retry(mni, seq);
@@ -494,7 +494,7 @@ bool hmm_cdm_interval_read_retry(struct mmu_interval_notifier *mni,
 /* Physical memory */
 
 /* Possible, and with the node data that arch_add_memory() dereferences. */
-bool hmm_cdm_nid_possible(int nid)
+bool hmm_cdm_helper_nid_possible(int nid)
 {
 	return nid >= 0 && nid < MAX_NUMNODES && node_possible(nid) &&
 	       NODE_DATA(nid);
@@ -507,7 +507,7 @@ bool hmm_cdm_nid_possible(int nid)
  * radix MMU on bare metal it is: quadrant 2 is the page table of PID 0, so that the
  * copy is one of the first bytes of RAM.
  */
-bool hmm_cdm_user_range(unsigned long start, unsigned long size)
+bool hmm_cdm_helper_user_range(unsigned long start, unsigned long size)
 {
 	return access_ok((void __user *)start, size);
 }
@@ -517,7 +517,7 @@ bool hmm_cdm_user_range(unsigned long start, unsigned long size)
  * in the pluggable range, and refuses what ends at vmalloc's addresses or beyond
  * (hash__create_section_mapping() and its counterpart for radix).
  */
-u64 hmm_cdm_max_phys(void)
+u64 hmm_cdm_helper_max_phys(void)
 {
 	u64 last = mhp_get_pluggable_range(true).end;
 
@@ -528,80 +528,80 @@ u64 hmm_cdm_max_phys(void)
 	return last;
 }
 
-struct resource *hmm_cdm_request_region(u64 start, u64 size, const char *name)
+struct resource *hmm_cdm_helper_request_region(u64 start, u64 size, const char *name)
 {
 	return request_mem_region(start, size, name);
 }
 
 /* Addresses that nothing is behind, for memory that the CPU cannot access. */
-struct resource *hmm_cdm_request_free_region(u64 size, const char *name)
+struct resource *hmm_cdm_helper_request_free_region(u64 size, const char *name)
 {
 	return request_free_mem_region(&iomem_resource, size, name);
 }
 
-void hmm_cdm_release_region(u64 start, u64 size)
+void hmm_cdm_helper_release_region(u64 start, u64 size)
 {
 	release_mem_region(start, size);
 }
 
 /* The device tree. With CONFIG_OF=n these are inlines that find nothing. */
 
-struct device_node *hmm_cdm_of_get(struct device_node *np)
+struct device_node *hmm_cdm_helper_of_get(struct device_node *np)
 {
 	return of_node_get(np);
 }
 
-void hmm_cdm_of_put(struct device_node *np)
+void hmm_cdm_helper_of_put(struct device_node *np)
 {
 	of_node_put(np);
 }
 
-struct device_node *hmm_cdm_of_next_compatible(struct device_node *from,
+struct device_node *hmm_cdm_helper_of_next_compatible(struct device_node *from,
 					       const char *name)
 {
 	return of_find_compatible_node(from, NULL, name);
 }
 
-struct device_node *hmm_cdm_of_next_of_type(struct device_node *from,
+struct device_node *hmm_cdm_helper_of_next_of_type(struct device_node *from,
 					    const char *name)
 {
 	return of_find_node_by_type(from, name);
 }
 
-struct device_node *hmm_cdm_of_next_with_property(struct device_node *from,
+struct device_node *hmm_cdm_helper_of_next_with_property(struct device_node *from,
 						  const char *name)
 {
 	return of_find_node_with_property(from, name);
 }
 
-struct device_node *hmm_cdm_of_of_device(struct device *dev)
+struct device_node *hmm_cdm_helper_of_of_device(struct device *dev)
 {
 	return of_node_get(dev_of_node(dev));
 }
 
-struct device_node *hmm_cdm_of_phandle(struct device_node *np,
+struct device_node *hmm_cdm_helper_of_phandle(struct device_node *np,
 				       const char *name)
 {
 	return of_parse_phandle(np, name, 0);
 }
 
-struct device_node *hmm_cdm_of_parent(struct device_node *np)
+struct device_node *hmm_cdm_helper_of_parent(struct device_node *np)
 {
 	return of_get_parent(np);
 }
 
-const void *hmm_cdm_of_property(struct device_node *np, const char *name,
+const void *hmm_cdm_helper_of_property(struct device_node *np, const char *name,
 				int *len)
 {
 	return of_get_property(np, name, len);
 }
 
-int hmm_cdm_of_addr_cells(struct device_node *np)
+int hmm_cdm_helper_of_addr_cells(struct device_node *np)
 {
 	return of_n_addr_cells(np);
 }
 
-int hmm_cdm_of_size_cells(struct device_node *np)
+int hmm_cdm_helper_of_size_cells(struct device_node *np)
 {
 	return of_n_size_cells(np);
 }
@@ -610,7 +610,7 @@ int hmm_cdm_of_size_cells(struct device_node *np)
  * Only powerpc exports its of_node_to_nid(). Elsewhere a memory node has the
  * number itself (of_numa_parse_memory_nodes() in drivers/of/of_numa.c).
  */
-int hmm_cdm_of_nid(struct device_node *np)
+int hmm_cdm_helper_of_nid(struct device_node *np)
 {
 #ifdef CONFIG_PPC
 	return of_node_to_nid(np);
@@ -622,13 +622,13 @@ int hmm_cdm_of_nid(struct device_node *np)
 #endif
 }
 
-bool hmm_cdm_of_available(struct device_node *np)
+bool hmm_cdm_helper_of_available(struct device_node *np)
 {
 	return of_device_is_available(np);
 }
 
 /* Rust's formatting has no %pOF. Returns the length, without the NUL. */
-size_t hmm_cdm_of_path(struct device_node *np, char *path, size_t size)
+size_t hmm_cdm_helper_of_path(struct device_node *np, char *path, size_t size)
 {
 	return scnprintf(path, size, "%pOF", np);
 }
@@ -640,29 +640,29 @@ size_t hmm_cdm_of_path(struct device_node *np, char *path, size_t size)
  */
 
 struct dmem_cgroup_region *
-hmm_cdm_dmem_register(const struct dmem_cgroup_init *init, const char *name)
+hmm_cdm_helper_dmem_register(const struct dmem_cgroup_init *init, const char *name)
 {
 	return dmem_cgroup_register_region(init, "hmm_cdm/%s", name);
 }
 
-void hmm_cdm_dmem_unregister(struct dmem_cgroup_region *region)
+void hmm_cdm_helper_dmem_unregister(struct dmem_cgroup_region *region)
 {
 	dmem_cgroup_unregister_region(region);
 }
 
 /* Whose limit was hit is not asked for: nothing is evicted for the caller. */
-int hmm_cdm_dmem_try_charge(struct dmem_cgroup_region *region, u64 size,
+int hmm_cdm_helper_dmem_try_charge(struct dmem_cgroup_region *region, u64 size,
 			    struct dmem_cgroup_pool_state **pool)
 {
 	return dmem_cgroup_try_charge(region, size, pool, NULL);
 }
 
-void hmm_cdm_dmem_uncharge(struct dmem_cgroup_pool_state *pool, u64 size)
+void hmm_cdm_helper_dmem_uncharge(struct dmem_cgroup_pool_state *pool, u64 size)
 {
 	dmem_cgroup_uncharge(pool, size);
 }
 
-bool hmm_cdm_dmem_evict_valuable(struct dmem_cgroup_pool_state *limit,
+bool hmm_cdm_helper_dmem_evict_valuable(struct dmem_cgroup_pool_state *limit,
 				 struct dmem_cgroup_pool_state *pool,
 				 bool ignore_low, bool *hit_low)
 {
@@ -676,7 +676,7 @@ bool hmm_cdm_dmem_evict_valuable(struct dmem_cgroup_pool_state *limit,
  * The order of what a page middle directory entry maps. HPAGE_PMD_ORDER does
  * not compile without THP, and is a variable on powerpc.
  */
-unsigned int hmm_cdm_pmd_order(void)
+unsigned int hmm_cdm_helper_pmd_order(void)
 {
 	return PMD_SHIFT - PAGE_SHIFT;
 }
@@ -685,7 +685,7 @@ unsigned int hmm_cdm_pmd_order(void)
  * Whether a huge page can be moved in one piece. Where this is false no page
  * middle directory entry ever holds one that is not present.
  */
-bool hmm_cdm_huge_pages_move(void)
+bool hmm_cdm_helper_huge_pages_move(void)
 {
 	return thp_migration_supported();
 }
@@ -699,7 +699,7 @@ bool hmm_cdm_huge_pages_move(void)
  * current task's cgroup and no other. It takes a lock that all forks take, so
  * without that controller it is left out.
  */
-struct task_struct *hmm_cdm_kthread_run(int (*fn)(void *data), void *data,
+struct task_struct *hmm_cdm_helper_kthread_run(int (*fn)(void *data), void *data,
 					const char *name, unsigned int nr,
 					bool join)
 {
@@ -726,22 +726,22 @@ struct task_struct *hmm_cdm_kthread_run(int (*fn)(void *data), void *data,
  * userfaultfd is to answer, the mmap lock), but ignores all signals. SIGKILL
  * from the kernel ends these waits, before the thread is stopped.
  */
-void hmm_cdm_kthread_allow_interrupt(void)
+void hmm_cdm_helper_kthread_allow_interrupt(void)
 {
 	allow_kernel_signal(SIGKILL);
 }
 
-void hmm_cdm_kthread_interrupt(struct task_struct *task)
+void hmm_cdm_helper_kthread_interrupt(struct task_struct *task)
 {
 	send_sig(SIGKILL, task, 1);
 }
 
 /*
  * The current task, with a reference, if it is a kthread; it allows the signal
- * until hmm_cdm_kthread_end_wait(), which it calls itself. @allowed is set if it
+ * until hmm_cdm_helper_kthread_end_wait(), which it calls itself. @allowed is set if it
  * did not before.
  */
-struct task_struct *hmm_cdm_kthread_begin_wait(bool *allowed)
+struct task_struct *hmm_cdm_helper_kthread_begin_wait(bool *allowed)
 {
 	const struct k_sigaction *action = &current->sighand->action[SIGKILL - 1];
 
@@ -755,49 +755,49 @@ struct task_struct *hmm_cdm_kthread_begin_wait(bool *allowed)
 }
 
 /* Ignoring it again takes it away, should it be pending (kernel_sigaction()). */
-void hmm_cdm_kthread_end_wait(struct task_struct *task, bool allowed)
+void hmm_cdm_helper_kthread_end_wait(struct task_struct *task, bool allowed)
 {
 	if (allowed)
 		disallow_signal(SIGKILL);
 	put_task_struct(task);
 }
 
-bool hmm_cdm_is_current(const struct task_struct *task)
+bool hmm_cdm_helper_is_current(const struct task_struct *task)
 {
 	return task == current;
 }
 
-struct eventfd_ctx *hmm_cdm_eventfd_get(int fd)
+struct eventfd_ctx *hmm_cdm_helper_eventfd_get(int fd)
 {
 	return eventfd_ctx_fdget(fd);
 }
 
-void hmm_cdm_eventfd_signal(struct eventfd_ctx *ctx)
+void hmm_cdm_helper_eventfd_signal(struct eventfd_ctx *ctx)
 {
 	eventfd_signal(ctx);
 }
 
-void hmm_cdm_eventfd_put(struct eventfd_ctx *ctx)
+void hmm_cdm_helper_eventfd_put(struct eventfd_ctx *ctx)
 {
 	eventfd_ctx_put(ctx);
 }
 
-void hmm_cdm_cond_resched(void)
+void hmm_cdm_helper_cond_resched(void)
 {
 	cond_resched();
 }
 
-bool hmm_cdm_capable_sys_admin(void)
+bool hmm_cdm_helper_capable_sys_admin(void)
 {
 	return capable(CAP_SYS_ADMIN);
 }
 
-bool hmm_cdm_fatal_signal_pending(void)
+bool hmm_cdm_helper_fatal_signal_pending(void)
 {
 	return fatal_signal_pending(current);
 }
 
-void hmm_cdm_might_sleep(void)
+void hmm_cdm_helper_might_sleep(void)
 {
 	might_sleep();
 }
@@ -808,22 +808,22 @@ void hmm_cdm_might_sleep(void)
  * cache coherence gives a real device.
  */
 
-u64 hmm_cdm_read_u64(const void *p)
+u64 hmm_cdm_helper_read_u64(const void *p)
 {
 	return READ_ONCE(*(const u64 *)p);
 }
 
-void hmm_cdm_write_u64(void *p, u64 value)
+void hmm_cdm_helper_write_u64(void *p, u64 value)
 {
 	WRITE_ONCE(*(u64 *)p, value);
 }
 
-u64 hmm_cdm_cmpxchg_u64(void *p, u64 old, u64 new)
+u64 hmm_cdm_helper_cmpxchg_u64(void *p, u64 old, u64 new)
 {
 	return atomic64_cmpxchg((atomic64_t *)p, old, new);
 }
 
-u64 hmm_cdm_fetch_add_u64(void *p, u64 value)
+u64 hmm_cdm_helper_fetch_add_u64(void *p, u64 value)
 {
 	return atomic64_fetch_add(value, (atomic64_t *)p);
 }

@@ -11,7 +11,7 @@
 //! `include/linux/hmm_cdm.h`, which `capi` implements. What the layers are, each knowing only those
 //! to its left:
 //!
-//! [`mm`], [`os`] <- [`node`] <- [`mirror`] <- [`migrate`], [`query`] <- [`place`] <- [`job`],
+//! [`mm`], [`os`] <- [`node`] <- [`mirror`] <- [`migrate`], [`query`] <- [`placement`] <- [`job`],
 //! [`device`] <- `chardev` <- [`registration`] <- `capi`
 
 #![crate_name = "hmm_cdm"]
@@ -29,7 +29,7 @@ pub mod mirror;
 pub mod mm;
 pub mod node;
 pub mod os;
-pub mod place;
+pub mod placement;
 mod query;
 pub mod registration;
 pub mod uapi;

@@ -11,7 +11,7 @@
 //! page tables need no care here: collecting a page invalidates it in every mirror.
 
 mod evict;
-pub(crate) mod explain;
+pub(crate) mod locate;
 pub(crate) mod reclaim;
 
 pub(crate) use evict::evict_all;
@@ -21,7 +21,7 @@ use crate::{
         self,
         copy::{Direction, Mover},
         folio::NewPage,
-        migrate::{Buffers, Collected, Found, From, Installed, Outcome, Request, Source},
+        migrate::{Buffers, Collected, Found, Installed, Outcome, Request, Select, Source},
         pagemap::{Kind, Owner},
         range::Walker,
         vma::{Mapping, Mappings},
@@ -31,8 +31,7 @@ use crate::{
     os::cond_resched,
     uapi::{Skip, SKIP_MAX},
 };
-use evict::{make_room, Room};
-use explain::{explain, Standing};
+use evict::{evict_for, EvictGoal};
 use kernel::{
     alloc::KVVec,
     mm::MmWithUser,
@@ -40,6 +39,7 @@ use kernel::{
     prelude::*,
     time::{delay::fsleep, Delta},
 };
+use locate::{locate, PageLocation};
 
 /// Where pages are moved.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub struct Plan {
     pub target: Target,
     /// Only what nobody has touched gets memory of the node; what exists stays where it is.
     pub untouched_only: bool,
-    /// Room is made on a full node.
+    /// EvictGoal is made on a full node.
     pub evict: bool,
     /// What is in the memory of other nodes is left there.
     pub leave_peers: bool,
@@ -123,27 +123,27 @@ const PEERS: usize = 4;
 
 /// What is known of each page of a window while it is worked on.
 #[derive(Copy, Clone, PartialEq, Eq)]
-enum Fate {
+enum PageState {
     /// To be moved.
     Open,
     /// Counted.
     Counted,
-    /// It could not be collected; [`explain`] finds out why.
-    Unexplained,
+    /// It could not be collected; [`locate`] finds out why.
+    Unlocated,
     /// It stayed for a reason that may pass.
     Held(Skip),
     /// There was no room for it.
     Full,
     /// It is the page of zeros, and is to become one of the node's.
     Zero,
-    /// It is in the memory of another node: its number in [`Tally::peers`].
+    /// It is in the memory of another node: its number in [`WindowAccount::peers`].
     Peer(u8),
 }
 
-/// The account of a migration: the fates of the window at hand, and the sums.
-struct Tally<'a> {
-    // Room for a window; the first `len` are in use.
-    fates: &'a mut [Fate],
+/// The account of a migration: the states of the window at hand, and the sums.
+struct WindowAccount<'a> {
+    // EvictGoal for a window; the first `len` are in use.
+    states: &'a mut [PageState],
     len: usize,
     // How many are not `Counted` yet.
     left: usize,
@@ -152,52 +152,58 @@ struct Tally<'a> {
     plan: Plan,
 }
 
-impl Tally<'_> {
-    fn fates(&self) -> &[Fate] {
-        self.fates.get(..self.len).unwrap_or_default()
+impl WindowAccount<'_> {
+    fn states(&self) -> &[PageState] {
+        self.states.get(..self.len).unwrap_or_default()
     }
 
     /// The pages from `first` on.
-    fn fates_mut(&mut self, first: usize) -> impl Iterator<Item = &mut Fate> {
-        let used = self.fates.get_mut(first..self.len);
+    fn states_mut(&mut self, first: usize) -> impl Iterator<Item = &mut PageState> {
+        let used = self.states.get_mut(first..self.len);
 
         used.unwrap_or_default().iter_mut()
     }
 
-    fn is(&self, i: usize, fate: Fate) -> bool {
-        self.fates().get(i) == Some(&fate)
+    fn is(&self, i: usize, state: PageState) -> bool {
+        self.states().get(i) == Some(&state)
     }
 
-    fn any(&self, is: impl Fn(&Fate) -> bool) -> bool {
-        self.left > 0 && self.fates().iter().any(is)
+    fn any(&self, is: impl Fn(&PageState) -> bool) -> bool {
+        self.left > 0 && self.states().iter().any(is)
     }
 
     /// Notes where page `i` stands that could not be collected.
-    fn explained(&mut self, i: usize, standing: Standing) {
-        let Some(fate) = self.fates.get_mut(i).filter(|_| i < self.len) else {
+    fn located(&mut self, i: usize, standing: PageLocation) {
+        let Some(state) = self.states.get_mut(i).filter(|_| i < self.len) else {
             return;
         };
-        if *fate != Fate::Unexplained {
+        if *state != PageState::Unlocated {
             return;
         }
         let report = &mut self.report;
         let stays = self.plan.untouched_only;
 
-        *fate = match (standing, self.plan.target) {
-            (Standing::Node(..), Target::Node)
-            | (Standing::System(_) | Standing::NotAnon | Standing::Zero, Target::System) => {
+        *state = match (standing, self.plan.target) {
+            (PageLocation::Node(..), Target::Node)
+            | (
+                PageLocation::System(_) | PageLocation::NotAnon | PageLocation::Zero,
+                Target::System,
+            ) => {
                 report.present += 1;
-                Fate::Counted
+                PageState::Counted
             }
-            (Standing::Zero, Target::Node) => Fate::Zero,
+            (PageLocation::Zero, Target::Node) => PageState::Zero,
             (
-                Standing::System(_) | Standing::NotAnon | Standing::Peer(_) | Standing::Foreign,
+                PageLocation::System(_)
+                | PageLocation::NotAnon
+                | PageLocation::Peer(_)
+                | PageLocation::Foreign,
                 Target::Node,
             ) if stays => {
                 report.stayed += 1;
-                Fate::Counted
+                PageState::Counted
             }
-            (Standing::Peer(owner), Target::Node) if !self.plan.leave_peers => {
+            (PageLocation::Peer(owner), Target::Node) if !self.plan.leave_peers => {
                 let known = |peer: &Option<Owner>| peer.is_none_or(|known| known == owner);
 
                 match self.peers.iter().position(known) {
@@ -205,41 +211,40 @@ impl Tally<'_> {
                         if let Some(peer) = self.peers.get_mut(number) {
                             *peer = Some(owner);
                         }
-                        Fate::Peer(number as u8)
+                        PageState::Peer(number as u8)
                     }
                     // The next attempt has room again.
-                    None => Fate::Held(Skip::Raced),
+                    None => PageState::Held(Skip::Raced),
                 }
             }
-            (Standing::System(why), Target::Node) | (Standing::Node(why, _), Target::System) => {
-                Fate::Held(why)
-            }
+            (PageLocation::System(why), Target::Node)
+            | (PageLocation::Node(why, _), Target::System) => PageState::Held(why),
             // hmm_range_fault() tells no difference between what is swapped out and what another
             // migration has at the moment. Neither is untouched.
-            (Standing::Absent, _) if !stays => Fate::Held(Skip::Absent),
-            (Standing::Absent, _) => {
+            (PageLocation::Absent, _) if !stays => PageState::Held(Skip::Absent),
+            (PageLocation::Absent, _) => {
                 report.skip(Skip::Absent, 1);
-                Fate::Counted
+                PageState::Counted
             }
-            (Standing::Fixed | Standing::NotAnon, _) => {
+            (PageLocation::Fixed | PageLocation::NotAnon, _) => {
                 report.skip(Skip::NotAnon, 1);
-                Fate::Counted
+                PageState::Counted
             }
-            (Standing::Peer(_) | Standing::Foreign, _) => {
+            (PageLocation::Peer(_) | PageLocation::Foreign, _) => {
                 report.skip(Skip::Elsewhere, 1);
-                Fate::Counted
+                PageState::Counted
             }
         };
-        self.left -= usize::from(*fate == Fate::Counted);
+        self.left -= usize::from(*state == PageState::Counted);
     }
 
     /// Opens the pages that `again` says it of for another attempt, and says how many there are.
-    fn reopen(&mut self, again: impl Fn(&Fate) -> bool) -> usize {
+    fn reopen(&mut self, again: impl Fn(&PageState) -> bool) -> usize {
         let mut count = 0;
 
-        for fate in self.fates_mut(0) {
-            if again(fate) {
-                *fate = Fate::Open;
+        for state in self.states_mut(0) {
+            if again(state) {
+                *state = PageState::Open;
                 count += 1;
             }
         }
@@ -253,35 +258,35 @@ impl Tally<'_> {
         }
         let report = &mut self.report;
 
-        for fate in self.fates.iter_mut().take(self.len) {
-            match fate {
-                Fate::Counted => (),
-                Fate::Held(why) => report.skip(*why, 1),
-                Fate::Full => report.skip(Skip::NoMemory, 1),
-                Fate::Open | Fate::Unexplained | Fate::Zero | Fate::Peer(_) => {
+        for state in self.states.iter_mut().take(self.len) {
+            match state {
+                PageState::Counted => (),
+                PageState::Held(why) => report.skip(*why, 1),
+                PageState::Full => report.skip(Skip::NoMemory, 1),
+                PageState::Open | PageState::Unlocated | PageState::Zero | PageState::Peer(_) => {
                     report.skip(Skip::Raced, 1);
                 }
             }
-            *fate = Fate::Counted;
+            *state = PageState::Counted;
         }
         self.left = 0;
     }
 
     /// Begins to account for a window, or part of one, of `pages` pages.
     fn open(&mut self, pages: usize) {
-        self.len = pages.min(self.fates.len());
+        self.len = pages.min(self.states.len());
         self.left = self.len;
-        for fate in self.fates_mut(0) {
-            *fate = Fate::Open;
+        for state in self.states_mut(0) {
+            *state = PageState::Open;
         }
     }
 
     /// Counts all that is `wanted` as nothing that moves.
-    fn refuse(&mut self, wanted: Fate) {
+    fn refuse(&mut self, wanted: PageState) {
         let mut refused = 0;
 
-        for fate in self.fates_mut(0).filter(|fate| **fate == wanted) {
-            *fate = Fate::Counted;
+        for state in self.states_mut(0).filter(|state| **state == wanted) {
+            *state = PageState::Counted;
             refused += 1;
         }
         self.left -= refused;
@@ -290,36 +295,36 @@ impl Tally<'_> {
 
     /// Notes what was collected from page `first` on, page by page, for those that are `wanted`.
     /// Returns how many destinations that takes.
-    fn sort(&mut self, pages: &Collected<'_>, first: usize, wanted: Fate) -> usize {
+    fn sort(&mut self, pages: &Collected<'_>, first: usize, wanted: PageState) -> usize {
         let target = self.plan.target;
         let (mut count, mut not_anon, mut absent) = (0, 0, 0);
 
-        for (i, fate) in self.fates_mut(first).enumerate().take(pages.len()) {
-            if *fate != wanted {
+        for (i, state) in self.states_mut(first).enumerate().take(pages.len()) {
+            if *state != wanted {
                 continue;
             }
-            *fate = match (pages.found(i), wanted) {
-                (Found::None, Fate::Open) => Fate::Unexplained,
+            *state = match (pages.found(i), wanted) {
+                (Found::None, PageState::Open) => PageState::Unlocated,
                 // What it was known to be has changed since.
-                (Found::None, _) | (Found::Hole, Fate::Peer(_)) | (Found::Page, Fate::Zero) => {
-                    Fate::Held(Skip::Raced)
-                }
+                (Found::None, _)
+                | (Found::Hole, PageState::Peer(_))
+                | (Found::Page, PageState::Zero) => PageState::Held(Skip::Raced),
                 (Found::KeptHole, _) => {
                     absent += 1;
-                    Fate::Counted
+                    PageState::Counted
                 }
                 (Found::Hole, _) if target == Target::System => {
                     absent += 1;
-                    Fate::Counted
+                    PageState::Counted
                 }
                 // In device memory there is nothing else.
-                (Found::Page, Fate::Open) if target == Target::Node && !pages.is_anon(i) => {
+                (Found::Page, PageState::Open) if target == Target::Node && !pages.is_anon(i) => {
                     not_anon += 1;
-                    Fate::Counted
+                    PageState::Counted
                 }
                 (Found::Hole | Found::Page, _) => {
                     count += 1;
-                    Fate::Open
+                    PageState::Open
                 }
             };
         }
@@ -331,31 +336,31 @@ impl Tally<'_> {
 
     /// Counts what became of the `len` pages from `first` on that had destinations, and maps
     /// everything. Returns how many moved.
-    fn settle(&mut self, done: Installed<'_>, first: usize, len: usize, from: From) -> usize {
-        let mixed = from == From::SystemAndPeer;
+    fn settle(&mut self, done: Installed<'_>, first: usize, len: usize, from: Select) -> usize {
+        let mixed = from == Select::SystemAndPeer;
         let (mut moved, mut filled, mut failed, mut peers) = (0, 0, 0, 0);
 
-        for (i, fate) in self.fates_mut(first).enumerate().take(len) {
-            if *fate != Fate::Open {
+        for (i, state) in self.states_mut(first).enumerate().take(len) {
+            if *state != PageState::Open {
                 continue;
             }
-            *fate = match done.outcome(i) {
+            *state = match done.outcome(i) {
                 Outcome::Moved => {
                     moved += 1;
                     peers += u64::from(mixed && !done.was_system(i));
-                    Fate::Counted
+                    PageState::Counted
                 }
                 Outcome::Filled => {
                     filled += 1;
-                    Fate::Counted
+                    PageState::Counted
                 }
                 Outcome::NotCopied => {
                     failed += 1;
-                    Fate::Counted
+                    PageState::Counted
                 }
-                Outcome::RefusedHole => Fate::Held(Skip::Raced),
-                Outcome::RefusedPage => Fate::Held(Skip::Pinned),
-                Outcome::Untouched => Fate::Full,
+                Outcome::RefusedHole => PageState::Held(Skip::Raced),
+                Outcome::RefusedPage => PageState::Held(Skip::Pinned),
+                Outcome::Untouched => PageState::Full,
             };
         }
         self.left -= moved + filled + failed;
@@ -369,17 +374,20 @@ impl Tally<'_> {
     /// The same for a window whose pages were one huge page or hole, and had one destination.
     fn settle_huge(&mut self, done: Installed<'_>, pages: usize) {
         let outcome = done.outcome(0);
-        let fate = match outcome {
-            Outcome::RefusedHole => Fate::Held(Skip::Raced),
-            Outcome::RefusedPage => Fate::Held(Skip::Pinned),
-            Outcome::Untouched => Fate::Full,
-            _ => Fate::Counted,
+        let state = match outcome {
+            Outcome::RefusedHole => PageState::Held(Skip::Raced),
+            Outcome::RefusedPage => PageState::Held(Skip::Pinned),
+            Outcome::Untouched => PageState::Full,
+            _ => PageState::Counted,
         };
 
         let mut counted = 0;
-        for known in self.fates_mut(0).filter(|known| **known == Fate::Open) {
-            *known = fate;
-            counted += usize::from(fate == Fate::Counted);
+        for known in self
+            .states_mut(0)
+            .filter(|known| **known == PageState::Open)
+        {
+            *known = state;
+            counted += usize::from(state == PageState::Counted);
         }
         self.left -= counted;
         match outcome {
@@ -410,7 +418,7 @@ enum Part {
 /// The arrays of a migration, for one window, allocated once and used for many.
 pub struct Workspace {
     bufs: Buffers,
-    fates: KVVec<Fate>,
+    states: KVVec<PageState>,
     walker: Walker,
 }
 
@@ -427,7 +435,7 @@ impl Workspace {
 
         Ok(Self {
             bufs: Buffers::new(pages)?,
-            fates: KVVec::from_elem(Fate::Counted, pages, GFP_KERNEL)?,
+            states: KVVec::from_elem(PageState::Counted, pages, GFP_KERNEL)?,
             walker: Walker::new(pages)?,
         })
     }
@@ -440,7 +448,7 @@ pub struct Migration<'a> {
     plan: Plan,
     bufs: &'a mut Buffers,
     walker: &'a mut Walker,
-    tally: Tally<'a>,
+    account: WindowAccount<'a>,
     // The other node that pages came from last.
     peer: Option<Owner>,
     // What is left of `PATIENCE_MS`.
@@ -456,8 +464,8 @@ impl<'a> Migration<'a> {
             plan,
             bufs: &mut space.bufs,
             walker: &mut space.walker,
-            tally: Tally {
-                fates: &mut space.fates,
+            account: WindowAccount {
+                states: &mut space.states,
                 len: 0,
                 left: 0,
                 peers: [None; PEERS],
@@ -471,7 +479,7 @@ impl<'a> Migration<'a> {
 
     /// What was done so far.
     pub fn report(&self) -> &Report {
-        &self.tally.report
+        &self.account.report
     }
 
     /// Moves what can be moved of `span`. What was done is in the report, whatever is returned:
@@ -506,7 +514,7 @@ impl<'a> Migration<'a> {
                 let done = self.window(part);
 
                 // What it was interrupted at counts, too.
-                self.tally.close();
+                self.account.close();
                 done?;
             }
         }
@@ -528,14 +536,14 @@ impl<'a> Migration<'a> {
         };
 
         if !mapping.is_movable() {
-            self.tally.report.skip(Skip::NotAnon, mapped.pages());
+            self.account.report.skip(Skip::NotAnon, mapped.pages());
             return Ok(Part::Fixed(mapped));
         }
         let window = mm::window_size();
         let end = (mapped.start() & !(window - 1)).saturating_add(window);
         let part = Span::new(mapped.start(), end.min(mapped.end())).ok_or(EINVAL)?;
 
-        self.tally.open(part.pages());
+        self.account.open(part.pages());
         Ok(Part::Movable(part))
     }
 
@@ -547,25 +555,25 @@ impl<'a> Migration<'a> {
 
         if rooms > 0 {
             // Collecting pages for which there is no room is work for nothing.
-            self.room_for(part)?;
+            self.make_space(part)?;
         }
         loop {
             if !self.attempt(part)? {
                 break;
             }
-            if self.tally.left == 0 {
+            if self.account.left == 0 {
                 return Ok(());
             }
             let full = self
-                .tally
-                .fates()
+                .account
+                .states()
                 .iter()
-                .filter(|fate| **fate == Fate::Full);
+                .filter(|state| **state == PageState::Full);
             let full = full.count();
             if full > 0 && rooms > 0 {
                 rooms -= 1;
-                if self.evict(Room::Pages(full)) > 0 || self.node.free_pages() > 0 {
-                    self.tally.reopen(|fate| *fate == Fate::Full);
+                if self.evict(EvictGoal::Pages(full)) > 0 || self.node.free_pages() > 0 {
+                    self.account.reopen(|state| *state == PageState::Full);
                     continue;
                 }
                 rooms = 0;
@@ -573,7 +581,11 @@ impl<'a> Migration<'a> {
             let Some(wait) = waits.next().filter(|wait| *wait <= self.patience) else {
                 break;
             };
-            if self.tally.reopen(|fate| matches!(fate, Fate::Held(_))) == 0 {
+            if self
+                .account
+                .reopen(|state| matches!(state, PageState::Held(_)))
+                == 0
+            {
                 break;
             }
             self.patience -= wait;
@@ -597,42 +609,42 @@ impl<'a> Migration<'a> {
                 Target::Node => self.move_in(&mapping, part),
             }
         }
-        if !self.tally.any(|fate| *fate == Fate::Unexplained) {
+        if !self.account.any(|state| *state == PageState::Unlocated) {
             return Ok(true);
         }
 
-        let (node, target, tally) = (self.node, self.plan.target, &mut self.tally);
-        tally.peers = [None; PEERS];
-        explain(self.walker, self.mm, node, part, |i, standing| {
-            if let (Standing::Node(_, index), Target::Node) = (standing, target) {
+        let (node, target, account) = (self.node, self.plan.target, &mut self.account);
+        account.peers = [None; PEERS];
+        locate(self.walker, self.mm, node, part, |i, standing| {
+            if let (PageLocation::Node(_, index), Target::Node) = (standing, target) {
                 // Who asks for what is there already is going to use it.
                 node.touch(index);
             }
-            tally.explained(i, standing);
+            account.located(i, standing);
         })?;
         // Each kind of them has to be asked for by itself.
-        while let Some(fate) = self.special() {
+        while let Some(state) = self.special() {
             let mappings = Mappings::lock(self.mm);
             let Some(mapping) = movable(&mappings, part) else {
                 return Ok(false);
             };
-            match fate {
-                Fate::Zero => self.fill_zero_pages(&mapping, part),
-                _ => self.take_from(&mapping, part, fate),
+            match state {
+                PageState::Zero => self.fill_zero_pages(&mapping, part),
+                _ => self.take_from(&mapping, part, state),
             }
         }
         Ok(true)
     }
 
-    /// The first kind of page that [`From::System`] or [`From::Nowhere`] does not collect.
-    fn special(&self) -> Option<Fate> {
-        let special = |fate: &&Fate| matches!(fate, Fate::Zero | Fate::Peer(_));
+    /// The first kind of page that [`Select::System`] or [`Select::Nowhere`] does not collect.
+    fn special(&self) -> Option<PageState> {
+        let special = |state: &&PageState| matches!(state, PageState::Zero | PageState::Peer(_));
 
-        self.tally.fates().iter().find(special).copied()
+        self.account.states().iter().find(special).copied()
     }
 
     /// Makes room for what `part` has that is not on the node.
-    fn room_for(&mut self, part: Span) -> Result {
+    fn make_space(&mut self, part: Span) -> Result {
         let window = mm::window_pages();
         let is_whole = part.pages() == window;
 
@@ -646,29 +658,30 @@ impl<'a> Migration<'a> {
             movable(&mappings, part).is_some_and(|mapping| mapping.takes_new_pages())
         };
         let mut wanted = 0;
-        explain(self.walker, self.mm, self.node, part, |_, standing| {
+        locate(self.walker, self.mm, self.node, part, |_, standing| {
             wanted += usize::from(match standing {
-                Standing::Absent | Standing::Zero => takes_new_pages,
-                Standing::System(_) => !only_holes,
-                Standing::Peer(_) => !only_holes && !leave_peers,
-                Standing::Node(..) | Standing::Fixed | Standing::NotAnon | Standing::Foreign => {
-                    false
-                }
+                PageLocation::Absent | PageLocation::Zero => takes_new_pages,
+                PageLocation::System(_) => !only_holes,
+                PageLocation::Peer(_) => !only_holes && !leave_peers,
+                PageLocation::Node(..)
+                | PageLocation::Fixed
+                | PageLocation::NotAnon
+                | PageLocation::Foreign => false,
             });
         })?;
         if wanted == window {
-            self.evict(Room::Window);
+            self.evict(EvictGoal::Window);
         } else if wanted > 0 {
-            self.evict(Room::Pages(wanted));
+            self.evict(EvictGoal::Pages(wanted));
         }
         Ok(())
     }
 
     /// Has something leave the node. Returns how many pages did.
-    fn evict(&mut self, room: Room) -> usize {
-        let evicted = make_room(self.node, self.bufs, room);
+    fn evict(&mut self, room: EvictGoal) -> usize {
+        let evicted = evict_for(self.node, self.bufs, room);
 
-        self.tally.report.evicted += evicted as u64;
+        self.account.report.evicted += evicted as u64;
         evicted
     }
 
@@ -676,11 +689,11 @@ impl<'a> Migration<'a> {
     fn request(&self, whole: bool) -> Request<'static> {
         let own = self.node.owner();
         let (from, owner) = match (self.plan.target, self.peer) {
-            (Target::Node, _) if self.plan.untouched_only => (From::Nowhere, own),
+            (Target::Node, _) if self.plan.untouched_only => (Select::Nowhere, own),
             // Where there was one there may be more, and this finds them at once.
-            (Target::Node, Some(peer)) => (From::SystemAndPeer, peer),
-            (Target::Node, None) => (From::System, own),
-            (Target::System, _) => (From::Device(self.node.kind()), own),
+            (Target::Node, Some(peer)) => (Select::SystemAndPeer, peer),
+            (Target::Node, None) => (Select::System, own),
+            (Target::System, _) => (Select::Device(self.node.kind()), own),
         };
 
         Request {
@@ -696,7 +709,11 @@ impl<'a> Migration<'a> {
         self.node.kind() == Kind::Private
             && mm::huge_pages_move()
             && Span::window(part.start()) == Some(part)
-            && self.tally.fates().iter().all(|fate| *fate == Fate::Open)
+            && self
+                .account
+                .states()
+                .iter()
+                .all(|state| *state == PageState::Open)
     }
 
     /// Moves `part` in one piece. False if it is none, or there is no destination for one: then it
@@ -720,7 +737,7 @@ impl<'a> Migration<'a> {
         };
 
         pages.set_destination(0, page);
-        self.tally
+        self.account
             .settle_huge(pages.install(self.node.mover(direction)), part.pages());
         true
     }
@@ -732,7 +749,7 @@ impl<'a> Migration<'a> {
         }
         let request = self.request(false);
 
-        self.bring(mapping, part, 0, request, Fate::Open);
+        self.bring(mapping, part, 0, request, PageState::Open);
     }
 
     /// Gives pages of the node to what is the page of zeros in `part`.
@@ -741,40 +758,40 @@ impl<'a> Migration<'a> {
 
         // In runs, since what lies between them would be collected for nothing.
         while i < part.pages() {
-            let zeros = self.tally.fates().iter().skip(i);
-            let run = zeros.take_while(|fate| **fate == Fate::Zero).count();
+            let zeros = self.account.states().iter().skip(i);
+            let run = zeros.take_while(|state| **state == PageState::Zero).count();
             let start = part.start() + i * PAGE_SIZE;
 
             if let Some(span) = Span::new(start, start + run * PAGE_SIZE) {
                 let request = Request {
-                    from: From::System,
+                    from: Select::System,
                     ..self.request(false)
                 };
 
-                self.bring(mapping, span, i, request, Fate::Zero);
+                self.bring(mapping, span, i, request, PageState::Zero);
             }
             i += run.max(1);
         }
     }
 
     /// Moves the pages of `part` that are in another node's memory.
-    fn take_from(&mut self, mapping: &Mapping<'_>, part: Span, fate: Fate) {
-        let Fate::Peer(number) = fate else {
+    fn take_from(&mut self, mapping: &Mapping<'_>, part: Span, state: PageState) {
+        let PageState::Peer(number) = state else {
             return;
         };
-        let owner = self.tally.peers.get(usize::from(number)).copied();
+        let owner = self.account.peers.get(usize::from(number)).copied();
         let Some(owner) = owner.flatten() else {
             return;
         };
         let request = Request {
-            from: From::Device(Kind::Coherent),
+            from: Select::Device(Kind::Coherent),
             owner,
             whole: false,
             fault: None,
         };
-        let moved = self.bring(mapping, part, 0, request, fate);
+        let moved = self.bring(mapping, part, 0, request, state);
 
-        self.tally.report.peers += moved as u64;
+        self.account.report.peers += moved as u64;
         // Private memory takes from system memory what its own device copies.
         if matches!(self.node.mover(Direction::In), Mover::Cpu) {
             self.peer = Some(owner);
@@ -789,18 +806,18 @@ impl<'a> Migration<'a> {
         span: Span,
         first: usize,
         request: Request<'_>,
-        wanted: Fate,
+        wanted: PageState,
     ) -> usize {
         let from = request.from;
-        let from_peer = matches!(wanted, Fate::Peer(_));
-        let (node, tally) = (self.node, &mut self.tally);
+        let from_peer = matches!(wanted, PageState::Peer(_));
+        let (node, account) = (self.node, &mut self.account);
         let Ok(mut pages) = Collected::vma(mapping, span, self.bufs, request) else {
             // The kernel takes no page of such a mapping (DAX).
-            tally.refuse(wanted);
+            account.refuse(wanted);
             return 0;
         };
 
-        let count = tally.sort(&pages, first, wanted);
+        let count = account.sort(&pages, first, wanted);
         let whole = count == mm::window_pages();
         let huge = whole && was_huge(&pages);
         let mut next = 0;
@@ -811,7 +828,7 @@ impl<'a> Migration<'a> {
             });
         if !contiguous {
             // In order of address, so that what is contiguous in the node is so here too.
-            let mut open = (0..span.pages()).filter(|i| tally.is(first + i, Fate::Open));
+            let mut open = (0..span.pages()).filter(|i| account.is(first + i, PageState::Open));
 
             node.alloc(count, |page| {
                 if let Some(i) = open.next() {
@@ -826,12 +843,12 @@ impl<'a> Migration<'a> {
         } else {
             node.mover(Direction::In)
         };
-        let before = tally.report.populated;
-        let moved = tally.settle(pages.install(mover), first, span.pages(), from);
-        if contiguous && moved + (tally.report.populated - before) as usize == span.pages() {
-            tally.report.contiguous += 1;
+        let before = account.report.populated;
+        let moved = account.settle(pages.install(mover), first, span.pages(), from);
+        if contiguous && moved + (account.report.populated - before) as usize == span.pages() {
+            account.report.contiguous += 1;
             if huge && moved == span.pages() {
-                tally.report.huge += 1;
+                account.report.huge += 1;
             }
         }
         moved
@@ -845,21 +862,21 @@ impl<'a> Migration<'a> {
 
         let request = self.request(false);
         let from = request.from;
-        let (node, tally) = (self.node, &mut self.tally);
+        let (node, account) = (self.node, &mut self.account);
         let Ok(mut pages) = Collected::vma(mapping, part, self.bufs, request) else {
-            tally.refuse(Fate::Open);
+            account.refuse(PageState::Open);
             return;
         };
 
-        tally.sort(&pages, 0, Fate::Open);
+        account.sort(&pages, 0, PageState::Open);
         for i in 0..pages.len() {
-            if !tally.is(i, Fate::Open) {
+            if !account.is(i, PageState::Open) {
                 continue;
             }
             let Some(page) = NewPage::system() else { break };
             pages.set_destination(i, page);
         }
-        tally.settle(
+        account.settle(
             pages.install(node.mover(Direction::Out)),
             0,
             part.pages(),
@@ -891,15 +908,15 @@ pub(crate) fn bytes(pages: u64) -> u64 {
     pages << PAGE_SHIFT
 }
 
-#[kunit_tests(hmm_cdm_tally)]
+#[kunit_tests(hmm_cdm_window_account)]
 mod tests {
     use super::*;
 
     const PAGES: usize = 4;
 
-    fn tally(fates: &mut [Fate; PAGES]) -> Tally<'_> {
-        Tally {
-            fates,
+    fn account(states: &mut [PageState; PAGES]) -> WindowAccount<'_> {
+        WindowAccount {
+            states,
             len: PAGES,
             left: PAGES,
             peers: [None; PEERS],
@@ -909,8 +926,8 @@ mod tests {
     }
 
     /// How often each reason was counted, and how many pages in all.
-    fn skipped(tally: &Tally<'_>, why: Skip) -> (u64, u64) {
-        let skipped = &tally.report.skipped;
+    fn skipped(account: &WindowAccount<'_>, why: Skip) -> (u64, u64) {
+        let skipped = &account.report.skipped;
 
         (
             skipped.get(why as usize).copied().unwrap_or(0),
@@ -920,111 +937,117 @@ mod tests {
 
     #[test]
     fn a_page_is_counted_once() -> Result {
-        let mut fates = [Fate::Unexplained; PAGES];
-        let mut tally = tally(&mut fates);
+        let mut states = [PageState::Unlocated; PAGES];
+        let mut account = account(&mut states);
 
-        tally.explained(0, Standing::Fixed);
-        tally.explained(0, Standing::Absent);
-        tally.explained(0, Standing::Node(Skip::Raced, 0));
-        assert_eq!(skipped(&tally, Skip::NotAnon), (1, 1));
-        assert_eq!(tally.report.present, 0);
-        tally.explained(1, Standing::Node(Skip::Raced, 0));
-        tally.explained(1, Standing::Fixed);
-        assert_eq!(tally.report.present, 1);
-        assert_eq!(skipped(&tally, Skip::NotAnon), (1, 1));
+        account.located(0, PageLocation::Fixed);
+        account.located(0, PageLocation::Absent);
+        account.located(0, PageLocation::Node(Skip::Raced, 0));
+        assert_eq!(skipped(&account, Skip::NotAnon), (1, 1));
+        assert_eq!(account.report.present, 0);
+        account.located(1, PageLocation::Node(Skip::Raced, 0));
+        account.located(1, PageLocation::Fixed);
+        assert_eq!(account.report.present, 1);
+        assert_eq!(skipped(&account, Skip::NotAnon), (1, 1));
         // There is no such page.
-        tally.explained(PAGES, Standing::Fixed);
-        assert_eq!(skipped(&tally, Skip::NotAnon), (1, 1));
+        account.located(PAGES, PageLocation::Fixed);
+        assert_eq!(skipped(&account, Skip::NotAnon), (1, 1));
         Ok(())
     }
 
     #[test]
     fn pages_that_are_held_are_tried_again() -> Result {
-        let mut fates = [Fate::Unexplained; PAGES];
-        let mut tally = tally(&mut fates);
+        let mut states = [PageState::Unlocated; PAGES];
+        let mut account = account(&mut states);
 
-        tally.explained(0, Standing::System(Skip::Pinned));
-        tally.explained(1, Standing::System(Skip::Raced));
-        tally.explained(2, Standing::Foreign);
+        account.located(0, PageLocation::System(Skip::Pinned));
+        account.located(1, PageLocation::System(Skip::Raced));
+        account.located(2, PageLocation::Foreign);
         // Perhaps someone is moving it.
-        tally.explained(3, Standing::Absent);
-        assert_eq!(skipped(&tally, Skip::Elsewhere), (1, 1));
-        assert_eq!(tally.reopen(|fate| matches!(fate, Fate::Held(_))), 3);
-        assert!(tally.is(0, Fate::Open) && tally.is(1, Fate::Open));
-        assert!(tally.is(2, Fate::Counted) && tally.is(3, Fate::Open));
+        account.located(3, PageLocation::Absent);
+        assert_eq!(skipped(&account, Skip::Elsewhere), (1, 1));
+        assert_eq!(
+            account.reopen(|state| matches!(state, PageState::Held(_))),
+            3
+        );
+        assert!(account.is(0, PageState::Open) && account.is(1, PageState::Open));
+        assert!(account.is(2, PageState::Counted) && account.is(3, PageState::Open));
         // Nothing is held any more.
-        assert_eq!(tally.reopen(|fate| matches!(fate, Fate::Held(_))), 0);
-        for fate in tally.fates.iter_mut().skip(3) {
-            *fate = Fate::Unexplained;
+        assert_eq!(
+            account.reopen(|state| matches!(state, PageState::Held(_))),
+            0
+        );
+        for state in account.states.iter_mut().skip(3) {
+            *state = PageState::Unlocated;
         }
-        tally.explained(3, Standing::Absent);
-        tally.close();
-        assert_eq!(skipped(&tally, Skip::Absent), (1, 4));
+        account.located(3, PageLocation::Absent);
+        account.close();
+        assert_eq!(skipped(&account, Skip::Absent), (1, 4));
         Ok(())
     }
 
     #[test]
     fn every_page_of_a_window_is_accounted_for() -> Result {
-        let mut fates = [Fate::Unexplained; PAGES];
-        let mut tally = tally(&mut fates);
+        let mut states = [PageState::Unlocated; PAGES];
+        let mut account = account(&mut states);
 
-        tally.open(3);
-        assert_eq!((tally.len, tally.left), (3, 3));
-        assert!(tally.is(2, Fate::Open) && !tally.is(3, Fate::Open));
-        for fate in tally.fates.iter_mut().take(2) {
-            *fate = Fate::Unexplained;
+        account.open(3);
+        assert_eq!((account.len, account.left), (3, 3));
+        assert!(account.is(2, PageState::Open) && !account.is(3, PageState::Open));
+        for state in account.states.iter_mut().take(2) {
+            *state = PageState::Unlocated;
         }
-        tally.explained(0, Standing::System(Skip::Pinned));
-        // One held, one never explained, one left open.
-        tally.close();
-        assert_eq!(skipped(&tally, Skip::Pinned), (1, 3));
-        assert_eq!(skipped(&tally, Skip::Raced), (2, 3));
+        account.located(0, PageLocation::System(Skip::Pinned));
+        // One held, one never located, one left open.
+        account.close();
+        assert_eq!(skipped(&account, Skip::Pinned), (1, 3));
+        assert_eq!(skipped(&account, Skip::Raced), (2, 3));
         // Closed is closed.
-        tally.close();
-        assert_eq!(skipped(&tally, Skip::Raced), (2, 3));
+        account.close();
+        assert_eq!(skipped(&account, Skip::Raced), (2, 3));
         Ok(())
     }
 
     #[test]
     fn what_exists_stays_if_only_the_untouched_is_wanted() {
-        let mut fates = [Fate::Unexplained; PAGES];
-        let mut tally = tally(&mut fates);
+        let mut states = [PageState::Unlocated; PAGES];
+        let mut account = account(&mut states);
 
-        tally.plan.untouched_only = true;
-        tally.explained(0, Standing::System(Skip::Pinned));
-        tally.explained(1, Standing::Foreign);
-        tally.explained(2, Standing::Peer(Owner::NOBODY));
-        tally.explained(3, Standing::Zero);
-        assert_eq!(tally.report.stayed, 3);
-        assert!(tally.is(3, Fate::Zero));
-        assert_eq!(skipped(&tally, Skip::Elsewhere), (0, 0));
+        account.plan.untouched_only = true;
+        account.located(0, PageLocation::System(Skip::Pinned));
+        account.located(1, PageLocation::Foreign);
+        account.located(2, PageLocation::Peer(Owner::NOBODY));
+        account.located(3, PageLocation::Zero);
+        assert_eq!(account.report.stayed, 3);
+        assert!(account.is(3, PageState::Zero));
+        assert_eq!(skipped(&account, Skip::Elsewhere), (0, 0));
     }
 
     #[test]
     fn other_nodes_are_taken_from_but_not_emptied() {
-        let mut fates = [Fate::Unexplained; PAGES];
-        let mut tally = tally(&mut fates);
+        let mut states = [PageState::Unlocated; PAGES];
+        let mut account = account(&mut states);
 
-        tally.explained(0, Standing::Peer(Owner::NOBODY));
-        assert!(tally.is(0, Fate::Peer(0)));
-        tally.plan.target = Target::System;
-        tally.explained(1, Standing::Peer(Owner::NOBODY));
-        assert_eq!(skipped(&tally, Skip::Elsewhere), (1, 1));
-        tally.explained(2, Standing::Zero);
-        tally.explained(3, Standing::System(Skip::Raced));
-        assert_eq!(tally.report.present, 2);
+        account.located(0, PageLocation::Peer(Owner::NOBODY));
+        assert!(account.is(0, PageState::Peer(0)));
+        account.plan.target = Target::System;
+        account.located(1, PageLocation::Peer(Owner::NOBODY));
+        assert_eq!(skipped(&account, Skip::Elsewhere), (1, 1));
+        account.located(2, PageLocation::Zero);
+        account.located(3, PageLocation::System(Skip::Raced));
+        assert_eq!(account.report.present, 2);
     }
 
     #[test]
     fn a_full_node_is_told_of_when_nothing_helps() {
-        let mut fates = [Fate::Full; PAGES];
-        let mut tally = tally(&mut fates);
+        let mut states = [PageState::Full; PAGES];
+        let mut account = account(&mut states);
 
-        assert_eq!(tally.reopen(|fate| *fate == Fate::Full), PAGES);
-        tally.fates.fill(Fate::Full);
-        tally.close();
+        assert_eq!(account.reopen(|state| *state == PageState::Full), PAGES);
+        account.states.fill(PageState::Full);
+        account.close();
         assert_eq!(
-            skipped(&tally, Skip::NoMemory),
+            skipped(&account, Skip::NoMemory),
             (PAGES as u64, PAGES as u64)
         );
     }

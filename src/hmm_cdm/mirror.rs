@@ -6,17 +6,17 @@
 //! # Locks, outermost first
 //!
 //! 1. `mmap_lock` of the mirrored process: taken inside of [`crate::mm`] by walks and migrations,
-//!    by nothing here directly. Never held when a section is made (inserting a notifier may take
+//!    by nothing here directly. Never held when a interval is made (inserting a notifier may take
 //!    it for writing).
 //! 2. folio locks and rmap locks: held by migrations, and by the kernel around invalidations.
-//! 3. `Mirror::indexes` (mutex): held to add a section, and while a mirror retires; never with 1
+//! 3. `Mirror::indexes` (mutex): held to add a interval, and while a mirror retires; never with 1
 //!    or 2.
-//! 4. `Mirror::sections` (the XArray's spinlock): held to look up or add a section.
-//! 5. `IntervalNotifier::data` (spinlock): a section's entries. Taken by invalidations, so under
+//! 4. `Mirror::intervals` (the XArray's spinlock): held to look up or add a interval.
+//! 5. `IntervalNotifier::data` (spinlock): a interval's entries. Taken by invalidations, so under
 //!    1 and 2, and for each access of the device. Nothing sleeps under it. It is held for the access
-//!    to one page, to take over the entries of one window, or to clear those of one section; a
+//!    to one page, to take over the entries of one window, or to clear those of one interval; a
 //!    driver's [`Table`] is called under it.
-//! 6. `Store::stock` (spinlock, interrupts off): the node's allocator. Taken from any context.
+//! 6. `NodePages::free` (spinlock, interrupts off): the node's allocator. Taken from any context.
 //!
 //! 4 and 5 are never held together; 5 and 6 neither. `Node::evicting` (mutex) is outside of all of
 //! them, and so is `Health::state` (mutex), of 3 to 5; `Advice::ranges` (mutex) is held for a lookup,
@@ -33,14 +33,14 @@ mod advice;
 mod exclusive;
 mod fault;
 mod health;
-mod section;
+mod interval;
+mod kthread_faults;
 mod stats;
 mod table;
-mod waiters;
 
 pub use access::{Hit, Missing};
 pub use advice::Policy;
-pub(crate) use fault::{Faulter, Need, Place};
+pub(crate) use fault::{FaultWalk, PlacementPolicy, PlacementReason};
 pub(crate) use health::Member;
 pub use health::{Health, Reset};
 pub use stats::{Counter, Stats};
@@ -57,6 +57,7 @@ use crate::{
     node::{memory::Memory, Node},
 };
 use advice::Advice;
+use interval::{Entries, INTERVAL_ORDER};
 use kernel::{
     mm::{Mm, MmWithUser},
     new_mutex,
@@ -68,9 +69,8 @@ use kernel::{
     },
     xarray::{AllocKind, XArray},
 };
-use section::{Entries, SECTION_ORDER};
-use table::{Own, Shared};
-use waiters::Waiters;
+use kthread_faults::KthreadFaults;
+use table::{DeviceMemory, Shared};
 
 /// One process's address space on one device.
 #[pin_data]
@@ -78,14 +78,14 @@ pub struct Mirror {
     mm: ARef<Mm>,
     memory: Arc<Memory>,
     shared: Arc<Shared>,
-    // By address / section size.
+    // By address / interval size.
     #[pin]
-    sections: XArray<Arc<IntervalNotifier<Entries>>>,
+    intervals: XArray<Arc<IntervalNotifier<Entries>>>,
     // Where there is one, to find them all.
     #[pin]
     indexes: Mutex<KVec<usize>>,
     #[pin]
-    waiters: Waiters,
+    kthread_faults: KthreadFaults,
     #[pin]
     advice: Advice,
     // See `Mirror::prepare`.
@@ -102,9 +102,9 @@ impl Mirror {
                 mm: ARef::from(&**mm),
                 memory,
                 shared,
-                sections <- XArray::new(AllocKind::Alloc),
+                intervals <- XArray::new(AllocKind::Alloc),
                 indexes <- new_mutex!(KVec::new(), "Mirror::indexes"),
-                waiters <- Waiters::new(),
+                kthread_faults <- KthreadFaults::new(),
                 advice <- Advice::new(),
                 prepared: Atomic::new(false),
             }),
@@ -136,7 +136,7 @@ impl Mirror {
     /// returns. Sleeps.
     pub fn retire(&self) {
         self.shared.retire();
-        self.waiters.interrupt();
+        self.kthread_faults.interrupt();
         self.clear();
     }
 
@@ -152,12 +152,12 @@ impl Mirror {
         self.shared.suspend(false);
     }
 
-    /// Clears all sections, of a mirror that takes no entries any more.
+    /// Clears all intervals, of a mirror that takes no entries any more.
     fn clear(&self) {
-        // A section that is made meanwhile has no entries, and gets none.
+        // A interval that is made meanwhile has no entries, and gets none.
         for index in self.indexes.lock().iter() {
-            if let Some(section) = self.find_section(index << Self::section_shift()) {
-                section.lock().clear();
+            if let Some(interval) = self.find_interval(index << Self::section_shift()) {
+                interval.lock().clear();
             }
         }
     }
@@ -185,11 +185,11 @@ impl Mirror {
 
     /// What the page table has to know of it, and what the kernel knows it by. Not a reference:
     /// faults wait for who knows how long.
-    fn own(&self) -> (Own, Owner) {
+    fn own(&self) -> (DeviceMemory, Owner) {
         self.memory
             .node()
-            .map_or((Own::default(), Owner::NOBODY), |node| {
-                (Own::of(&node), node.owner())
+            .map_or((DeviceMemory::default(), Owner::NOBODY), |node| {
+                (DeviceMemory::of(&node), node.owner())
             })
     }
 
@@ -214,24 +214,24 @@ impl Mirror {
         self.mm.mmget_not_zero().ok_or(ESRCH)
     }
 
-    /// The logarithm of a section's size in bytes.
+    /// The logarithm of a interval's size in bytes.
     fn section_shift() -> u32 {
-        mm::window_shift() + SECTION_ORDER
+        mm::window_shift() + INTERVAL_ORDER
     }
 
-    /// The section that `addr` is in, if the device ever had an entry there.
-    fn find_section(&self, addr: usize) -> Option<Arc<IntervalNotifier<Entries>>> {
-        let sections = self.sections.lock();
+    /// The interval that `addr` is in, if the device ever had an entry there.
+    fn find_interval(&self, addr: usize) -> Option<Arc<IntervalNotifier<Entries>>> {
+        let intervals = self.intervals.lock();
 
-        sections
+        intervals
             .get(addr >> Self::section_shift())
-            .map(|section| section.into())
+            .map(|interval| interval.into())
     }
 
-    /// The section that `addr` is in; it is made if there is none. Sleeps, and takes the mmap lock.
-    fn section(&self, mm: &MmWithUser, addr: usize) -> Result<Arc<IntervalNotifier<Entries>>> {
-        if let Some(section) = self.find_section(addr) {
-            return Ok(section);
+    /// The interval that `addr` is in; it is made if there is none. Sleeps, and takes the mmap lock.
+    fn interval(&self, mm: &MmWithUser, addr: usize) -> Result<Arc<IntervalNotifier<Entries>>> {
+        if let Some(interval) = self.find_interval(addr) {
+            return Ok(interval);
         }
 
         // Sections stay until the mirror goes, so none is made for an address that cannot be
@@ -253,20 +253,20 @@ impl Mirror {
         let entries = Entries::new(span, mm::window_shift(), self.shared.clone());
         let new = Arc::pin_init(IntervalNotifier::new(mm, span, entries), GFP_KERNEL)?;
 
-        // `store()` drops the array's lock to allocate. Were another thread's section replaced
+        // `store()` drops the array's lock to allocate. Were another thread's interval replaced
         // meanwhile, nobody would tell the device's own page table when the entries of that go.
         let mut indexes = self.indexes.lock();
-        if let Some(section) = self.find_section(addr) {
-            // Another thread was faster. Its section is used; ours goes after the lock, since
+        if let Some(interval) = self.find_interval(addr) {
+            // Another thread was faster. Its interval is used; ours goes after the lock, since
             // removing a notifier sleeps.
             drop(indexes);
-            return Ok(section);
+            return Ok(interval);
         }
         // First: whatever is in the array is found.
         indexes.push(index, GFP_KERNEL)?;
-        let mut sections = self.sections.lock();
-        let stored = sections.store(index, new.clone(), GFP_KERNEL);
-        drop(sections);
+        let mut intervals = self.intervals.lock();
+        let stored = intervals.store(index, new.clone(), GFP_KERNEL);
+        drop(intervals);
         drop(indexes);
         match stored {
             Ok(_) => Ok(new),

@@ -18,7 +18,7 @@
 //! | [`vma`] | `struct vm_area_struct`, looked at under the mmap lock | `mm/mmap.c` |
 //!
 //! Order is a type here: what has to happen in sequence is a chain of types whose `Drop` does what
-//! is left to do, and what is true only in a critical section can be used only there.
+//! is left to do, and what is true only in a critical interval can be used only there.
 
 pub mod copy;
 pub mod exclusive;
@@ -42,13 +42,13 @@ use kernel::{
 /// that moves between system and device memory as one.
 pub fn pmd_order() -> u32 {
     // SAFETY: The function has no requirements.
-    unsafe { bindings::hmm_cdm_pmd_order() }
+    unsafe { bindings::hmm_cdm_helper_pmd_order() }
 }
 
 /// Whether huge pages can be moved in one piece.
 pub fn huge_pages_move() -> bool {
     // SAFETY: The function has no requirements.
-    unsafe { bindings::hmm_cdm_huge_pages_move() }
+    unsafe { bindings::hmm_cdm_helper_huge_pages_move() }
 }
 
 /// The pages that are handled at a time: as many as the largest huge page has that can move.

@@ -8,20 +8,20 @@
 //! come back in any context, interrupts included, which is why the allocator is under a spinlock
 //! that disables them.
 
-pub(crate) mod ages;
 mod buddy;
 mod charge;
 pub(crate) mod failure;
-mod home;
 pub mod memory;
+mod migrate_to_ram;
 pub mod region;
 pub mod tree;
+pub(crate) mod window_lru;
 
 use crate::counter::Counter;
 use crate::mm::{
     self,
     copy::{Copier, Direction, Mover},
-    fault::{CpuFault, Home},
+    fault::{CpuFault, FaultOutcome},
     folio::{NewPage, Pfn},
     pagemap::{Frames, Kind, Owner, Pagemap},
 };
@@ -31,26 +31,26 @@ use crate::os::{
     of::NodePath,
     resource::ClaimedRange,
 };
-use ages::Ages;
 use buddy::Buddy;
 pub(crate) use charge::Victims;
-use charge::{Grant, Ledger};
+use charge::{DmemCharges, Reservation};
 use core::ops::Range;
-use failure::Undertaker;
-use home::Splitter;
+use failure::PoisonWorker;
 use kernel::{
     fmt, new_mutex, new_spinlock_irq,
     page::PAGE_SHIFT,
     prelude::*,
     sync::{Arc, Completion, Mutex, MutexGuard, SetOnce, SpinLockIrq},
 };
+use migrate_to_ram::Splitter;
 use region::Region;
+use window_lru::WindowLru;
 
 /// How many pages are taken from the allocator under one hold of its lock.
 const BATCH: usize = 32;
 
 /// The frames of a node that can be handed out.
-struct Stock {
+struct FreeFrames {
     buddy: Buddy,
     // Nothing is handed out any more.
     closed: bool,
@@ -58,32 +58,32 @@ struct Stock {
 
 /// The allocator of a node's pages, where the kernel gives them back to.
 #[pin_data]
-pub struct Store {
+pub struct NodePages {
     kind: Kind,
     copier: Option<Arc<dyn Copier>>,
     #[pin]
-    stock: SpinLockIrq<Stock>,
+    free: SpinLockIrq<FreeFrames>,
     #[pin]
-    ledger: Ledger,
-    // Held by the fault that brings home more than its own page; see `home`.
+    charges: DmemCharges,
+    // BusyPage by the fault that brings home more than its own page; see `home`.
     #[pin]
     returning: Mutex<()>,
     splitter: SetOnce<Arc<Splitter>>,
-    undertaker: SetOnce<Arc<Undertaker>>,
-    ages: Arc<Ages>,
+    poison_worker: SetOnce<Arc<PoisonWorker>>,
+    window_lru: Arc<WindowLru>,
     // The N of the `/dev/hmm_cdm<N>` that the memory is behind.
     device: SetOnce<u32>,
 }
 
-impl Frames for Store {
+impl Frames for NodePages {
     fn freed(&self, index: usize, order: u32) {
-        self.ages.freed(index, 1 << order);
+        self.window_lru.freed(index, 1 << order);
         // Before someone else can get them.
         if let Some(copier) = &self.copier {
             copier.freed(index, 1 << order);
         }
-        self.ledger.freed(index, order);
-        let freed = self.stock.lock().buddy.free(index, order);
+        self.charges.freed(index, order);
+        let freed = self.free.lock().buddy.free(index, order);
 
         if freed.is_err() {
             // Then `struct page` and the allocator disagree about who owns the page. Nothing is
@@ -92,12 +92,12 @@ impl Frames for Store {
         }
     }
 
-    fn touched(memory: &Pagemap<Self>, fault: &CpuFault<'_>) -> Home {
+    fn touched(memory: &Pagemap<Self>, fault: &CpuFault<'_>) -> FaultOutcome {
         // Private memory that nobody copies is where lost pages are.
         if fault.is_damaged() || memory.frames().copier.is_none() {
-            return Home::Damaged;
+            return FaultOutcome::Damaged;
         }
-        home::bring(memory, fault)
+        migrate_to_ram::bring(memory, fault)
     }
 
     fn failed(memory: &Pagemap<Self>, index: usize) -> Result {
@@ -106,9 +106,9 @@ impl Frames for Store {
 }
 
 /// Tells whoever waits that a node is no more.
-struct Epitaph(Arc<Completion>);
+struct ReleaseCompletion(Arc<Completion>);
 
-impl Drop for Epitaph {
+impl Drop for ReleaseCompletion {
     fn drop(&mut self) {
         self.0.complete_all();
     }
@@ -116,7 +116,7 @@ impl Drop for Epitaph {
 
 /// Whose a page of device memory is.
 #[derive(Copy, Clone, PartialEq, Eq)]
-pub(crate) struct Belonging {
+pub(crate) struct PageOwner {
     /// What the kernel knows the memory by.
     pub(crate) owner: Owner,
     pub(crate) kind: Kind,
@@ -124,7 +124,7 @@ pub(crate) struct Belonging {
     pub(crate) device: Option<u32>,
 }
 
-impl Belonging {
+impl PageOwner {
     /// Whose `pfn` is, if it is a page of one of the library's nodes.
     ///
     /// # Safety
@@ -133,7 +133,7 @@ impl Belonging {
     pub(crate) unsafe fn of(pfn: Pfn) -> Option<Self> {
         // SAFETY: By the safety requirements.
         unsafe {
-            Pagemap::<Store>::with_page(pfn, |memory| Self {
+            Pagemap::<NodePages>::with_page(pfn, |memory| Self {
                 owner: memory.owner(),
                 kind: memory.frames().kind,
                 device: memory.frames().device.as_ref().copied(),
@@ -147,19 +147,19 @@ impl Belonging {
 pub struct Node {
     // Stopped before the pages go.
     splitter: SetOnce<Thread<Splitter>>,
-    undertaker: SetOnce<Thread<Undertaker>>,
+    poison_worker: SetOnce<Thread<PoisonWorker>>,
     // Before `_claim`: the pages go before the range is given back.
     #[pin]
-    pagemap: Pagemap<Store>,
+    pagemap: Pagemap<NodePages>,
     _claim: ClaimedRange,
     nid: i32,
     origin: Option<NodePath>,
-    // Held by who makes room. Outermost: nobody who takes it holds the mmap lock or a page lock.
+    // BusyPage by who makes room. Outermost: nobody who takes it holds the mmap lock or a page lock.
     #[pin]
     evicting: Mutex<()>,
     evicted: Counter,
     // Last.
-    epitaph: Epitaph,
+    release: ReleaseCompletion,
 }
 
 impl Node {
@@ -177,7 +177,7 @@ impl Node {
         let claim = region.claim(name)?;
         let node = Self::register(Kind::Coherent, claim, nid, region.origin.clone(), copier)?;
 
-        node.start_undertaker()?;
+        node.start_poison_worker()?;
         if !node.pagemap.holds_data() {
             pr_err!("region {region}: there is no memory, what is written is lost\n");
             return Err(ENODEV);
@@ -204,20 +204,20 @@ impl Node {
         let thread = Thread::spawn(c"hmm_cdm_split", nid.unsigned_abs(), splitter.clone())?;
         node.pagemap.frames().splitter.populate(splitter);
         node.splitter.populate(thread);
-        node.start_undertaker()?;
+        node.start_poison_worker()?;
         Ok(node)
     }
 
-    fn start_undertaker(&self) -> Result {
-        let undertaker = Undertaker::new(&self.pagemap)?;
+    fn start_poison_worker(&self) -> Result {
+        let poison_worker = PoisonWorker::new(&self.pagemap)?;
         let thread = Thread::spawn(
             c"hmm_cdm_failed",
             self.nid.unsigned_abs(),
-            undertaker.clone(),
+            poison_worker.clone(),
         )?;
 
-        self.store().undertaker.populate(undertaker);
-        self.undertaker.populate(thread);
+        self.store().poison_worker.populate(poison_worker);
+        self.poison_worker.populate(thread);
         Ok(())
     }
 
@@ -232,8 +232,8 @@ impl Node {
         let nr = (size >> PAGE_SHIFT) as usize;
         let first = (start >> PAGE_SHIFT) as usize;
         let buddy = Buddy::new(first, nr, mm::pmd_order())?;
-        let ages = Ages::new(first, nr, mm::pmd_order())?;
-        let stock = Stock {
+        let window_lru = WindowLru::new(first, nr, mm::pmd_order())?;
+        let free = FreeFrames {
             buddy,
             closed: false,
         };
@@ -242,16 +242,16 @@ impl Node {
         Arc::pin_init(
             try_pin_init!(Self {
                 splitter: SetOnce::new(),
-                undertaker: SetOnce::new(),
-                pagemap <- Pagemap::register(kind, start, size, nid, pin_init!(Store {
+                poison_worker: SetOnce::new(),
+                pagemap <- Pagemap::register(kind, start, size, nid, pin_init!(NodePages {
                     kind,
                     copier,
-                    stock <- new_spinlock_irq!(stock, "Store::stock"),
-                    ledger <- Ledger::new(),
-                    returning <- new_mutex!((), "Store::returning"),
+                    free <- new_spinlock_irq!(free, "NodePages::free"),
+                    charges <- DmemCharges::new(),
+                    returning <- new_mutex!((), "NodePages::returning"),
                     splitter: SetOnce::new(),
-                    undertaker: SetOnce::new(),
-                    ages,
+                    poison_worker: SetOnce::new(),
+                    window_lru,
                     device: SetOnce::new(),
                 })),
                 _claim: claim,
@@ -259,7 +259,7 @@ impl Node {
                 origin,
                 evicting <- new_mutex!((), "Node::evicting"),
                 evicted: Counter::new(),
-                epitaph: Epitaph(gone),
+                release: ReleaseCompletion(gone),
             }),
             GFP_KERNEL,
         )
@@ -269,8 +269,8 @@ impl Node {
     /// anybody gets one. Cgroups know the memory as `hmm_cdm/<name>`, and ask `reclaim` to free some.
     /// ENOMEM.
     pub(crate) fn charge(&self, name: &CStr, reclaim: Arc<dyn Reclaim>) -> Result {
-        match dmem::Region::register(name, self.size(), reclaim)? {
-            Some(region) => self.store().ledger.open(region, self.pages()),
+        match dmem::DmemRegion::register(name, self.size(), reclaim)? {
+            Some(region) => self.store().charges.open(region, self.pages()),
             None => Ok(()),
         }
     }
@@ -282,19 +282,19 @@ impl Node {
 
     /// Hands nothing out any more, for ever.
     pub(crate) fn close(&self) {
-        self.store().stock.lock().closed = true;
+        self.store().free.lock().closed = true;
     }
 
     /// Whether nothing is handed out any more.
     pub(crate) fn is_closed(&self) -> bool {
-        self.store().stock.lock().closed
+        self.store().free.lock().closed
     }
 
     /// Gives a reference up, and waits until everyone else has given theirs up, and the memory is
     /// unregistered. For a node that is closed, and of which no page is in use: then nobody holds
     /// it for long.
-    pub(crate) fn bury(this: Arc<Self>) {
-        let gone = this.epitaph.0.clone();
+    pub(crate) fn wait_unregistered(this: Arc<Self>) {
+        let gone = this.release.0.clone();
 
         drop(this);
         gone.wait_for_completion();
@@ -337,23 +337,23 @@ impl Node {
 
     /// Pages that no process uses. Damaged ones do not count.
     pub fn free_pages(&self) -> usize {
-        self.store().stock.lock().buddy.free_frames()
+        self.store().free.lock().buddy.free_frames()
     }
 
     /// Pages in use.
     pub fn used_pages(&self) -> usize {
-        self.store().stock.lock().buddy.used_frames()
+        self.store().free.lock().buddy.used_frames()
     }
 
     /// Notes that the device has used page `index`. [`crate::mirror::Mirror::access`] does it by
     /// itself; hardware that counts accesses says so here. Context: any.
     pub fn touch(&self, index: usize) {
-        self.store().ages.touch(index);
+        self.store().window_lru.touch(index);
     }
 
     /// When its windows were used.
-    pub(crate) fn ages(&self) -> &Arc<Ages> {
-        &self.store().ages
+    pub(crate) fn window_lru(&self) -> &Arc<WindowLru> {
+        &self.store().window_lru
     }
 
     /// Notes which `/dev/hmm_cdm<N>` it is behind.
@@ -362,7 +362,7 @@ impl Node {
     }
 
     /// Nobody else makes room meanwhile. Sleeps; the caller holds no lock of mm.
-    pub(crate) fn make_room(&self) -> MutexGuard<'_, ()> {
+    pub(crate) fn lock_eviction(&self) -> MutexGuard<'_, ()> {
         self.evicting.lock()
     }
 
@@ -374,20 +374,21 @@ impl Node {
     /// The pages of the window that was not used for the longest time, except those in use right
     /// now. `None` if there are no others.
     pub(crate) fn coldest(&self) -> Option<Range<usize>> {
-        let ages = self.ages();
+        let window_lru = self.window_lru();
 
-        ages.coldest()
-            .map(|window| ages.pages_of(window, self.pages()))
+        window_lru
+            .coldest()
+            .map(|window| window_lru.pages_of(window, self.pages()))
     }
 
     /// The pages of all windows in use, in the same order. ENOMEM.
     pub(crate) fn coldest_first(&self) -> Result<KVVec<Range<usize>>> {
-        self.ages().coldest_first(self.pages())
+        self.window_lru().coldest_first(self.pages())
     }
 
     /// Windows that are free as a whole.
     pub fn free_windows(&self) -> usize {
-        self.store().stock.lock().buddy.free_blocks(mm::pmd_order())
+        self.store().free.lock().buddy.free_blocks(mm::pmd_order())
     }
 
     /// Whether `pfn` is memory of this node.
@@ -407,33 +408,33 @@ impl Node {
 
     /// Whether any page of `range`, counted from the start of the node, is in use.
     pub fn any_used(&self, range: Range<usize>) -> bool {
-        let stock = self.store().stock.lock();
+        let free = self.store().free.lock();
 
-        range.into_iter().any(|index| stock.buddy.is_used(index))
+        range.into_iter().any(|index| free.buddy.is_used(index))
     }
 
     /// The pages that had better go if something has to, for the sake of a cgroup's limit; see
-    /// [`Ledger::victims`].
+    /// [`DmemCharges::victims`].
     pub(crate) fn victims(
         &self,
         limit: Limit<'_>,
         ignore_low: bool,
         hit_low: &mut bool,
     ) -> Result<Victims<'_>> {
-        self.store().ledger.victims(limit, ignore_low, hit_low)
+        self.store().charges.victims(limit, ignore_low, hit_low)
     }
 
     /// The first page in use, with its counts, for a message about what holds a node.
-    pub(crate) fn describe_used(&self) -> Held {
+    pub(crate) fn describe_used(&self) -> BusyPage {
         let window = mm::window_pages();
         // The lock is dropped for every window: interrupts are off under it.
         let index = (0..self.pages()).step_by(window).find_map(|first| {
-            let stock = self.store().stock.lock();
+            let free = self.store().free.lock();
 
-            (first..first + window).find(|index| stock.buddy.is_used(*index))
+            (first..first + window).find(|index| free.buddy.is_used(*index))
         });
 
-        Held(index.and_then(|index| self.pfn(index)))
+        BusyPage(index.and_then(|index| self.pfn(index)))
     }
 
     /// Takes up to `count` single pages, contiguous ones as far as there are any, and hands them
@@ -447,8 +448,8 @@ impl Node {
         while given < count {
             let mut batch = [0; BATCH];
             let mut filled = 0;
-            let mut grant = self.store().ledger.grant(BATCH.min(count - given));
-            let want = grant.pages();
+            let mut reserve = self.store().charges.reserve(BATCH.min(count - given));
+            let want = reserve.pages();
 
             self.take(|buddy| {
                 buddy.alloc_singles(want, |index| {
@@ -458,7 +459,7 @@ impl Node {
                     }
                 })
             });
-            grant.assign(batch.iter().copied().take(filled));
+            reserve.assign(batch.iter().copied().take(filled));
             for index in batch.iter().take(filled) {
                 if let Some(page) = self.hand_out(*index, 0) {
                     each(page);
@@ -475,11 +476,11 @@ impl Node {
     /// Takes a whole window of physically contiguous, naturally aligned pages and hands them to
     /// `each`, in order. False if there is none, or the current task's cgroup may not have it.
     pub fn alloc_window(&self, mut each: impl FnMut(NewPage)) -> bool {
-        let Some(first) = self.take_window(|ledger, pages| Some(ledger.grant(pages))) else {
+        let Some(first) = self.take_window(|charges, pages| Some(charges.reserve(pages))) else {
             return false;
         };
 
-        self.ages().taken(first, mm::window_pages());
+        self.window_lru().taken(first, mm::window_pages());
         for index in first..first + mm::window_pages() {
             // SAFETY: As in `hand_out()`.
             if let Some(page) = unsafe { self.pagemap.hand_out(index, 0) } {
@@ -495,7 +496,7 @@ impl Node {
         if self.kind() != Kind::Private {
             return None;
         }
-        let first = self.take_window(Ledger::grant_huge)?;
+        let first = self.take_window(DmemCharges::reserve_huge)?;
 
         self.hand_out(first, mm::pmd_order())
     }
@@ -505,41 +506,41 @@ impl Node {
         self.pagemap.owner()
     }
 
-    fn store(&self) -> &Store {
+    fn store(&self) -> &NodePages {
         self.pagemap.frames()
     }
 
     /// Takes something from the allocator, unless the node is closed.
     fn take<R>(&self, take: impl FnOnce(&mut Buddy) -> R) -> Option<R> {
-        let mut stock = self.store().stock.lock();
+        let mut free = self.store().free.lock();
 
-        if stock.closed {
+        if free.closed {
             None
         } else {
-            Some(take(&mut stock.buddy))
+            Some(take(&mut free.buddy))
         }
     }
 
-    /// Takes a window that is charged as `grant` does it.
+    /// Takes a window that is charged as `reserve` does it.
     fn take_window<'a>(
         &'a self,
-        grant: impl FnOnce(&'a Ledger, usize) -> Option<Grant<'a>>,
+        reserve: impl FnOnce(&'a DmemCharges, usize) -> Option<Reservation<'a>>,
     ) -> Option<usize> {
         // Charging a window for nothing takes longer than to see that there is none.
-        let ledger = &self.store().ledger;
-        if ledger.is_open() && self.free_windows() == 0 {
+        let charges = &self.store().charges;
+        if charges.is_open() && self.free_windows() == 0 {
             return None;
         }
         let pages = mm::window_pages();
-        let mut grant = grant(ledger, pages).filter(|grant| grant.pages() == pages)?;
+        let mut reserve = reserve(charges, pages).filter(|reserve| reserve.pages() == pages)?;
         let first = self.take(|buddy| buddy.alloc(mm::pmd_order())).flatten()?;
 
-        grant.assign(first..first + pages);
+        reserve.assign(first..first + pages);
         Some(first)
     }
 
     fn hand_out(&self, index: usize, order: u32) -> Option<NewPage> {
-        self.ages().taken(index, 1 << order);
+        self.window_lru().taken(index, 1 << order);
         // SAFETY: Called for what the allocator has just given, once for each block. Windows are
         // naturally aligned.
         unsafe { self.pagemap.hand_out(index, order) }
@@ -547,7 +548,7 @@ impl Node {
 }
 
 /// Who copies from and to the memory of a pagemap.
-fn mover(memory: &Pagemap<Store>, direction: Direction) -> Mover<'_> {
+fn mover(memory: &Pagemap<NodePages>, direction: Direction) -> Mover<'_> {
     match (&memory.frames().copier, memory.pfn(0)) {
         (Some(copier), Some(first)) if copier.copies() => Mover::Device {
             copier: &**copier,
@@ -559,9 +560,9 @@ fn mover(memory: &Pagemap<Store>, direction: Direction) -> Mover<'_> {
 }
 
 /// A page that keeps its node from going.
-pub(crate) struct Held(Option<Pfn>);
+pub(crate) struct BusyPage(Option<Pfn>);
 
-impl fmt::Display for Held {
+impl fmt::Display for BusyPage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(pfn) => {

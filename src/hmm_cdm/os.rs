@@ -15,13 +15,13 @@ use crate::bindings;
 /// Lets other tasks run if they wait for this CPU. Context: process, no locks.
 pub fn cond_resched() {
     // SAFETY: May be called in any context that can sleep.
-    unsafe { bindings::hmm_cdm_cond_resched() }
+    unsafe { bindings::hmm_cdm_helper_cond_resched() }
 }
 
 /// Says that the caller may sleep; a debug kernel reports it if it may not.
 pub fn might_sleep() {
     // SAFETY: May be called in any context, and complains in the wrong ones.
-    unsafe { bindings::hmm_cdm_might_sleep() }
+    unsafe { bindings::hmm_cdm_helper_might_sleep() }
 }
 
 /// The time since boot, in the kernel's ticks, of which [`kernel::time::msecs_to_jiffies`] counts how
@@ -34,13 +34,13 @@ pub fn jiffies() -> usize {
 /// Whether the current task is being killed.
 pub fn fatal_signal_pending() -> bool {
     // SAFETY: Looks at the current task only.
-    unsafe { bindings::hmm_cdm_fatal_signal_pending() }
+    unsafe { bindings::hmm_cdm_helper_fatal_signal_pending() }
 }
 
 /// Whether the current task has CAP_SYS_ADMIN in the initial user namespace.
 pub fn capable_sys_admin() -> bool {
     // SAFETY: Looks at the current task only.
-    unsafe { bindings::hmm_cdm_capable_sys_admin() }
+    unsafe { bindings::hmm_cdm_helper_capable_sys_admin() }
 }
 
 /// Whether a process may name `size` bytes from `start` as its own. To be asked before anything is
@@ -48,5 +48,5 @@ pub fn capable_sys_admin() -> bool {
 /// addresses (see the C helper).
 pub fn is_user_range(start: usize, size: usize) -> bool {
     // SAFETY: Any numbers may be given.
-    unsafe { bindings::hmm_cdm_user_range(start, size) }
+    unsafe { bindings::hmm_cdm_helper_user_range(start, size) }
 }

@@ -10,11 +10,11 @@ use crate::{
         self,
         notifier::{IntervalNotifier, Nothing},
         pagemap::{Kind, Owner},
-        range::{Access, Entry, Walker},
+        range::{Access, CpuEntry, Walker},
         vma::Mappings,
         Span,
     },
-    node::{Belonging, Node},
+    node::{Node, PageOwner},
     os::cond_resched,
     uapi::{
         PageInfo, Where, ACCESS_READ, ACCESS_WRITE, PAGE_DEVICE_SHIFT, PAGE_EXCLUSIVE, PAGE_PINNED,
@@ -39,7 +39,7 @@ pub(crate) fn query(
     span: Span,
     detailed: bool,
     interrupted: impl Fn() -> bool,
-    mut tell: impl FnMut(Run<'_>) -> Result,
+    mut tell: impl FnMut(QueryPart<'_>) -> Result,
 ) -> Result {
     let (window, pages) = (mm::window_size(), mm::window_pages());
     let longest = if detailed { window } else { usize::MAX };
@@ -60,7 +60,7 @@ pub(crate) fn query(
             .and_then(|mapping| mapping.intersect(rest));
         let next = mapped.map_or(rest.end(), |mapped| mapped.start());
         if let Some(hole) = Span::new(addr, next.min(addr.saturating_add(longest))) {
-            tell(Run::Unmapped(hole.pages()))?;
+            tell(QueryPart::Unmapped(hole.pages()))?;
             addr = hole.end();
             continue;
         }
@@ -68,14 +68,14 @@ pub(crate) fn query(
         let end = (addr & !(window - 1)).saturating_add(window);
         let part = Span::new(addr, end.min(rest.end())).ok_or(EINVAL)?;
         look(mirror, mm, &mut walker, part, &mut infos)?;
-        tell(Run::Pages(&infos))?;
+        tell(QueryPart::Pages(&infos))?;
         addr = part.end();
     }
     Ok(())
 }
 
 /// A part of the answer.
-pub(crate) enum Run<'a> {
+pub(crate) enum QueryPart<'a> {
     /// So many pages that are not mapped.
     Unmapped(usize),
     /// Pages, one by one.
@@ -165,13 +165,13 @@ fn correct(mm: &MmWithUser, part: Span, infos: &mut [PageInfo]) {
     }
 }
 
-fn describe(node: Option<&Node>, entry: Entry) -> PageInfo {
+fn describe(node: Option<&Node>, entry: CpuEntry) -> PageInfo {
     let mut info = PageInfo::default();
 
     let place = match entry {
-        Entry::Error => Where::Unmapped,
-        Entry::None => Where::Absent,
-        Entry::Page { pfn, access, order } => {
+        CpuEntry::Error => Where::Unmapped,
+        CpuEntry::None => Where::Absent,
+        CpuEntry::Page { pfn, access, order } => {
             info.order = order;
             info.cpu = ACCESS_READ as u8;
             if access == Access::Write {
@@ -193,7 +193,7 @@ fn describe(node: Option<&Node>, entry: Entry) -> PageInfo {
                 Where::System
             } else {
                 // SAFETY: As above.
-                let device = unsafe { Belonging::of(pfn) }.and_then(|whose| whose.device);
+                let device = unsafe { PageOwner::of(pfn) }.and_then(|whose| whose.device);
 
                 // There are fewer than 255 of them.
                 info.flags |= device.map_or(0, |index| (index as u16 + 1) << PAGE_DEVICE_SHIFT);

@@ -17,7 +17,7 @@ use crate::{
     migrate::{evict_all, reclaim::Reclaimer},
     mm::copy::Copier,
     node::{failure, memory::Memory, region::Region, Node},
-    os::module::{ModuleRef, Owner},
+    os::module::{ModuleOwner, ModuleRef},
 };
 use kernel::{
     prelude::*,
@@ -123,7 +123,7 @@ impl Plugged {
         node.close();
         self.reclaimer.end();
         let result = if evacuate(&node, &self.name) {
-            Node::bury(node);
+            Node::wait_unregistered(node);
             Ok(())
         } else {
             adopt(node);
@@ -160,7 +160,7 @@ impl Registration {
         driver: Arc<dyn Driver>,
         module: &'static ThisModule,
     ) -> Result<Self> {
-        let module = Owner::of(module);
+        let module = ModuleOwner::of(module);
 
         Self::with(Memory::new()?, &Spec::Coherent(region), driver, module)
     }
@@ -172,7 +172,7 @@ impl Registration {
         driver: Arc<dyn Driver>,
         module: &'static ThisModule,
     ) -> Result<Self> {
-        let module = Owner::of(module);
+        let module = ModuleOwner::of(module);
 
         Self::with(Memory::new()?, &Spec::Private(size, None), driver, module)
     }
@@ -183,7 +183,7 @@ impl Registration {
         memory: Arc<Memory>,
         spec: &Spec<'_>,
         driver: Arc<dyn Driver>,
-        module: Owner,
+        module: ModuleOwner,
     ) -> Result<Self> {
         let mut plugged = None;
 
@@ -278,7 +278,7 @@ fn adopt(node: Arc<Node>) {
         node.used_pages(),
         node.describe_used()
     );
-    let orphan = ModuleRef::get(Owner::of(crate::this_module())).and_then(|library| {
+    let orphan = ModuleRef::get(ModuleOwner::of(crate::this_module())).and_then(|library| {
         let orphan = Orphan {
             node: node.clone(),
             _library: library,
@@ -293,7 +293,7 @@ fn adopt(node: Arc<Node>) {
 
 /// Tries to get rid of the nodes that could not be removed.
 fn retry_orphans() {
-    failure::release_graves();
+    failure::release_poison_pages();
     let mut orphans = ORPHANS.lock();
 
     orphans.retain(|orphan| {

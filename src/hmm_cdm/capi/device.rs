@@ -8,9 +8,9 @@ use crate::{
     device::{Context, Driver},
     migrate::evict_all,
     mirror::Mirror,
-    mm::copy::{Copier, Direction, Run},
+    mm::copy::{Copier, CopyRun, Direction},
     node::{memory::Memory, region::Region},
-    os::{module::Owner, of::DeviceNode},
+    os::{module::ModuleOwner, of::DeviceNode},
     registration::{Registration, Spec},
 };
 use core::ptr::NonNull;
@@ -180,7 +180,7 @@ impl Device {
         } else {
             // SAFETY: By the header's rules the driver's module stays until the device has been
             // unregistered.
-            let owner = unsafe { Owner::from_raw(this.ops.get().owner) };
+            let owner = unsafe { ModuleOwner::from_raw(this.ops.get().owner) };
 
             Registration::with(this.memory.clone(), &spec, driver, owner)?
         });
@@ -227,7 +227,7 @@ impl Copier for Adapter {
         self.0.ops.get().copy.is_some()
     }
 
-    fn copy(&self, direction: Direction, runs: &[Run]) -> usize {
+    fn copy(&self, direction: Direction, runs: &[CopyRun]) -> usize {
         let Some(copy) = self.0.ops.get().copy else {
             return 0;
         };

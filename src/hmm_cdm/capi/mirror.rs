@@ -14,8 +14,8 @@ use crate::{
     job::Job,
     mirror::{Extent, Mirror, Table},
     mm::{range::Access, Span},
-    place::Faulter,
-    query::{self, Run},
+    placement::FaultHandler,
+    query::{self, QueryPart},
     uapi,
 };
 use core::{mem::size_of, ptr::NonNull};
@@ -215,7 +215,7 @@ fn fault(mirror: &Mirror, addr: u64, length: u64, flags: u32) -> Result {
     } else {
         Access::Read
     };
-    let mut faulter = Faulter::new()?;
+    let mut faulter = FaultHandler::new()?;
 
     if flags & PRESENT != 0 {
         let span = Span::covering(addr & !(PAGE_SIZE - 1), length + addr % PAGE_SIZE);
@@ -269,8 +269,8 @@ fn look(mirror: &Mirror, span: Span, mut pages: &mut [uapi::PageInfo]) -> Result
 
     query::query(mirror, &mm, span, true, killed, |run| {
         let count = match run {
-            Run::Unmapped(count) => count,
-            Run::Pages(infos) => infos.len(),
+            QueryPart::Unmapped(count) => count,
+            QueryPart::Pages(infos) => infos.len(),
         };
         let (now, later) = core::mem::take(&mut pages)
             .split_at_mut_checked(count)
@@ -278,8 +278,8 @@ fn look(mirror: &Mirror, span: Span, mut pages: &mut [uapi::PageInfo]) -> Result
 
         for (i, to) in now.iter_mut().enumerate() {
             *to = match &run {
-                Run::Unmapped(_) => uapi::PageInfo::default(),
-                Run::Pages(infos) => copy_of(infos.get(i).ok_or(EINVAL)?),
+                QueryPart::Unmapped(_) => uapi::PageInfo::default(),
+                QueryPart::Pages(infos) => copy_of(infos.get(i).ok_or(EINVAL)?),
             };
         }
         pages = later;

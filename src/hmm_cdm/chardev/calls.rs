@@ -10,8 +10,8 @@ use crate::{
     mirror::{Mirror, Policy},
     mm::{self, range::Access, Span},
     os::{capable_sys_admin, eventfd::EventFd},
-    place::account,
-    query::{self, Run},
+    placement::account,
+    query::{self, QueryPart},
     uapi::{self, Arg, PageInfo},
 };
 use kernel::{
@@ -248,7 +248,7 @@ impl CdmFile {
 
         query::query(&self.mirror, mm, span, wanted, interrupted, |run| {
             match run {
-                Run::Unmapped(pages) => {
+                QueryPart::Unmapped(pages) => {
                     if let Some(sum) = sums.get_mut(uapi::Where::Unmapped as usize) {
                         *sum += pages as u64;
                     }
@@ -256,7 +256,7 @@ impl CdmFile {
                         out.write_slice(uapi::bytes(infos))?;
                     }
                 }
-                Run::Pages(infos) => {
+                QueryPart::Pages(infos) => {
                     for info in infos {
                         if let Some(sum) = sums.get_mut(usize::from(info.where_)) {
                             *sum += 1;

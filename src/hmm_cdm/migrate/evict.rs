@@ -50,18 +50,18 @@ const ATTEMPTS: usize = 8;
 
 /// What is wanted.
 #[derive(Copy, Clone, PartialEq, Eq)]
-pub(super) enum Room {
+pub(super) enum EvictGoal {
     /// So many pages, wherever they are; no more than a window has.
     Pages(usize),
     /// A whole window, contiguous.
     Window,
 }
 
-impl Room {
+impl EvictGoal {
     fn is_there(self, node: &Node) -> bool {
         match self {
-            Room::Pages(count) => node.free_pages() >= count,
-            Room::Window => node.free_windows() > 0,
+            EvictGoal::Pages(count) => node.free_pages() >= count,
+            EvictGoal::Window => node.free_windows() > 0,
         }
     }
 }
@@ -72,10 +72,10 @@ impl Room {
 /// took it.
 ///
 /// Context: process; sleeps. No lock of mm is held.
-pub(super) fn make_room(node: &Node, bufs: &mut Buffers, room: Room) -> usize {
+pub(super) fn evict_for(node: &Node, bufs: &mut Buffers, room: EvictGoal) -> usize {
     let mut evicted = 0;
     // One at a time: two would only lock pages away from each other.
-    let _evicting = node.make_room();
+    let _evicting = node.lock_eviction();
 
     // For a window's worth at most; others may take what is free now.
     for _ in 0..ATTEMPTS {

@@ -82,7 +82,7 @@ fn evict(node: &Node, victims: &Victims<'_>, want: usize) -> Result<usize> {
     let mut bufs = Buffers::new(mm::window_pages())?;
     let mut moved = 0;
     // Two would only lock pages away from each other.
-    let _evicting = node.make_room();
+    let _evicting = node.lock_eviction();
 
     for pages in &node.coldest_first()? {
         if moved >= want {

@@ -48,8 +48,8 @@ impl Mirror {
         access: Access,
         use_page: impl FnOnce(&Hit<'_>) -> R,
     ) -> Result<R, Missing> {
-        let section = self.find_section(addr).ok_or(Missing)?;
-        let mut entries = section.lock();
+        let interval = self.find_interval(addr).ok_or(Missing)?;
+        let mut entries = interval.lock();
         let entry = entries
             .get_mut(addr)
             .filter(|entry| entry.allows(access))
@@ -78,10 +78,10 @@ impl Mirror {
 
     /// What the device may do at `addr`.
     pub(crate) fn rights(&self, addr: usize) -> Rights {
-        let Some(section) = self.find_section(addr) else {
+        let Some(interval) = self.find_interval(addr) else {
             return Rights::default();
         };
-        let entry = section.lock().get(addr);
+        let entry = interval.lock().get(addr);
 
         Rights {
             read: entry.allows(Access::Read),

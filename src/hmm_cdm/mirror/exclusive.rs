@@ -2,7 +2,7 @@
 
 //! Pages that the device has for itself, for its atomic operations.
 
-use super::{section::Entries, Mirror};
+use super::{interval::Entries, Mirror};
 use crate::{
     mm::{
         self, exclusive,
@@ -32,7 +32,7 @@ impl Mirror {
     ///
     /// Sleeps; takes the mmap lock and whatever a CPU fault takes.
     pub fn make_exclusive(&self, span: Span, give_up: impl Fn() -> bool) -> Result<usize> {
-        let _waiter = self.waiters.enter()?;
+        let _waiter = self.kthread_faults.enter()?;
         let mm = self.mm()?;
         let mut walker = Walker::new(1)?;
         let mut done = 0;
@@ -55,7 +55,7 @@ impl Mirror {
         addr: usize,
         give_up: impl Fn() -> bool,
     ) -> Result {
-        let section = self.section(mm, addr)?;
+        let interval = self.interval(mm, addr)?;
         let page = Span::covering(addr, 1).ok_or(EINVAL)?;
 
         loop {
@@ -63,16 +63,16 @@ impl Mirror {
                 return Err(ECANCELED);
             }
             self.check_active()?;
-            if section.lock().get(addr).is_exclusive() {
+            if interval.lock().get(addr).is_exclusive() {
                 return Ok(());
             }
             let mut spare = None;
-            if !section.lock().has_window(addr) {
+            if !interval.lock().has_window(addr) {
                 spare = Some(Entries::new_window(mm::window_pages())?);
             }
             let (mut own, _) = self.own();
 
-            let entered = exclusive::take(mm, &section, addr, |entries, pfn| {
+            let entered = exclusive::take(mm, &interval, addr, |entries, pfn| {
                 entries.load_exclusive(addr, pfn, &mut spare, &mut own)
             })?;
             if entered == Ok(true) {
@@ -82,7 +82,7 @@ impl Mirror {
             // all the same, and the next attempt would take the page back to begin with, see a
             // change by that, and so on for ever. So it is taken back now. What goes wrong with
             // that goes wrong with the next attempt, too.
-            let _ = walker.walk(mm, &section, page, Some(Access::Write), Owner::NOBODY);
+            let _ = walker.walk(mm, &interval, page, Some(Access::Write), Owner::NOBODY);
             self.shared.stats.fault_retries.add(1);
             cond_resched();
         }

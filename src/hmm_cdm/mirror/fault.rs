@@ -2,13 +2,13 @@
 
 //! Device faults: making entries of the device's page table from the CPU's.
 
-use super::{section::Entries, Mirror};
+use super::{interval::Entries, Mirror};
 use crate::{
     mm::{
         self,
         notifier::{IntervalNotifier, Stale},
         pagemap::Owner,
-        range::{Access, Entry, Snapshot, Walker},
+        range::{Access, CpuEntry, Snapshot, Walker},
         vma::Mappings,
         Span,
     },
@@ -17,7 +17,7 @@ use crate::{
 use kernel::{mm::MmWithUser, page::PAGE_SIZE, prelude::*};
 
 /// What [`Mirror::fault_at`] has to work with: room for one window.
-pub(crate) struct Faulter {
+pub(crate) struct FaultWalk {
     walker: Walker,
 }
 
@@ -38,7 +38,7 @@ enum Loaded {
 
 /// What a fault came upon that might better be elsewhere.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Need {
+pub(crate) enum PlacementReason {
     /// Nobody has touched it.
     Untouched,
     /// It is not in the device's own memory.
@@ -48,11 +48,17 @@ pub(crate) enum Need {
 }
 
 /// Who decides where pages go that the device faults on: a layer above.
-pub(crate) trait Place {
+pub(crate) trait PlacementPolicy {
     /// Puts pages of `span`, all in one window, where they had best be, and says whether that was
     /// tried: then entries may be gone that were there before, whether or not a page moved, and the
     /// fault looks again. It goes on with what is there. Sleeps; no lock is held.
-    fn place(&mut self, mirror: &Mirror, mm: &MmWithUser, need: Need, span: Span) -> bool;
+    fn place(
+        &mut self,
+        mirror: &Mirror,
+        mm: &MmWithUser,
+        need: PlacementReason,
+        span: Span,
+    ) -> bool;
 
     /// The part of `span`, from its start, that is faulted in together: for which the same has been
     /// decided.
@@ -62,7 +68,7 @@ pub(crate) trait Place {
     fn wants_copies(&mut self, mirror: &Mirror, span: Span) -> bool;
 }
 
-impl Faulter {
+impl FaultWalk {
     /// ENOMEM.
     pub(crate) fn new() -> Result<Self> {
         Ok(Self {
@@ -94,7 +100,7 @@ impl Mirror {
     ///
     /// Every page of the window that is present gets an entry too. Of pages that are not, those of
     /// the `len` bytes from `addr` are faulted in, as far as they are in the window: a device that
-    /// knows what it will touch next saves faults. `place` is asked first, once for each [`Need`].
+    /// knows what it will touch next saves faults. `place` is asked first, once for each [`PlacementReason`].
     ///
     /// Goes on while the range keeps changing, until `give_up` says otherwise. Sleeps; takes the
     /// mmap lock and whatever a CPU fault takes, so no lock may be held.
@@ -107,14 +113,14 @@ impl Mirror {
     /// * ENOMEM
     pub(crate) fn fault_at(
         &self,
-        faulter: &mut Faulter,
-        place: &mut dyn Place,
+        faulter: &mut FaultWalk,
+        place: &mut dyn PlacementPolicy,
         addr: usize,
         len: usize,
         access: Access,
         give_up: impl Fn() -> bool,
     ) -> Result {
-        let _waiter = self.waiters.enter()?;
+        let _waiter = self.kthread_faults.enter()?;
 
         self.resolve(faulter, place, addr, len, access, give_up)
             .map_err(|e| self.ended(e))
@@ -127,8 +133,8 @@ impl Mirror {
 
     fn resolve(
         &self,
-        faulter: &mut Faulter,
-        place: &mut dyn Place,
+        faulter: &mut FaultWalk,
+        place: &mut dyn PlacementPolicy,
         addr: usize,
         len: usize,
         access: Access,
@@ -138,26 +144,27 @@ impl Mirror {
         let window = Span::window(addr).ok_or(EFAULT)?;
         let page = Span::covering(addr, 1).ok_or(EFAULT)?;
         let mut want = Span::covering(addr, len.clamp(1, window.end() - addr)).unwrap_or(page);
-        let section = self.section(&mm, addr)?;
+        let interval = self.interval(&mm, addr)?;
         let walker = &mut faulter.walker;
 
         // What was asked of `place`, and the pages that are to be copied for the device.
         let (mut tried, mut settled, mut copied) = (false, false, None);
-        let mut settle = |place: &mut dyn Place, local: bool, copied: Option<Span>, want: Span| {
-            if local || settled {
-                return false;
-            }
-            settled = true;
-            match copied {
-                Some(span) => place.place(self, &mm, Need::Copied, span),
-                None => place.place(self, &mm, Need::Elsewhere, want),
-            }
-        };
+        let mut settle =
+            |place: &mut dyn PlacementPolicy, local: bool, copied: Option<Span>, want: Span| {
+                if local || settled {
+                    return false;
+                }
+                settled = true;
+                match copied {
+                    Some(span) => place.place(self, &mm, PlacementReason::Copied, span),
+                    None => place.place(self, &mm, PlacementReason::Elsewhere, want),
+                }
+            };
 
         want = place.bound(self, want);
-        if !section.lock().has_window(addr) {
+        if !interval.lock().has_window(addr) {
             // The device was never here: then it is likely that nobody was.
-            tried = place.place(self, &mm, Need::Untouched, want);
+            tried = place.place(self, &mm, PlacementReason::Untouched, want);
         }
 
         self.shared.stats.faults.add(1);
@@ -169,8 +176,8 @@ impl Mirror {
             let (_, mut owner) = self.own();
 
             // What is present needs no fault, and one look gives the whole window.
-            match walker.look(&mm, &section, window, addr, owner) {
-                Ok(snapshot) => match self.load(&section, snapshot, owner, addr, access)? {
+            match walker.look(&mm, &interval, window, addr, owner) {
+                Ok(snapshot) => match self.load(&interval, snapshot, owner, addr, access)? {
                     Loaded::Ready { local } => {
                         if settle(place, local, copied, want) {
                             continue;
@@ -184,7 +191,7 @@ impl Mirror {
                         copied = Span::new(page.start(), run.min(want.end())).or(copied);
                         if !tried {
                             tried = true;
-                            if place.place(self, &mm, Need::Untouched, want) {
+                            if place.place(self, &mm, PlacementReason::Untouched, want) {
                                 continue;
                             }
                         }
@@ -204,8 +211,8 @@ impl Mirror {
                 Err(e) => return Err(e),
             }
 
-            match walker.walk(&mm, &section, want, Some(access), owner) {
-                Ok(snapshot) => match self.load(&section, snapshot, owner, addr, access)? {
+            match walker.walk(&mm, &interval, want, Some(access), owner) {
+                Ok(snapshot) => match self.load(&interval, snapshot, owner, addr, access)? {
                     Loaded::Ready { local } => {
                         if !settle(place, local, copied, want) {
                             return Ok(());
@@ -227,8 +234,8 @@ impl Mirror {
     /// at which an entry allowed the access. Otherwise as [`Self::fault_at`].
     pub(crate) fn fault_all(
         &self,
-        faulter: &mut Faulter,
-        place: &mut dyn Place,
+        faulter: &mut FaultWalk,
+        place: &mut dyn PlacementPolicy,
         addr: usize,
         len: usize,
         access: Access,
@@ -250,7 +257,7 @@ impl Mirror {
     /// Errors are those of [`Self::fault_at`], but EFAULT and EPERM.
     pub(crate) fn enter(
         &self,
-        faulter: &mut Faulter,
+        faulter: &mut FaultWalk,
         span: Span,
         give_up: impl Fn() -> bool,
     ) -> Result {
@@ -265,8 +272,8 @@ impl Mirror {
             let window = Span::window(addr).ok_or(EFAULT)?;
             let part = window.intersect(span).ok_or(EINVAL)?;
 
-            let section = match self.section(&mm, addr) {
-                Ok(section) => section,
+            let interval = match self.interval(&mm, addr) {
+                Ok(interval) => interval,
                 // Nothing that can be accessed begins here; it may behind.
                 Err(EFAULT) => {
                     addr = next_readable(&mm, addr).unwrap_or(span.end());
@@ -283,10 +290,10 @@ impl Mirror {
                 let (_, owner) = self.own();
                 match faulter
                     .walker
-                    .look(&mm, &section, part, part.start(), owner)
+                    .look(&mm, &interval, part, part.start(), owner)
                 {
                     Ok(snapshot) => {
-                        match self.load(&section, snapshot, owner, part.start(), Access::Read)? {
+                        match self.load(&interval, snapshot, owner, part.start(), Access::Read)? {
                             Loaded::Stale => (),
                             _ => break,
                         }
@@ -307,13 +314,13 @@ impl Mirror {
         let mut at = addr;
 
         while at < end {
-            let Some(section) = self.find_section(at) else {
+            let Some(interval) = self.find_interval(at) else {
                 break;
             };
             let Some(window) = Span::window(at) else {
                 break;
             };
-            let entries = section.lock();
+            let entries = interval.lock();
             while at < end.min(window.end()) && entries.get(at).allows(access) {
                 at += PAGE_SIZE;
             }
@@ -327,7 +334,7 @@ impl Mirror {
     /// Puts what was seen by a walk for `owner` into the device's page table, if it still holds.
     fn load(
         &self,
-        section: &IntervalNotifier<Entries>,
+        interval: &IntervalNotifier<Entries>,
         snapshot: Snapshot<'_, Entries>,
         owner: Owner,
         addr: usize,
@@ -335,7 +342,7 @@ impl Mirror {
     ) -> Result<Loaded> {
         let mut spare = None;
 
-        if !section.lock().has_window(addr) {
+        if !interval.lock().has_window(addr) {
             spare = Some(Entries::new_window(mm::window_pages())?);
         }
 
@@ -354,11 +361,11 @@ impl Mirror {
                 _ if entries.get(addr).allows(access) => Loaded::Ready {
                     local: entries.get(addr).is_local(),
                 },
-                Entry::Page { pfn, .. } if private && frames.contains(&pfn.raw()) => {
+                CpuEntry::Page { pfn, .. } if private && frames.contains(&pfn.raw()) => {
                     Loaded::ReadOnly
                 }
                 // There is a page that the process may access that way, and the device may not.
-                Entry::Page { access: cpu, .. } if cpu == access || cpu == Access::Write => {
+                CpuEntry::Page { access: cpu, .. } if cpu == access || cpu == Access::Write => {
                     Loaded::Refused
                 }
                 _ => Loaded::Absent {
@@ -368,7 +375,7 @@ impl Mirror {
                         .take_while(|entry| {
                             matches!(
                                 entry,
-                                Entry::Page {
+                                CpuEntry::Page {
                                     access: Access::Read,
                                     ..
                                 }

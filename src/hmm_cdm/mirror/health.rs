@@ -7,7 +7,7 @@
 //! on with it: coherent memory does not depend on the device's engines.
 //!
 //! `Health::state`, a mutex, is taken with no other lock held. Taken inside of it are those of the
-//! mirrors: `Mirror::indexes` and the locks of sections.
+//! mirrors: `Mirror::indexes` and the locks of intervals.
 
 use super::Mirror;
 use kernel::{

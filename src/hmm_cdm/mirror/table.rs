@@ -6,7 +6,7 @@
 use super::stats::Stats;
 use crate::{
     mm::{folio::Pfn, pagemap::Kind, range::Access, Span},
-    node::{ages::Ages, Node},
+    node::{window_lru::WindowLru, Node},
 };
 use kernel::{
     prelude::*,
@@ -55,7 +55,7 @@ impl Extent {
 
 /// A page table of the device's own, which follows the library's.
 ///
-/// Both are called with the spinlock held that the section of the addresses has, so neither may
+/// Both are called with the spinlock held that the interval of the addresses has, so neither may
 /// sleep or go back into the mirror. It must not own the mirror, or neither would go.
 pub trait Table: Send + Sync {
     /// Pages have been entered; what was there for these addresses is replaced. They hold until
@@ -70,7 +70,7 @@ pub trait Table: Send + Sync {
     fn invalidate(&self, span: Span);
 }
 
-/// What all sections of a mirror have in common.
+/// What all intervals of a mirror have in common.
 pub(super) struct Shared {
     pub(super) stats: Stats,
     pub(super) table: SetOnce<Arc<dyn Table>>,
@@ -88,7 +88,7 @@ impl Shared {
         }
     }
 
-    /// No entry is made any more. Those who make them look under the lock of a section, which the
+    /// No entry is made any more. Those who make them look under the lock of a interval, which the
     /// caller takes afterwards to clear it.
     pub(super) fn retire(&self) {
         self.retired.store(true, Relaxed);
@@ -130,17 +130,17 @@ impl Shared {
 /// The device's own memory, as its page table has to know it: which frames, what kind, and where
 /// their use is noted.
 #[derive(Clone, Default)]
-pub(super) struct Own {
+pub(super) struct DeviceMemory {
     pub(super) first: usize,
     pub(super) pages: usize,
     pub(super) private: bool,
-    ages: Option<Arc<Ages>>,
+    window_lru: Option<Arc<WindowLru>>,
 }
 
-impl PartialEq for Own {
+impl PartialEq for DeviceMemory {
     fn eq(&self, other: &Self) -> bool {
-        let same = match (&self.ages, &other.ages) {
-            (Some(ages), Some(others)) => Arc::ptr_eq(ages, others),
+        let same = match (&self.window_lru, &other.window_lru) {
+            (Some(window_lru), Some(others)) => Arc::ptr_eq(window_lru, others),
             (None, None) => true,
             _ => false,
         };
@@ -149,13 +149,13 @@ impl PartialEq for Own {
     }
 }
 
-impl Own {
+impl DeviceMemory {
     pub(super) fn of(node: &Node) -> Self {
         Self {
             first: node.pfn(0).map_or(0, |pfn| pfn.raw()),
             pages: node.pages(),
             private: node.kind() == Kind::Private,
-            ages: Some(node.ages().clone()),
+            window_lru: Some(node.window_lru().clone()),
         }
     }
 
@@ -166,7 +166,7 @@ impl Own {
             first,
             pages,
             private,
-            ages: None,
+            window_lru: None,
         }
     }
 
@@ -184,8 +184,8 @@ impl Own {
 
     /// The device has used page `index`. Context: any.
     pub(super) fn touch(&self, index: usize) {
-        if let Some(ages) = &self.ages {
-            ages.touch(index);
+        if let Some(window_lru) = &self.window_lru {
+            window_lru.touch(index);
         }
     }
 }

@@ -13,7 +13,7 @@ use kernel::prelude::*;
 
 /// Contiguous pages to be copied between system memory and the device's.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub struct Run {
+pub struct CopyRun {
     /// The first page of system memory.
     pub system: Pfn,
     /// The first page of device memory, counted from the memory's start.
@@ -44,7 +44,7 @@ pub trait Copier: Send + Sync {
 
     /// Copies, and returns how many of the runs, from the first, are complete. The pages of the
     /// others stay where they are.
-    fn copy(&self, direction: Direction, runs: &[Run]) -> usize;
+    fn copy(&self, direction: Direction, runs: &[CopyRun]) -> usize;
 
     /// Fills `pages` pages of the device's memory with zeros, from page `index` on. With an error
     /// they are not used.
@@ -81,7 +81,7 @@ const BATCH: usize = 32;
 struct Batch<'a, 'b> {
     copier: &'a dyn Copier,
     direction: Direction,
-    runs: [Run; BATCH],
+    runs: [CopyRun; BATCH],
     len: usize,
     // The pages of the runs, by their place in the migration.
     places: [usize; BATCH],
@@ -89,7 +89,7 @@ struct Batch<'a, 'b> {
 }
 
 impl Batch<'_, '_> {
-    fn add(&mut self, place: usize, run: Run) {
+    fn add(&mut self, place: usize, run: CopyRun) {
         if let Some(last) = self.len.checked_sub(1) {
             let first = self.places.get(last).copied().unwrap_or(0);
             if let Some(known) = self.runs.get_mut(last) {
@@ -177,7 +177,7 @@ impl Mover<'_> {
         let mut batch = Batch {
             copier,
             direction,
-            runs: [Run {
+            runs: [CopyRun {
                 system: first,
                 index: 0,
                 pages: 0,
@@ -211,7 +211,7 @@ impl Mover<'_> {
 
             batch.add(
                 task.place,
-                Run {
+                CopyRun {
                     system,
                     index: index(device),
                     pages: task.pages,
@@ -234,10 +234,10 @@ impl Mover<'_> {
 
             match task.from {
                 // SAFETY: By the safety requirements.
-                None => unsafe { bindings::hmm_cdm_clear_page(to) },
+                None => unsafe { bindings::hmm_cdm_helper_clear_page(to) },
                 Some(from) => {
                     // SAFETY: By the safety requirements.
-                    let copied = unsafe { bindings::hmm_cdm_copy_page(to, from.raw() + i) };
+                    let copied = unsafe { bindings::hmm_cdm_helper_copy_page(to, from.raw() + i) };
 
                     if !copied {
                         return failed(task.place, task.pages);
@@ -270,7 +270,7 @@ mod tests {
 
     #[derive(Default)]
     struct Log {
-        copies: KVec<(Direction, Run)>,
+        copies: KVec<(Direction, CopyRun)>,
         zeroed: KVec<(usize, usize)>,
         calls: usize,
         // How many runs, or zeroings, succeed.
@@ -295,7 +295,7 @@ mod tests {
     }
 
     impl Copier for Device {
-        fn copy(&self, direction: Direction, runs: &[Run]) -> usize {
+        fn copy(&self, direction: Direction, runs: &[CopyRun]) -> usize {
             let mut log = self.log.lock();
             let done = log.good.min(runs.len());
 

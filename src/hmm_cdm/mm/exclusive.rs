@@ -52,7 +52,7 @@ impl Taken {
             Ok(Self {
                 folio,
                 // SAFETY: As above.
-                pfn: unsafe { Pfn::new(bindings::hmm_cdm_page_to_pfn(page)) },
+                pfn: unsafe { Pfn::new(bindings::hmm_cdm_helper_page_to_pfn(page)) },
             })
         })
     }
@@ -61,7 +61,7 @@ impl Taken {
 impl Drop for Taken {
     fn drop(&mut self) {
         // SAFETY: By the type invariants.
-        unsafe { bindings::hmm_cdm_folio_unlock_put(self.folio.as_ptr()) };
+        unsafe { bindings::hmm_cdm_helper_folio_unlock_put(self.folio.as_ptr()) };
     }
 }
 

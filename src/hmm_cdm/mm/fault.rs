@@ -27,7 +27,7 @@ pub struct CpuFault<'a> {
 
 /// How a fault ends.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum Home {
+pub enum FaultOutcome {
     /// The page is in system memory, or something has changed: the CPU looks again. So it may
     /// be said without progress, as long as someone else makes it.
     Again,
@@ -43,17 +43,19 @@ pub enum Home {
     Damaged,
 }
 
-impl Home {
+impl FaultOutcome {
     /// What the kernel is to be told; the end of the fault.
     pub(super) fn end(self, fault: CpuFault<'_>) -> bindings::vm_fault_t {
         match self {
-            Home::Again => 0,
+            FaultOutcome::Again => 0,
             // SAFETY: By the type invariants. The mmap lock may be gone after this, and with it the
             // mapping; the caller unlocks and puts the page, and returns.
-            Home::Later => unsafe { bindings::hmm_cdm_fault_retry(fault.vmf.as_ptr()) },
-            Home::NoMemory => bindings::vm_fault_reason_VM_FAULT_OOM,
-            Home::Lost => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
-            Home::Damaged => bindings::vm_fault_reason_VM_FAULT_HWPOISON,
+            FaultOutcome::Later => unsafe {
+                bindings::hmm_cdm_helper_fault_retry(fault.vmf.as_ptr())
+            },
+            FaultOutcome::NoMemory => bindings::vm_fault_reason_VM_FAULT_OOM,
+            FaultOutcome::Lost => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
+            FaultOutcome::Damaged => bindings::vm_fault_reason_VM_FAULT_HWPOISON,
         }
     }
 }
@@ -82,43 +84,44 @@ impl CpuFault<'_> {
     /// The folio that it is part of.
     pub(super) fn folio(&self) -> *mut bindings::folio {
         // SAFETY: The page is in use by the type invariants.
-        unsafe { bindings::hmm_cdm_page_folio(self.page()) }
+        unsafe { bindings::hmm_cdm_helper_page_folio(self.page()) }
     }
 
     /// Whether the page is huge, and the CPU maps it in one piece.
     pub fn is_huge(&self) -> bool {
         // SAFETY: By the type invariants.
-        unsafe { bindings::hmm_cdm_fault_is_huge(self.vmf.as_ptr()) }
+        unsafe { bindings::hmm_cdm_helper_fault_is_huge(self.vmf.as_ptr()) }
     }
 
     /// Whether the page is part of a huge one, however the CPU maps it.
     pub fn is_in_huge(&self) -> bool {
         // SAFETY: The page is in use and locked by the type invariants, so it is not split.
-        unsafe { bindings::hmm_cdm_folio_order(self.folio()) > 0 }
+        unsafe { bindings::hmm_cdm_helper_folio_order(self.folio()) > 0 }
     }
 
     /// The first frame of the page, or of the huge one that it is part of.
     pub(crate) fn frame(&self) -> Pfn {
         // SAFETY: The page is in use by the type invariants, so it has a frame.
-        unsafe { Pfn::new(bindings::hmm_cdm_folio_pfn(self.folio())) }
+        unsafe { Pfn::new(bindings::hmm_cdm_helper_folio_pfn(self.folio())) }
     }
 
     /// Whether the page is known to be damaged.
     pub(crate) fn is_damaged(&self) -> bool {
         // SAFETY: The page is referenced by the type invariants.
-        unsafe { bindings::hmm_cdm_page_is_damaged(self.page()) }
+        unsafe { bindings::hmm_cdm_helper_page_is_damaged(self.page()) }
     }
 
     /// The page aligned address.
     pub fn address(&self) -> usize {
         // SAFETY: By the type invariants.
-        unsafe { bindings::hmm_cdm_fault_address(self.vmf.as_ptr()) & !(PAGE_SIZE - 1) }
+        unsafe { bindings::hmm_cdm_helper_fault_address(self.vmf.as_ptr()) & !(PAGE_SIZE - 1) }
     }
 
     /// The mapping that the address is in.
     pub(crate) fn mapping(&self) -> Mapping<'_> {
         // SAFETY: The vma is valid and the mmap lock held, for longer than `self`.
-        let vma = unsafe { VmaRef::from_raw(bindings::hmm_cdm_fault_vma(self.vmf.as_ptr())) };
+        let vma =
+            unsafe { VmaRef::from_raw(bindings::hmm_cdm_helper_fault_vma(self.vmf.as_ptr())) };
 
         Mapping::new(vma)
     }
@@ -127,9 +130,9 @@ impl CpuFault<'_> {
     pub(crate) fn mm(&self) -> ARef<Mm> {
         // SAFETY: The vma is valid, and so is its address space, which someone is using.
         let mm = unsafe {
-            let vma = bindings::hmm_cdm_fault_vma(self.vmf.as_ptr());
+            let vma = bindings::hmm_cdm_helper_fault_vma(self.vmf.as_ptr());
 
-            Mm::from_raw(bindings::hmm_cdm_vma_mm(vma))
+            Mm::from_raw(bindings::hmm_cdm_helper_vma_mm(vma))
         };
 
         mm.into()

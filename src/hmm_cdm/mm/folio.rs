@@ -47,7 +47,7 @@ impl Pfn {
     pub(super) fn page(self) -> NonNull<bindings::page> {
         // SAFETY: By the type invariants there is a page for this number, and its address is not
         // null.
-        unsafe { NonNull::new_unchecked(bindings::hmm_cdm_pfn_to_page(self.0)) }
+        unsafe { NonNull::new_unchecked(bindings::hmm_cdm_helper_pfn_to_page(self.0)) }
     }
 
     /// Whether more is holding the page than its mappings, its caches and its mapping's page cache
@@ -58,7 +58,7 @@ impl Pfn {
     /// The page cannot be freed meanwhile.
     pub(crate) unsafe fn has_extra_references(self) -> bool {
         // SAFETY: By the safety requirements.
-        unsafe { bindings::hmm_cdm_page_held(self.page().as_ptr()) }
+        unsafe { bindings::hmm_cdm_helper_page_has_extra_refs(self.page().as_ptr()) }
     }
 
     /// Whether it is anonymous memory, and not merged by KSM, at this moment.
@@ -68,7 +68,7 @@ impl Pfn {
     /// The page cannot be freed meanwhile.
     pub(crate) unsafe fn is_anon(self) -> bool {
         // SAFETY: By the safety requirements.
-        unsafe { bindings::hmm_cdm_page_is_anon(self.page().as_ptr()) }
+        unsafe { bindings::hmm_cdm_helper_page_is_anon(self.page().as_ptr()) }
     }
 
     /// How many references there are to the page at this moment, and how many page table entries.
@@ -77,9 +77,9 @@ impl Pfn {
 
         // SAFETY: Reads a counter of `struct page`, which exists by the type invariants whether or
         // not the page is in use.
-        let references = unsafe { bindings::hmm_cdm_page_refs(page) };
+        let references = unsafe { bindings::hmm_cdm_helper_page_refs(page) };
         // SAFETY: As above.
-        let mappings = unsafe { bindings::hmm_cdm_page_maps(page) };
+        let mappings = unsafe { bindings::hmm_cdm_helper_page_maps(page) };
 
         (references, mappings)
     }
@@ -92,7 +92,7 @@ impl Pfn {
         let page = self.page().as_ptr();
 
         // SAFETY: The function finds out whether the page is in use, and takes a reference then.
-        unsafe { bindings::hmm_cdm_page_set_damaged(page, &mut first, &mut order) }
+        unsafe { bindings::hmm_cdm_helper_page_set_damaged(page, &mut first, &mut order) }
             // INVARIANT: It came from a `struct page`.
             .then_some((Self(first), order))
     }
@@ -100,13 +100,13 @@ impl Pfn {
     /// Whether it is the page of zeros that stands for memory that nobody has written to.
     pub(crate) fn is_zero(self) -> bool {
         // SAFETY: The function takes any number.
-        unsafe { bindings::hmm_cdm_pfn_is_zero(self.0) }
+        unsafe { bindings::hmm_cdm_helper_pfn_is_zero(self.0) }
     }
 
     /// Whether this is ordinary memory of the kernel, and not that of some device.
     pub fn is_system(self) -> bool {
         // SAFETY: The function takes any number.
-        unsafe { bindings::hmm_cdm_pfn_online(self.0) }
+        unsafe { bindings::hmm_cdm_helper_pfn_online(self.0) }
     }
 }
 
@@ -119,7 +119,7 @@ impl Pfn {
 /// invalidation of its entry takes.
 pub(crate) unsafe fn mark_written(pfn: Pfn) {
     // SAFETY: By the safety requirements the page cannot be freed meanwhile.
-    unsafe { bindings::hmm_cdm_mark_written(pfn.raw()) };
+    unsafe { bindings::hmm_cdm_helper_mark_written(pfn.raw()) };
 }
 
 /// A page, single or huge, that is locked, that its owner has the only reference to, and that no
@@ -141,25 +141,35 @@ impl NewPage {
     /// Allocates a page of system memory for a process. May sleep; `None` if there is none.
     pub fn system() -> Option<Self> {
         // SAFETY: May be called from any context that can sleep.
-        unsafe { Self::take(bindings::hmm_cdm_alloc_page(), 0) }
+        unsafe { Self::take(bindings::hmm_cdm_helper_alloc_page(), 0) }
     }
 
     /// The same for a fault, which kills someone if there is none. `None` if that was the caller.
     pub(crate) fn system_for_fault() -> Option<Self> {
         // SAFETY: May be called from any context that can sleep.
-        unsafe { Self::take(bindings::hmm_cdm_alloc_page_hard(), 0) }
+        unsafe { Self::take(bindings::hmm_cdm_helper_alloc_page_hard(), 0) }
     }
 
     /// Allocates a huge page of system memory for a process. May sleep; `None` if there is none.
     pub fn system_huge() -> Option<Self> {
         // SAFETY: May be called from any context that can sleep.
-        unsafe { Self::take(bindings::hmm_cdm_alloc_huge_page(false), super::pmd_order()) }
+        unsafe {
+            Self::take(
+                bindings::hmm_cdm_helper_alloc_huge_page(false),
+                super::pmd_order(),
+            )
+        }
     }
 
     /// The same for who has no other way: takes its time.
     pub(crate) fn system_huge_patiently() -> Option<Self> {
         // SAFETY: May be called from any context that can sleep.
-        unsafe { Self::take(bindings::hmm_cdm_alloc_huge_page(true), super::pmd_order()) }
+        unsafe {
+            Self::take(
+                bindings::hmm_cdm_helper_alloc_huge_page(true),
+                super::pmd_order(),
+            )
+        }
     }
 
     /// # Safety
@@ -169,7 +179,7 @@ impl NewPage {
         let page = NonNull::new(page)?;
 
         // SAFETY: The page is new: nobody else can have locked it.
-        let pfn = unsafe { bindings::hmm_cdm_lock_new_page(page.as_ptr()) };
+        let pfn = unsafe { bindings::hmm_cdm_helper_lock_new_page(page.as_ptr()) };
         // INVARIANT: The allocation came with one reference, and the page is locked now.
         Some(Self {
             pfn: Pfn(pfn),
@@ -208,7 +218,7 @@ impl NewPage {
     pub(crate) fn fill(&mut self, value: u8) {
         // SAFETY: The value owns the page, which is in the direct map.
         unsafe {
-            bindings::hmm_cdm_pfn_to_virt(self.pfn.raw())
+            bindings::hmm_cdm_helper_pfn_to_virt(self.pfn.raw())
                 .cast::<u8>()
                 .write_bytes(value, PAGE_SIZE)
         };
@@ -247,11 +257,11 @@ impl NewPage {
 impl Drop for NewPage {
     fn drop(&mut self) {
         // SAFETY: By the type invariants the value owns the lock and a reference.
-        unsafe { bindings::hmm_cdm_unlock_put_page(self.pfn.as_raw_page()) };
+        unsafe { bindings::hmm_cdm_helper_unlock_put_page(self.pfn.as_raw_page()) };
     }
 }
 
-/// Memory of one page that the device's page table maps, usable inside the critical section in
+/// Memory of one page that the device's page table maps, usable inside the critical interval in
 /// which no invalidation can be running (see [`super::notifier`]).
 ///
 /// The CPU, other processes and other devices may access the same bytes at the same time, as they
@@ -299,7 +309,7 @@ impl MappedPage<'_> {
         }
 
         // SAFETY: By the type invariants there is a page, in the direct map.
-        let base: *mut u8 = unsafe { bindings::hmm_cdm_pfn_to_virt(self.pfn.raw()) }.cast();
+        let base: *mut u8 = unsafe { bindings::hmm_cdm_helper_pfn_to_virt(self.pfn.raw()) }.cast();
         Some(base.wrapping_add(offset))
     }
 
@@ -342,7 +352,7 @@ impl MappedPage<'_> {
         let p = self.word(offset, false)?;
 
         // SAFETY: `word()` checked alignment and bounds; the page is mapped.
-        Some(unsafe { bindings::hmm_cdm_read_u64(p) })
+        Some(unsafe { bindings::hmm_cdm_helper_read_u64(p) })
     }
 
     /// Writes the 64 bits at `offset`, in one access. `None` if misaligned, outside of the page or
@@ -352,7 +362,7 @@ impl MappedPage<'_> {
         let p = self.word(offset, true)?;
 
         // SAFETY: `word()` checked alignment, bounds and permission; the page is mapped.
-        unsafe { bindings::hmm_cdm_write_u64(p, value) };
+        unsafe { bindings::hmm_cdm_helper_write_u64(p, value) };
         Some(())
     }
 
@@ -362,7 +372,7 @@ impl MappedPage<'_> {
         let p = self.word(offset, true)?;
 
         // SAFETY: As in `write_u64()`.
-        Some(unsafe { bindings::hmm_cdm_cmpxchg_u64(p, old, new) })
+        Some(unsafe { bindings::hmm_cdm_helper_cmpxchg_u64(p, old, new) })
     }
 
     /// Atomically adds to the 64 bits at `offset`, fully ordered, and returns what was found.
@@ -371,7 +381,7 @@ impl MappedPage<'_> {
         let p = self.word(offset, true)?;
 
         // SAFETY: As in `write_u64()`.
-        Some(unsafe { bindings::hmm_cdm_fetch_add_u64(p, value) })
+        Some(unsafe { bindings::hmm_cdm_helper_fetch_add_u64(p, value) })
     }
 }
 

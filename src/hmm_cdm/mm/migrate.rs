@@ -91,13 +91,13 @@ impl Buffers {
 
 /// Which pages are collected.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum From {
+pub enum Select {
     /// Pages of system memory, and holes where there is no page yet; the shared page of zeros is
     /// one.
     System,
     /// Holes alone; here the page of zeros is a page, and stays.
     Nowhere,
-    /// As [`From::System`], and pages of the coherent memory of the request's owner.
+    /// As [`Select::System`], and pages of the coherent memory of the request's owner.
     SystemAndPeer,
     /// Pages of the device's own memory, of its kind. Holes are collected too (the C function makes
     /// no difference), and are best left without a destination.
@@ -107,7 +107,7 @@ pub enum From {
 /// What [`Collected::vma`] is asked for.
 pub(crate) struct Request<'a> {
     /// Which pages.
-    pub(crate) from: From,
+    pub(crate) from: Select,
     /// For the memory of this owner.
     pub(crate) owner: Owner,
     /// A huge page that fills the span is collected in one piece, as is a hole.
@@ -281,7 +281,7 @@ impl Chain<'_> {
         // SAFETY: The caller passes entries of the source array, whose pages are referenced by the
         // migration.
         self.refuse(NOT_COPIED, |src, i, nr| unsafe {
-            bindings::hmm_cdm_next_damaged(src, i, nr)
+            bindings::hmm_cdm_helper_next_damaged(src, i, nr)
         });
     }
 
@@ -290,7 +290,7 @@ impl Chain<'_> {
     fn take_back_held(&mut self) {
         // SAFETY: As above; the pages are locked, too.
         self.refuse(HELD, |src, i, nr| unsafe {
-            bindings::hmm_cdm_next_held(src, i, nr)
+            bindings::hmm_cdm_helper_next_with_extra_refs(src, i, nr)
         });
     }
 
@@ -402,17 +402,17 @@ impl<'a> Collected<'a> {
             return Err(EINVAL);
         }
         let from = match request.from {
-            From::System => bindings::migrate_vma_direction_MIGRATE_VMA_SELECT_SYSTEM,
-            From::SystemAndPeer => {
+            Select::System => bindings::migrate_vma_direction_MIGRATE_VMA_SELECT_SYSTEM,
+            Select::SystemAndPeer => {
                 bindings::migrate_vma_direction_MIGRATE_VMA_SELECT_SYSTEM
                     | bindings::migrate_vma_direction_MIGRATE_VMA_SELECT_DEVICE_COHERENT
             }
             // `migrate_vma_collect_pmd()` takes what `pte_none()` is without asking for a flag.
-            From::Nowhere => 0,
-            From::Device(Kind::Coherent) => {
+            Select::Nowhere => 0,
+            Select::Device(Kind::Coherent) => {
                 bindings::migrate_vma_direction_MIGRATE_VMA_SELECT_DEVICE_COHERENT
             }
-            From::Device(Kind::Private) => {
+            Select::Device(Kind::Private) => {
                 bindings::migrate_vma_direction_MIGRATE_VMA_SELECT_DEVICE_PRIVATE
             }
         };
@@ -448,7 +448,7 @@ impl<'a> Collected<'a> {
         Ok(Self(Chain {
             nr: args.npages.min(nr),
             vma: Some(args),
-            from_device: matches!(request.from, From::Device(_) | From::SystemAndPeer),
+            from_device: matches!(request.from, Select::Device(_) | Select::SystemAndPeer),
             // Of what is only reserved the CPU could not have touched anything either.
             keeps_holes: mapping.is_protected() || !mapping.is_accessible(),
             bufs,
@@ -517,7 +517,7 @@ impl<'a> Collected<'a> {
     pub(crate) fn is_anon(&self, i: usize) -> bool {
         self.pfn(i).is_some_and(|pfn| {
             // SAFETY: The page is locked by the migration, so what it is cannot change.
-            unsafe { bindings::hmm_cdm_page_is_anon(pfn.page().as_ptr()) }
+            unsafe { bindings::hmm_cdm_helper_page_is_anon(pfn.page().as_ptr()) }
         })
     }
 
@@ -610,7 +610,7 @@ impl Installed<'_> {
 mod tests {
     use super::*;
     use crate::mm::{
-        copy::{Copier, Direction, Run},
+        copy::{Copier, CopyRun, Direction},
         kunit::UserMemory,
         vma::Mappings,
     };
@@ -628,7 +628,7 @@ mod tests {
 
     fn from_system() -> Request<'static> {
         Request {
-            from: From::System,
+            from: Select::System,
             owner: Owner::NOBODY,
             whole: false,
             fault: None,
@@ -747,7 +747,7 @@ mod tests {
     }
 
     impl Copier for Failing {
-        fn copy(&self, _: Direction, runs: &[Run]) -> usize {
+        fn copy(&self, _: Direction, runs: &[CopyRun]) -> usize {
             // What it does not do for these tests is copy.
             self.good.min(runs.len())
         }

@@ -136,7 +136,7 @@ impl<T: Invalidate> IntervalNotifier<T> {
 
         // SAFETY: Inserted by the type invariants; the lock that `invalidate` takes is held, as
         // `mmu_interval_read_retry()` asks.
-        if unsafe { bindings::hmm_cdm_interval_read_retry(self.inner.get(), seq.0) } {
+        if unsafe { bindings::hmm_cdm_helper_interval_read_retry(self.inner.get(), seq.0) } {
             return Err(Stale);
         }
         Ok(enter(&mut data))
@@ -178,7 +178,7 @@ impl<T: Invalidate> IntervalNotifier<T> {
         // A spinlock, so that this works whether or not the caller allows us to sleep.
         let mut data = this.data.lock();
         // SAFETY: Called from within the callback, under the lock that `commit()` takes.
-        unsafe { bindings::hmm_cdm_interval_set_seq(inner, seq) };
+        unsafe { bindings::hmm_cdm_helper_interval_set_seq(inner, seq) };
 
         // The ends are page aligned, except for the end of everything (ULONG_MAX, on exit).
         let end = end.checked_next_multiple_of(kernel::page::PAGE_SIZE);

@@ -5,7 +5,7 @@
 //! C files: `mm/memremap.c`, `include/linux/memremap.h`.
 
 use super::{
-    fault::{CpuFault, Home},
+    fault::{CpuFault, FaultOutcome},
     folio::{NewPage, Pfn},
 };
 use crate::bindings;
@@ -58,7 +58,7 @@ pub trait Frames: Send + Sync + Sized {
     ///
     /// Context: that of a page fault, with the mmap lock held for reading and the page locked;
     /// sleeps.
-    fn touched(memory: &Pagemap<Self>, fault: &CpuFault<'_>) -> Home;
+    fn touched(memory: &Pagemap<Self>, fault: &CpuFault<'_>) -> FaultOutcome;
 
     /// The hardware reported that page `index` is damaged. It must not be handed out again, and
     /// who uses it must not get to see what is there now: an error means that somebody still can,
@@ -99,7 +99,7 @@ impl<T: Frames> Pagemap<T> {
         folio_free: Some(Self::folio_free),
         memory_failure: Some(Self::memory_failure),
         migrate_to_ram: Some(Self::migrate_to_ram),
-        folio_split: Some(bindings::hmm_cdm_folio_split),
+        folio_split: Some(bindings::hmm_cdm_helper_folio_split),
     };
 
     /// The operations, always by the same address: by them [`Self::with_page`] knows its own.
@@ -115,7 +115,7 @@ impl<T: Frames> Pagemap<T> {
     /// The page is in use, and stays so meanwhile.
     pub(crate) unsafe fn with_page<R>(pfn: Pfn, look: impl FnOnce(&Self) -> R) -> Option<R> {
         // SAFETY: Reads what kind of page it is, and its pagemap, which is set while it is in use.
-        let pgmap = unsafe { bindings::hmm_cdm_page_pgmap(pfn.as_raw_page()) };
+        let pgmap = unsafe { bindings::hmm_cdm_helper_page_pgmap(pfn.as_raw_page()) };
         // SAFETY: A pagemap outlives its pages that are in use (`memunmap_pages()` waits for them).
         let ours = !pgmap.is_null() && core::ptr::eq(unsafe { (*pgmap).ops }, Self::ops());
 
@@ -208,11 +208,11 @@ impl<T: Frames> Pagemap<T> {
         [0, self.nr - 1].into_iter().all(|index| {
             // SAFETY: The page is registered, so it has a linear mapping, and nobody uses it.
             unsafe {
-                let p = bindings::hmm_cdm_pfn_to_virt(self.first + index);
+                let p = bindings::hmm_cdm_helper_pfn_to_virt(self.first + index);
 
                 [PATTERN, !PATTERN].into_iter().all(|value| {
-                    bindings::hmm_cdm_write_u64(p, value);
-                    bindings::hmm_cdm_read_u64(p) == value
+                    bindings::hmm_cdm_helper_write_u64(p, value);
+                    bindings::hmm_cdm_helper_read_u64(p) == value
                 })
             }
         })
@@ -256,16 +256,16 @@ impl<T: Frames> Pagemap<T> {
         // SAFETY: The folio is valid, and its `pgmap` is set while it is in use
         // (`zone_device_page_init()`). It shares a union with `lru`, which ZONE_DEVICE pages do not
         // use.
-        let pgmap = unsafe { bindings::hmm_cdm_folio_pgmap(folio) };
+        let pgmap = unsafe { bindings::hmm_cdm_helper_folio_pgmap(folio) };
         // SAFETY: By the type invariants; the pagemap outlives its pages, `memunmap_pages()` waits
         // for them.
         let this = unsafe { Self::from_raw(pgmap) };
         // SAFETY: The folio is valid.
-        let pfn = unsafe { bindings::hmm_cdm_folio_pfn(folio) };
+        let pfn = unsafe { bindings::hmm_cdm_helper_folio_pfn(folio) };
         // SAFETY: As above.
-        let order = unsafe { bindings::hmm_cdm_folio_order(folio) };
+        let order = unsafe { bindings::hmm_cdm_helper_folio_order(folio) };
         // SAFETY: As above; nobody else uses it any more.
-        unsafe { bindings::hmm_cdm_folio_clear_damaged(folio) };
+        unsafe { bindings::hmm_cdm_helper_folio_clear_damaged(folio) };
 
         this.frames.freed(pfn - this.first, order);
     }
@@ -278,7 +278,7 @@ impl<T: Frames> Pagemap<T> {
         // SAFETY: By the safety requirements.
         let fault = unsafe { CpuFault::from_raw(vmf) };
         // SAFETY: The page is in use, so it is its folio's pagemap that it belongs to.
-        let pgmap = unsafe { bindings::hmm_cdm_folio_pgmap(fault.folio()) };
+        let pgmap = unsafe { bindings::hmm_cdm_helper_folio_pgmap(fault.folio()) };
         // SAFETY: As in `folio_free()`.
         let this = unsafe { Self::from_raw(pgmap) };
 
@@ -332,8 +332,8 @@ mod tests {
 
     impl Frames for Owner {
         fn freed(&self, _: usize, _: u32) {}
-        fn touched(_: &Pagemap<Self>, _: &CpuFault<'_>) -> Home {
-            Home::Lost
+        fn touched(_: &Pagemap<Self>, _: &CpuFault<'_>) -> FaultOutcome {
+            FaultOutcome::Lost
         }
         fn failed(_: &Pagemap<Self>, _: usize) -> Result {
             Ok(())

@@ -29,7 +29,7 @@ const TIMEOUT_MS: u32 = 1000;
 
 /// One page as the CPU's page table has it.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum Entry {
+pub enum CpuEntry {
     /// No page, and the address may not be accessed at all: unmapped, `PROT_NONE`, special.
     Error,
     /// No page at the moment.
@@ -211,7 +211,7 @@ fn place_huge(span: Span, pfns: &mut [usize]) {
     }
     for (i, raw) in (lead..pages).zip(pfns) {
         match View::decode(*raw) {
-            Entry::Page { order, .. } if u32::from(order) == super::pmd_order() => {
+            CpuEntry::Page { order, .. } if u32::from(order) == super::pmd_order() => {
                 *raw = *raw & !(pages - 1) | i;
             }
             _ => (),
@@ -298,15 +298,15 @@ impl View<'_> {
         self.span
     }
 
-    /// The entry of the page at `addr`; [`Entry::Error`] outside of the span.
-    pub fn at(&self, addr: usize) -> Entry {
+    /// The entry of the page at `addr`; [`CpuEntry::Error`] outside of the span.
+    pub fn at(&self, addr: usize) -> CpuEntry {
         addr.checked_sub(self.span.start())
             .and_then(|offset| self.pfns.get(offset >> PAGE_SHIFT))
-            .map_or(Entry::Error, |raw| Self::decode(*raw))
+            .map_or(CpuEntry::Error, |raw| Self::decode(*raw))
     }
 
     /// All entries, in order.
-    pub fn entries(&self) -> impl Iterator<Item = Entry> + '_ {
+    pub fn entries(&self) -> impl Iterator<Item = CpuEntry> + '_ {
         self.pfns.iter().map(|raw| Self::decode(*raw))
     }
 
@@ -330,19 +330,20 @@ impl View<'_> {
 
     /// The place of the first page, from place `i` on, that no device may access; `helpers.c` says
     /// which ones those are. `usize::MAX` if there is none.
-    pub(crate) fn next_barred(&self, i: usize) -> usize {
+    pub(crate) fn next_inaccessible(&self, i: usize) -> usize {
         let nr = self.pfns.len();
 
         // SAFETY: It reads a variable.
-        if self.plain && !unsafe { bindings::hmm_cdm_any_damaged() } {
+        if self.plain && !unsafe { bindings::hmm_cdm_helper_any_damaged() } {
             return usize::MAX;
         }
         // SAFETY: The array has that many entries. While there is a view, no invalidation of its
         // span returns, so its pages are mapped.
-        let barred = unsafe { bindings::hmm_cdm_next_barred(self.pfns.as_ptr(), i, nr) };
+        let inaccessible =
+            unsafe { bindings::hmm_cdm_helper_next_inaccessible(self.pfns.as_ptr(), i, nr) };
 
-        if barred < nr {
-            barred
+        if inaccessible < nr {
+            inaccessible
         } else {
             usize::MAX
         }
@@ -361,17 +362,17 @@ impl View<'_> {
 
     /// What one of them means.
     #[inline(always)]
-    pub(crate) fn decode(raw: usize) -> Entry {
+    pub(crate) fn decode(raw: usize) -> CpuEntry {
         const WRITE: usize = bindings::hmm_pfn_flags_HMM_PFN_WRITE;
         const FLAGS: usize = bindings::hmm_pfn_flags_HMM_PFN_FLAGS;
         const ORDER_SHIFT: u32 = bindings::hmm_pfn_flags_HMM_PFN_ORDER_SHIFT as u32;
 
         if raw & Self::ERROR != 0 {
-            Entry::Error
+            CpuEntry::Error
         } else if raw & Self::VALID == 0 {
-            Entry::None
+            CpuEntry::None
         } else {
-            Entry::Page {
+            CpuEntry::Page {
                 // SAFETY: `hmm_range_fault()` reports frames of pages only: what has none is
                 // HMM_PFN_ERROR (hmm_vma_handle_pte()).
                 pfn: unsafe { Pfn::new(raw & !FLAGS) },
@@ -405,9 +406,9 @@ mod tests {
     /// What a page of a view is, as far as it does not depend on the frame.
     fn kind(view: &View<'_>, page: usize) -> Option<Option<Access>> {
         match view.at(view.span().start() + page * PAGE_SIZE) {
-            Entry::Error => None,
-            Entry::None => Some(None),
-            Entry::Page { access, .. } => Some(Some(access)),
+            CpuEntry::Error => None,
+            CpuEntry::None => Some(None),
+            CpuEntry::Page { access, .. } => Some(Some(access)),
         }
     }
 
@@ -430,7 +431,7 @@ mod tests {
         assert_eq!(kind(&view, 1), Some(Some(Access::Read)));
         assert_eq!(kind(&view, 2), Some(Some(Access::Write)));
         assert_eq!(kind(&view, 3), None);
-        let Entry::Page { pfn, order, .. } = view.at(0x12 * PAGE_SIZE) else {
+        let CpuEntry::Page { pfn, order, .. } = view.at(0x12 * PAGE_SIZE) else {
             return Err(EINVAL);
         };
         assert_eq!(pfn, page.pfn());
@@ -495,12 +496,15 @@ mod tests {
         let span = Span::new(0x10 * PAGE_SIZE, 0x11 * PAGE_SIZE).ok_or(EINVAL)?;
         let view = View::of(span, &raw);
 
-        assert!(matches!(view.at(0x10 * PAGE_SIZE), Entry::Page { .. }));
-        assert!(matches!(view.at(0x11 * PAGE_SIZE - 1), Entry::Page { .. }));
-        assert!(matches!(view.at(0x10 * PAGE_SIZE - 1), Entry::Error));
-        assert!(matches!(view.at(0x11 * PAGE_SIZE), Entry::Error));
-        assert!(matches!(view.at(0), Entry::Error));
-        assert!(matches!(view.at(usize::MAX), Entry::Error));
+        assert!(matches!(view.at(0x10 * PAGE_SIZE), CpuEntry::Page { .. }));
+        assert!(matches!(
+            view.at(0x11 * PAGE_SIZE - 1),
+            CpuEntry::Page { .. }
+        ));
+        assert!(matches!(view.at(0x10 * PAGE_SIZE - 1), CpuEntry::Error));
+        assert!(matches!(view.at(0x11 * PAGE_SIZE), CpuEntry::Error));
+        assert!(matches!(view.at(0), CpuEntry::Error));
+        assert!(matches!(view.at(usize::MAX), CpuEntry::Error));
         Ok(())
     }
 

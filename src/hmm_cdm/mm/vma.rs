@@ -38,7 +38,7 @@ impl<'a> Mappings<'a> {
     /// The same, unless the task is killed while it waits: EINTR. Sleeps.
     pub fn lock_killable(mm: &'a MmWithUser) -> Result<Self> {
         // SAFETY: `mm_users` is held.
-        to_result(unsafe { bindings::hmm_cdm_mmap_read_lock_killable(mm.as_raw()) })?;
+        to_result(unsafe { bindings::hmm_cdm_helper_mmap_read_lock_killable(mm.as_raw()) })?;
         // INVARIANT: Just taken.
         Ok(Self {
             mm,
@@ -49,7 +49,7 @@ impl<'a> Mappings<'a> {
     /// Whether the OOM killer takes memory away from it, and what is read there may be lost already.
     pub(super) fn is_unstable(&self) -> bool {
         // SAFETY: `mm_users` is held.
-        unsafe { bindings::hmm_cdm_mm_is_unstable(self.mm.as_raw()) }
+        unsafe { bindings::hmm_cdm_helper_mm_is_unstable(self.mm.as_raw()) }
     }
 
     /// The first mapping that ends behind `addr`.
@@ -138,13 +138,13 @@ impl Mapping<'_> {
     /// page is in the page table entry, also in that of the page of zeros.
     pub(super) fn is_protected(&self) -> bool {
         // SAFETY: The vma is valid and the mmap lock held, for longer than `self`.
-        unsafe { bindings::hmm_cdm_vma_is_protected(self.as_ptr()) }
+        unsafe { bindings::hmm_cdm_helper_vma_is_protected(self.as_ptr()) }
     }
 
     /// Whether no file, device or the like is behind it: its pages are anonymous, or pages of zeros.
     pub(super) fn is_anonymous(&self) -> bool {
         // SAFETY: As above.
-        unsafe { bindings::hmm_cdm_vma_is_anonymous(self.as_ptr()) }
+        unsafe { bindings::hmm_cdm_helper_vma_is_anonymous(self.as_ptr()) }
     }
 
     /// Whether what nobody has touched in it may get pages by a migration.
@@ -155,7 +155,7 @@ impl Mapping<'_> {
     /// Whether anything may be done with it: PROT_NONE reserves addresses.
     pub(super) fn is_accessible(&self) -> bool {
         // SAFETY: As above.
-        unsafe { bindings::hmm_cdm_vma_is_accessible(self.as_ptr()) }
+        unsafe { bindings::hmm_cdm_helper_vma_is_accessible(self.as_ptr()) }
     }
 
     pub(super) fn as_ptr(&self) -> *mut bindings::vm_area_struct {

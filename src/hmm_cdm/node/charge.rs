@@ -21,11 +21,11 @@
 //!
 //! # Contexts
 //!
-//! [`Ledger::grant`] charges `current`, and sleeps. [`Ledger::freed`] may be called in any context.
-//! The lock is innermost: nothing is called under it but, in [`Ledger::victims`], the
+//! [`DmemCharges::reserve`] charges `current`, and sleeps. [`DmemCharges::freed`] may be called in any context.
+//! The lock is innermost: nothing is called under it but, in [`DmemCharges::victims`], the
 //! controller's walk of its counters, which takes no lock.
 
-use crate::os::dmem::{Charge, Limit, Region};
+use crate::os::dmem::{Charge, DmemRegion, Limit};
 use core::{mem, ops::Range};
 use kernel::{
     alloc::KVVec,
@@ -45,7 +45,7 @@ struct Account {
     used: usize,
 }
 
-struct Books {
+struct ChargeTable {
     accounts: KVVec<Option<Account>>,
     // For each page of the node the number of its account, plus one; zero if it is free.
     owners: KVVec<u16>,
@@ -64,7 +64,7 @@ fn due(charged: u64, calls: u64, used: u64) -> Option<u64> {
     (spare > 0 && spare >= charged.div_ceil(calls.max(1))).then_some(spare)
 }
 
-impl Books {
+impl ChargeTable {
     /// Enters a charge for `pages` pages, and returns the number of its account. It is handed back if
     /// there is no room for another one.
     fn enter(&mut self, charge: Charge, pages: usize) -> Result<usize, Charge> {
@@ -116,30 +116,30 @@ impl Books {
 
 /// The accounts of a node.
 #[pin_data]
-pub(super) struct Ledger {
-    region: SetOnce<Region>,
+pub(super) struct DmemCharges {
+    region: SetOnce<DmemRegion>,
     #[pin]
-    books: SpinLockIrq<Books>,
+    books: SpinLockIrq<ChargeTable>,
 }
 
-impl Ledger {
+impl DmemCharges {
     /// Nothing is charged until [`Self::open`].
     pub(super) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             region: SetOnce::new(),
             books <- new_spinlock_irq!(
-                Books {
+                ChargeTable {
                     accounts: KVVec::new(),
                     owners: KVVec::new(),
                 },
-                "Ledger::books"
+                "DmemCharges::books"
             ),
         })
     }
 
     /// From now on the `pages` pages of the node are charged, as the memory of `region`. Called
     /// before any is handed out. ENOMEM.
-    pub(super) fn open(&self, region: Region, pages: usize) -> Result {
+    pub(super) fn open(&self, region: DmemRegion, pages: usize) -> Result {
         let owners = KVVec::from_elem(0, pages, GFP_KERNEL)?;
         let accounts = empty(ACCOUNTS)?;
         {
@@ -158,20 +158,20 @@ impl Ledger {
     }
 
     /// Charges `current`'s cgroup for up to `count` single pages: for as many as its limits allow.
-    pub(super) fn grant(&self, count: usize) -> Grant<'_> {
+    pub(super) fn reserve(&self, count: usize) -> Reservation<'_> {
         self.charge(count, 1)
     }
 
     /// Charges `current`'s cgroup for a huge page of `pages` pages. `None` if a limit does not allow
     /// it.
-    pub(super) fn grant_huge(&self, pages: usize) -> Option<Grant<'_>> {
-        Some(self.charge(1, pages)).filter(|grant| grant.pages == pages)
+    pub(super) fn reserve_huge(&self, pages: usize) -> Option<Reservation<'_>> {
+        Some(self.charge(1, pages)).filter(|reserve| reserve.pages == pages)
     }
 
     /// Charges for up to `count` times `each` pages.
-    fn charge(&self, count: usize, each: usize) -> Grant<'_> {
+    fn charge(&self, count: usize, each: usize) -> Reservation<'_> {
         let Some(region) = self.region.as_ref() else {
-            return Grant {
+            return Reservation {
                 account: None,
                 pages: count * each,
             };
@@ -187,7 +187,7 @@ impl Ledger {
             match &mut charged {
                 Some(sum) => {
                     // If somebody has just moved the process to another cgroup, that one is for the
-                    // next grant.
+                    // next reserve.
                     if sum.join(more).is_err() {
                         break;
                     }
@@ -197,11 +197,11 @@ impl Ledger {
             pages += each;
         }
         match charged.and_then(|charge| self.enter(charge, pages)) {
-            Some(id) => Grant {
+            Some(id) => Reservation {
                 account: Some((self, id)),
                 pages,
             },
-            None => Grant {
+            None => Reservation {
                 account: None,
                 pages: 0,
             },
@@ -284,7 +284,7 @@ impl Ledger {
             accounts.push(worth, GFP_KERNEL)?;
         }
         Ok(Victims {
-            ledger: self,
+            charges: self,
             accounts,
         })
     }
@@ -300,12 +300,12 @@ fn empty(room: usize) -> Result<KVVec<Option<Account>>> {
 }
 
 /// Pages that are charged, and yet to be taken. What is not taken is given back.
-pub(super) struct Grant<'a> {
-    account: Option<(&'a Ledger, usize)>,
+pub(super) struct Reservation<'a> {
+    account: Option<(&'a DmemCharges, usize)>,
     pages: usize,
 }
 
-impl Grant<'_> {
+impl Reservation<'_> {
     /// How many.
     pub(super) fn pages(&self) -> usize {
         self.pages
@@ -313,11 +313,11 @@ impl Grant<'_> {
 
     /// These pages are the ones. Called before they are handed out.
     pub(super) fn assign(&mut self, indices: impl IntoIterator<Item = usize>) {
-        let Some((ledger, id)) = self.account else {
+        let Some((charges, id)) = self.account else {
             return;
         };
         let owner = u16::try_from(id + 1).unwrap_or(0);
-        let mut books = ledger.books.lock();
+        let mut books = charges.books.lock();
 
         for index in indices {
             if let (Some(slot), true) = (books.owners.get_mut(index), self.pages > 0) {
@@ -328,11 +328,11 @@ impl Grant<'_> {
     }
 }
 
-impl Drop for Grant<'_> {
+impl Drop for Reservation<'_> {
     fn drop(&mut self) {
-        if let Some((ledger, id)) = self.account {
+        if let Some((charges, id)) = self.account {
             if self.pages > 0 {
-                let back = ledger.books.lock().release(id, self.pages);
+                let back = charges.books.lock().release(id, self.pages);
                 drop(back);
             }
         }
@@ -343,24 +343,24 @@ impl Drop for Grant<'_> {
 ///
 /// A guess in that an account may have gone since, and its number be another's.
 pub(crate) struct Victims<'a> {
-    ledger: &'a Ledger,
+    charges: &'a DmemCharges,
     accounts: KVVec<bool>,
 }
 
 impl Victims<'_> {
     /// Whether page `index` is one.
     pub(crate) fn contains(&self, index: usize) -> bool {
-        self.has(&self.ledger.books.lock(), index)
+        self.has(&self.charges.books.lock(), index)
     }
 
     /// Whether any of `range` is one.
     pub(crate) fn any(&self, mut range: Range<usize>) -> bool {
-        let books = self.ledger.books.lock();
+        let books = self.charges.books.lock();
 
         range.any(|index| self.has(&books, index))
     }
 
-    fn has(&self, books: &Books, index: usize) -> bool {
+    fn has(&self, books: &ChargeTable, index: usize) -> bool {
         let id = books.account_of(index);
 
         id.is_some_and(|id| self.accounts.get(id) == Some(&true))

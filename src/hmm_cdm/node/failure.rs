@@ -8,22 +8,22 @@
 //! (`hwpoison_user_mappings()`), and for no device's (`mf_generic_kill_procs()`); nothing of it is
 //! exported.
 //!
-//! # Graves
+//! # PoisonPages
 //!
 //! So the page is moved, without its content, to a page of private memory with nothing behind it: a
-//! *grave*. The CPU cannot map private memory: where the page was, page tables have entries that are
+//! *poison_page*. The CPU cannot map private memory: where the page was, page tables have entries that are
 //! not present, and a touch asks the owner of the memory, which answers `VM_FAULT_HWPOISON`. The move
 //! is that of any migration: all who map the page get the entries, while it is locked, and in between
 //! have migration entries, which are waited for. So nobody can read anything instead of what is lost,
 //! at no time. fork() and mremap() treat the entries as pages, and the last one to go, by munmap, exit
-//! or a page that is put in its place, frees the grave. The device's entries are invalidated, and
+//! or a page that is put in its place, frees the poison_page. The device's entries are invalidated, and
 //! `hmm_range_fault()` answers EFAULT from then on.
 //!
 //! The other way, hwpoison entries in the page tables (`PG_hwpoison` and `try_to_migrate()`, or a
 //! page of system memory handed to `memory_failure()`), is worse: the former outlive the memory's
 //! `struct page`, and the latter is mapped, and can be read, before it is poisoned.
 //!
-//! Graves are the library's: they outlive the node whose pages were lost. They come with the first
+//! PoisonPages are the library's: they outlive the node whose pages were lost. They come with the first
 //! page that is, and go when a node comes or goes and none of them is in use.
 //!
 //! # Pages that are held
@@ -32,7 +32,7 @@
 //! by a thread of the node; then the log says that it stays, and the thread looks now and then. The
 //! device has no access to it, and it is never copied to where its content would look sound.
 
-use super::{region, Node, Store};
+use super::{region, Node, NodePages};
 use crate::{
     mm::{
         copy::{Direction, Mover},
@@ -42,8 +42,8 @@ use crate::{
         window_pages,
     },
     os::{
-        kthread::Run,
-        module::{ModuleRef, Owner},
+        kthread::ThreadBody,
+        module::{ModuleOwner, ModuleRef},
         resource::{self, ClaimedRange},
     },
 };
@@ -54,9 +54,9 @@ use kernel::{
     time::{delay::fsleep, msecs_to_jiffies, Delta, Instant, Monotonic},
 };
 
-/// How much memory the graves have, at least; what it costs is its `struct page`s. Huge pages are
-/// buried in one piece.
-const GRAVES: u64 = 16 << 20;
+/// How much memory the poison_pages have, at least; what it costs is its `struct page`s. Huge pages are
+/// poisoned in one piece.
+const POISON_BYTES: u64 = 16 << 20;
 
 /// How long a page that someone holds is given before the report returns, in milliseconds.
 const WAITS_MS: [i64; 5] = [0, 1, 4, 16, 64];
@@ -65,14 +65,14 @@ const RETRY_MS: u32 = 20;
 const PATIENCE_MS: i64 = 20_000;
 const SLOW_RETRY_MS: u32 = 1000;
 
-struct Graves {
+struct PoisonPages {
     node: Arc<Node>,
     _library: ModuleRef,
 }
 
 kernel::sync::global_lock! {
     // SAFETY: Initialised in the module's init function, before there are nodes.
-    unsafe(uninit) static GRAVEYARD: Mutex<Option<Graves>> = None;
+    unsafe(uninit) static POISON_PAGES: Mutex<Option<PoisonPages>> = None;
 }
 
 /// Prepares what is needed before there are nodes.
@@ -82,13 +82,13 @@ kernel::sync::global_lock! {
 /// Called once, before anything else here.
 pub(crate) unsafe fn init() {
     // SAFETY: By the safety requirements.
-    unsafe { GRAVEYARD.init() };
+    unsafe { POISON_PAGES.init() };
 }
 
-impl Graves {
+impl PoisonPages {
     fn new() -> Result<Self> {
-        let library = ModuleRef::get(Owner::of(crate::this_module()))?;
-        let size = GRAVES.max(resource::alignment());
+        let library = ModuleRef::get(ModuleOwner::of(crate::this_module()))?;
+        let size = POISON_BYTES.max(resource::alignment());
         let nid = region::check_private(size, None)?;
         let claim = ClaimedRange::request_free(size, c"hmm_cdm lost pages".try_into()?)?;
 
@@ -98,57 +98,57 @@ impl Graves {
         })
     }
 
-    fn dig(&self, huge: bool) -> Option<NewPage> {
-        let mut grave = None;
+    fn alloc_poison_page(&self, huge: bool) -> Option<NewPage> {
+        let mut poison_page = None;
 
         if huge {
             return self.node.alloc_huge();
         }
-        self.node.alloc(1, |page| grave = Some(page));
-        grave
+        self.node.alloc(1, |page| poison_page = Some(page));
+        poison_page
     }
 }
 
-fn dig(huge: bool) -> Result<NewPage> {
-    let mut graveyard = GRAVEYARD.lock();
+fn alloc_poison_page(huge: bool) -> Result<NewPage> {
+    let mut poison_pages = POISON_PAGES.lock();
 
-    if graveyard.is_none() {
-        *graveyard = Some(Graves::new()?);
+    if poison_pages.is_none() {
+        *poison_pages = Some(PoisonPages::new()?);
     }
-    graveyard
+    poison_pages
         .as_ref()
-        .and_then(|graves| graves.dig(huge))
+        .and_then(|poison_pages| poison_pages.alloc_poison_page(huge))
         .ok_or(ENOMEM)
 }
 
-/// Gives the graves' memory back if none is in use.
-pub(crate) fn release_graves() {
-    let mut graveyard = GRAVEYARD.lock();
-    let unused = |graves: &mut Graves| graves.node.used_pages() == 0;
+/// Gives the poison_pages' memory back if none is in use.
+pub(crate) fn release_poison_pages() {
+    let mut poison_pages = POISON_PAGES.lock();
+    let unused = |poison_pages: &mut PoisonPages| poison_pages.node.used_pages() == 0;
 
-    drop(graveyard.take_if(unused));
+    drop(poison_pages.take_if(unused));
 }
 
 /// Takes page `index` out of use, for ever, and away from those who use it.
 ///
-/// EBUSY if someone still does: the page is held, or there was no memory for a grave.
-pub(super) fn handle(memory: &Pagemap<Store>, index: usize) -> Result {
+/// EBUSY if someone still does: the page is held, or there was no memory for a poison_page.
+pub(super) fn handle(memory: &Pagemap<NodePages>, index: usize) -> Result {
     let pfn = memory.pfn(index).ok_or(EINVAL)?;
     let store = memory.frames();
-    let is_used = || store.stock.lock().buddy.is_used(index);
+    let is_used = || store.free.lock().buddy.is_used(index);
 
-    if store.stock.lock().buddy.retire(index) {
+    if store.free.lock().buddy.retire(index) {
         pr_err!("page {index} of a node is damaged and taken out of use\n");
     }
     for wait in WAITS_MS {
         fsleep(Delta::from_millis(wait));
         // A page that is about to be handed out has no user yet.
-        if !is_used() || bury(pfn) == Ok(Burial::Done) {
+        if !is_used() || poison_page(pfn) == Ok(PoisonResult::Done) {
             return Ok(());
         }
     }
-    if let Some(undertaker) = store.undertaker.as_ref() {
-        undertaker.ask(pfn)?;
+    if let Some(poison_worker) = store.poison_worker.as_ref() {
+        poison_worker.ask(pfn)?;
     }
     Err(EBUSY)
 }
@@ -165,7 +165,7 @@ impl Node {
         if index >= self.pages() {
             return Err(EINVAL);
         }
-        if self.store().stock.lock().buddy.retire(index) {
+        if self.store().free.lock().buddy.retire(index) {
             pr_warn!("page {index} of a node is taken out of use\n");
         }
         let mut result = Ok(());
@@ -226,36 +226,36 @@ impl Node {
 }
 
 #[derive(PartialEq, Eq)]
-enum Burial {
+enum PoisonResult {
     Done,
     /// Nobody uses the page, as far as can be seen.
     Nobody,
     /// Someone holds it.
-    Held,
+    Busy,
 }
 
-/// Moves the page at `pfn`, or the huge one that it is part of, into a grave. ENOMEM.
-fn bury(pfn: Pfn) -> Result<Burial> {
+/// Moves the page at `pfn`, or the huge one that it is part of, into a poison_page. ENOMEM.
+fn poison_page(pfn: Pfn) -> Result<PoisonResult> {
     let Some((first, order)) = pfn.set_damaged() else {
-        return Ok(Burial::Nobody);
+        return Ok(PoisonResult::Nobody);
     };
     let pages = if order > 0 { window_pages() } else { 1 };
-    // Before the page is locked: making graves takes long.
-    let grave = dig(order > 0)?;
+    // Before the page is locked: making poison_pages takes long.
+    let poison_page = alloc_poison_page(order > 0)?;
     let mut bufs = Buffers::new(pages)?;
     let mut collected = Collected::frames(first, pages, &mut bufs)?;
 
-    // If it has been split since, the grave does not fit, and is given back.
-    collected.set_destination(0, grave);
+    // If it has been split since, the poison_page does not fit, and is given back.
+    collected.set_destination(0, poison_page);
     let done = collected.install(Mover::Nothing);
 
     Ok(match done.outcome(0) {
-        Outcome::Moved => Burial::Done,
-        _ => Burial::Held,
+        Outcome::Moved => PoisonResult::Done,
+        _ => PoisonResult::Busy,
     })
 }
 
-struct Held {
+struct PoisonRetry {
     pfn: Pfn,
     since: Instant<Monotonic>,
     // When to try next, in milliseconds after that.
@@ -264,7 +264,7 @@ struct Held {
     reported: bool,
 }
 
-impl Held {
+impl PoisonRetry {
     /// How many milliseconds that is from now.
     fn wait(&self) -> i64 {
         self.due - self.since.elapsed().as_millis()
@@ -272,15 +272,15 @@ impl Held {
 }
 
 struct Work {
-    held: KVec<Held>,
+    held: KVec<PoisonRetry>,
     // The one that is tried at the moment.
     current: Option<Pfn>,
     stop: bool,
 }
 
-/// Tries to bury what was held when its damage was reported.
+/// Tries to poison_page what was held when its damage was reported.
 #[pin_data]
-pub(super) struct Undertaker {
+pub(super) struct PoisonWorker {
     first: Pfn,
     #[pin]
     work: Mutex<Work>,
@@ -288,8 +288,8 @@ pub(super) struct Undertaker {
     changed: CondVar,
 }
 
-impl Undertaker {
-    pub(super) fn new(memory: &Pagemap<Store>) -> Result<Arc<Self>> {
+impl PoisonWorker {
+    pub(super) fn new(memory: &Pagemap<NodePages>) -> Result<Arc<Self>> {
         let first = memory.pfn(0).ok_or(EINVAL)?;
         let work = Work {
             held: KVec::new(),
@@ -300,8 +300,8 @@ impl Undertaker {
         Arc::pin_init(
             pin_init!(Self {
                 first,
-                work <- new_mutex!(work, "Undertaker::work"),
-                changed <- new_condvar!("Undertaker::changed"),
+                work <- new_mutex!(work, "PoisonWorker::work"),
+                changed <- new_condvar!("PoisonWorker::changed"),
             }),
             GFP_KERNEL,
         )
@@ -309,10 +309,10 @@ impl Undertaker {
 
     fn ask(&self, pfn: Pfn) -> Result {
         let mut work = self.work.lock();
-        let is_known = |held: &Held| held.pfn == pfn;
+        let is_known = |held: &PoisonRetry| held.pfn == pfn;
 
         if work.current != Some(pfn) && !work.held.iter().any(is_known) {
-            let held = Held {
+            let held = PoisonRetry {
                 pfn,
                 since: Instant::now(),
                 due: 0,
@@ -326,7 +326,7 @@ impl Undertaker {
     }
 
     /// Waits for something that is due, and takes it. `None` to stop.
-    fn next(&self) -> Option<Held> {
+    fn next(&self) -> Option<PoisonRetry> {
         let mut work = self.work.lock();
 
         loop {
@@ -367,7 +367,7 @@ impl Undertaker {
         );
     }
 
-    fn again(&self, mut held: Held, after: u32) {
+    fn again(&self, mut held: PoisonRetry, after: u32) {
         // There is room: it has just been taken out. If someone else's has taken that, and there is
         // no more, it is given up early.
         let pfn = held.pfn;
@@ -379,17 +379,17 @@ impl Undertaker {
     }
 }
 
-impl Run for Undertaker {
+impl ThreadBody for PoisonWorker {
     fn run(&self) {
         while let Some(mut held) = self.next() {
             let late = held.since.elapsed().as_millis() >= PATIENCE_MS;
 
-            match bury(held.pfn) {
-                Ok(Burial::Done) => pr_info!(
+            match poison_page(held.pfn) {
+                Ok(PoisonResult::Done) => pr_info!(
                     "page {} of a node, which is damaged, has no users any more\n",
                     held.pfn.raw().wrapping_sub(self.first.raw())
                 ),
-                Ok(Burial::Nobody) if late => (),
+                Ok(PoisonResult::Nobody) if late => (),
                 _ => {
                     if late && !held.reported {
                         self.report(held.pfn);

@@ -40,7 +40,7 @@ impl fmt::Display for Region {
 
 /// What is wrong with a region.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub(crate) enum RegionError {
     Empty,
     Start(u64),
     Size(u64),
@@ -59,37 +59,39 @@ const KEEP_OFF: &str = if cfg!(CONFIG_X86) {
     "mem=size, for what lies above"
 };
 
-impl Fault {
+impl RegionError {
     fn errno(self) -> Error {
         match self {
-            Fault::Empty | Fault::Start(_) | Fault::Size(_) => EINVAL,
-            Fault::Beyond(_) => ERANGE,
-            Fault::NoNode(_) => ENXIO,
-            Fault::InUse => EBUSY,
+            RegionError::Empty | RegionError::Start(_) | RegionError::Size(_) => EINVAL,
+            RegionError::Beyond(_) => ERANGE,
+            RegionError::NoNode(_) => ENXIO,
+            RegionError::InUse => EBUSY,
             #[cfg(CONFIG_X86)]
-            Fault::NotReserved => ENODEV,
-            Fault::NotInTree => ENODEV,
+            RegionError::NotReserved => ENODEV,
+            RegionError::NotInTree => ENODEV,
         }
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for RegionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fault::Empty => write!(f, "it is empty"),
-            Fault::Start(align) => write!(f, "the start has to be a multiple of {align:#x}"),
-            Fault::Size(align) => write!(f, "the size has to be a multiple of {align:#x}"),
-            Fault::Beyond(last) => {
+            RegionError::Empty => write!(f, "it is empty"),
+            RegionError::Start(align) => write!(f, "the start has to be a multiple of {align:#x}"),
+            RegionError::Size(align) => write!(f, "the size has to be a multiple of {align:#x}"),
+            RegionError::Beyond(last) => {
                 write!(f, "it ends beyond the last usable address, {last:#x}")
             }
-            Fault::NoNode(nid) => write!(f, "there is no NUMA node {nid}"),
-            Fault::InUse => write!(f, "it is RAM in use; keep the kernel off it ({KEEP_OFF})"),
+            RegionError::NoNode(nid) => write!(f, "there is no NUMA node {nid}"),
+            RegionError::InUse => {
+                write!(f, "it is RAM in use; keep the kernel off it ({KEEP_OFF})")
+            }
             #[cfg(CONFIG_X86)]
-            Fault::NotReserved => write!(
+            RegionError::NotReserved => write!(
                 f,
                 "the firmware's map has no reserved memory there; see /proc/iomem"
             ),
-            Fault::NotInTree => write!(
+            RegionError::NotInTree => write!(
                 f,
                 "the device tree has no memory there (device_type \"memory\")"
             ),
@@ -123,22 +125,22 @@ impl Region {
         })
     }
 
-    fn find_fault(&self) -> core::result::Result<i32, Fault> {
+    fn find_fault(&self) -> core::result::Result<i32, RegionError> {
         let align = resource::alignment();
         let last = resource::max_address();
 
         if self.size == 0 {
-            return Err(Fault::Empty);
+            return Err(RegionError::Empty);
         }
         if self.start & (align - 1) != 0 {
-            return Err(Fault::Start(align));
+            return Err(RegionError::Start(align));
         }
         if self.size & (align - 1) != 0 {
-            return Err(Fault::Size(align));
+            return Err(RegionError::Size(align));
         }
         match self.start.checked_add(self.size - 1) {
             Some(end) if end <= last => (),
-            _ => return Err(Fault::Beyond(last)),
+            _ => return Err(RegionError::Beyond(last)),
         }
         let nid = match self.nid {
             Some(nid) => nid,
@@ -147,20 +149,20 @@ impl Region {
                 .unwrap_or(0),
         };
         if !resource::is_possible_nid(nid) {
-            return Err(Fault::NoNode(nid));
+            return Err(RegionError::NoNode(nid));
         }
         if resource::is_system_ram(self.start, self.size) {
-            return Err(Fault::InUse);
+            return Err(RegionError::InUse);
         }
         // The firmware's memory map on x86 says which memory exists and is nobody's.
         #[cfg(CONFIG_X86)]
         if !resource::is_reserved(self.start, self.size) {
-            return Err(Fault::NotReserved);
+            return Err(RegionError::NotReserved);
         }
         // Elsewhere it may be the device tree. RAM that mem= keeps from the kernel is still in it.
         // On powerpc touching what is not there is a machine check.
         if !tree::has_memory(self.start, self.size) {
-            return Err(Fault::NotInTree);
+            return Err(RegionError::NotInTree);
         }
         Ok(nid)
     }
@@ -180,11 +182,11 @@ pub(super) fn check_private(size: u64, nid: Option<i32>) -> Result<i32> {
     let nid = nid.unwrap_or(0);
 
     let fault = if size == 0 {
-        Fault::Empty
+        RegionError::Empty
     } else if size & (align - 1) != 0 {
-        Fault::Size(align)
+        RegionError::Size(align)
     } else if !resource::is_possible_nid(nid) {
-        Fault::NoNode(nid)
+        RegionError::NoNode(nid)
     } else {
         return Ok(nid);
     };
@@ -198,7 +200,7 @@ mod tests {
     use crate::mm::folio::NewPage;
     use kernel::page::PAGE_SHIFT;
 
-    fn fault(start: u64, size: u64, nid: Option<i32>) -> Option<(Fault, Error)> {
+    fn fault(start: u64, size: u64, nid: Option<i32>) -> Option<(RegionError, Error)> {
         let fault = Region::new(start, size, nid).find_fault().err()?;
 
         Some((fault, fault.errno()))
@@ -219,18 +221,18 @@ mod tests {
     fn empty_regions() {
         let align = resource::alignment();
 
-        assert_eq!(fault(0, 0, None), Some((Fault::Empty, EINVAL)));
+        assert_eq!(fault(0, 0, None), Some((RegionError::Empty, EINVAL)));
         // Said before anything else that is wrong.
-        assert_eq!(fault(1, 0, Some(-1)), Some((Fault::Empty, EINVAL)));
-        assert_eq!(fault(u64::MAX, 0, None), Some((Fault::Empty, EINVAL)));
-        assert!(fault(align, align, None) != Some((Fault::Empty, EINVAL)));
+        assert_eq!(fault(1, 0, Some(-1)), Some((RegionError::Empty, EINVAL)));
+        assert_eq!(fault(u64::MAX, 0, None), Some((RegionError::Empty, EINVAL)));
+        assert!(fault(align, align, None) != Some((RegionError::Empty, EINVAL)));
     }
 
     #[test]
     fn misaligned_regions() {
         let align = resource::alignment();
-        let start = Some((Fault::Start(align), EINVAL));
-        let size = Some((Fault::Size(align), EINVAL));
+        let start = Some((RegionError::Start(align), EINVAL));
+        let size = Some((RegionError::Size(align), EINVAL));
 
         assert_eq!(fault(1, align, None), start);
         assert_eq!(fault(align - 1, align, None), start);
@@ -245,7 +247,7 @@ mod tests {
     fn regions_beyond_the_last_address() {
         let align = resource::alignment();
         let last = resource::max_address();
-        let beyond = Some((Fault::Beyond(last), ERANGE));
+        let beyond = Some((RegionError::Beyond(last), ERANGE));
         let top = u64::MAX - (align - 1);
 
         assert_eq!(fault(last + 1, align, None), beyond);
@@ -267,12 +269,15 @@ mod tests {
         for nid in [-1, i32::MIN, i32::MAX] {
             assert_eq!(
                 fault(ram, align, Some(nid)),
-                Some((Fault::NoNode(nid), ENXIO))
+                Some((RegionError::NoNode(nid), ENXIO))
             );
         }
         // One that there is, and none at all, are no faults; what is left is that it is RAM.
-        assert_eq!(fault(ram, align, Some(0)), Some((Fault::InUse, EBUSY)));
-        assert_eq!(fault(ram, align, None), Some((Fault::InUse, EBUSY)));
+        assert_eq!(
+            fault(ram, align, Some(0)),
+            Some((RegionError::InUse, EBUSY))
+        );
+        assert_eq!(fault(ram, align, None), Some((RegionError::InUse, EBUSY)));
         Ok(())
     }
 
@@ -282,10 +287,13 @@ mod tests {
         let ram = ram()?;
 
         // Also if only a part of it is.
-        assert_eq!(fault(ram, 2 * align, None), Some((Fault::InUse, EBUSY)));
+        assert_eq!(
+            fault(ram, 2 * align, None),
+            Some((RegionError::InUse, EBUSY))
+        );
         assert_eq!(
             fault(ram.saturating_sub(align), 2 * align, None),
-            Some((Fault::InUse, EBUSY))
+            Some((RegionError::InUse, EBUSY))
         );
         Ok(())
     }
@@ -296,7 +304,10 @@ mod tests {
         let align = resource::alignment();
         let end = resource::max_address() + 1 - align;
 
-        assert_eq!(fault(end, align, None), Some((Fault::NotReserved, ENODEV)));
+        assert_eq!(
+            fault(end, align, None),
+            Some((RegionError::NotReserved, ENODEV))
+        );
     }
 
     #[test]
@@ -320,11 +331,11 @@ mod tests {
         assert_eq!(text(&region)?.to_bytes(), b"0x40000000+0x200000@1");
         assert_eq!(text(&elsewhere)?.to_bytes(), b"0x40000000+0x200000");
         assert_eq!(
-            text(&Fault::Start(0x1000))?.to_bytes(),
+            text(&RegionError::Start(0x1000))?.to_bytes(),
             b"the start has to be a multiple of 0x1000"
         );
         assert_eq!(
-            text(&Fault::NoNode(-1))?.to_bytes(),
+            text(&RegionError::NoNode(-1))?.to_bytes(),
             b"there is no NUMA node -1"
         );
         Ok(())

@@ -12,7 +12,7 @@ mod entry;
 
 use super::region::Region;
 use crate::os::of::DeviceNode;
-use entry::{Entry, Extent};
+use entry::{CdmNode, TreeRange};
 use kernel::{device::Device, fmt, prelude::*, sync::aref::ARef};
 
 /// What the memory of a device is compatible with, before anything else.
@@ -43,18 +43,18 @@ pub struct Pointer {
 }
 
 /// What is wrong with a pointer.
-enum Fault {
+enum TreeError {
     Missing,
     Dangling,
     NotCoherent(ARef<DeviceNode>),
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for TreeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fault::Missing => write!(f, "it has no memory-region"),
-            Fault::Dangling => write!(f, "its memory-region points to nothing"),
-            Fault::NotCoherent(node) => f.write_fmt(fmt!(
+            TreeError::Missing => write!(f, "it has no memory-region"),
+            TreeError::Dangling => write!(f, "its memory-region points to nothing"),
+            TreeError::NotCoherent(node) => f.write_fmt(fmt!(
                 "its memory-region, {}, is no coherent device memory",
                 &**node
             )),
@@ -81,7 +81,7 @@ impl Pointer {
         Self::follow(device).ok()
     }
 
-    fn follow(device: &DeviceNode) -> Result<Self, Fault> {
+    fn follow(device: &DeviceNode) -> Result<Self, TreeError> {
         let bridge = match device.property(MEMORY_REGION) {
             Some(_) => None,
             None => device.points_to(c"ibm,npu"),
@@ -89,11 +89,11 @@ impl Pointer {
         let from = bridge.as_deref().unwrap_or(device);
 
         if from.property(MEMORY_REGION).is_none() {
-            return Err(Fault::Missing);
+            return Err(TreeError::Missing);
         }
-        let memory = from.points_to(MEMORY_REGION).ok_or(Fault::Dangling)?;
+        let memory = from.points_to(MEMORY_REGION).ok_or(TreeError::Dangling)?;
         if memory.string(c"compatible") != Some(COMPATIBLE.to_bytes()) {
-            return Err(Fault::NotCoherent(memory));
+            return Err(TreeError::NotCoherent(memory));
         }
         let target = from.property(c"ibm,device-tgt-addr");
         Ok(Self {
@@ -124,7 +124,7 @@ impl Region {
     /// * ENXIO: the kernel has no NUMA node for it
     /// * ENOMEM
     pub fn of_node(node: &DeviceNode) -> Result<Self> {
-        let entry = Entry {
+        let entry = CdmNode {
             compatible: node.string(c"compatible"),
             available: node.is_available(),
             reg: node.property(c"reg"),
@@ -159,7 +159,7 @@ fn all_memory() -> impl Iterator<Item = ARef<DeviceNode>> {
 }
 
 /// The ranges of a node's `reg`; none if it has none, or a broken one.
-fn extents(node: &DeviceNode) -> impl Iterator<Item = Extent> + '_ {
+fn extents(node: &DeviceNode) -> impl Iterator<Item = TreeRange> + '_ {
     let reg = node.property(c"reg");
 
     reg.and_then(|reg| entry::extents(reg, node.cells()))

@@ -47,18 +47,18 @@ pub trait Reclaim: Send + Sync {
 ///
 /// `region` is registered, and is given `reclaim`, which is from `KBox::into_raw()`, for its
 /// callback.
-pub struct Region {
+pub struct DmemRegion {
     region: NonNull<bindings::dmem_cgroup_region>,
     reclaim: NonNull<Arc<dyn Reclaim>>,
 }
 
 // SAFETY: The functions that get the pointer may be called by any task; `reclaim` is `Send` and
 // `Sync`.
-unsafe impl Send for Region {}
+unsafe impl Send for DmemRegion {}
 // SAFETY: As above.
-unsafe impl Sync for Region {}
+unsafe impl Sync for DmemRegion {}
 
-impl Region {
+impl DmemRegion {
     const OPS: bindings::dmem_cgroup_ops = bindings::dmem_cgroup_ops {
         reclaim: Some(Self::reclaim),
     };
@@ -74,7 +74,7 @@ impl Region {
         };
         // SAFETY: The operations are static; what the callback gets lives until `Drop` has
         // unregistered the region, which waits for callbacks. The name is copied.
-        let region = unsafe { bindings::hmm_cdm_dmem_register(&init, name.as_char_ptr()) };
+        let region = unsafe { bindings::hmm_cdm_helper_dmem_register(&init, name.as_char_ptr()) };
 
         match (
             from_err_ptr(region).map(NonNull::new),
@@ -96,7 +96,7 @@ impl Region {
 
         // SAFETY: The region is registered by the type invariants.
         to_result(unsafe {
-            bindings::hmm_cdm_dmem_try_charge(self.region.as_ptr(), bytes, &mut pool)
+            bindings::hmm_cdm_helper_dmem_try_charge(self.region.as_ptr(), bytes, &mut pool)
         })?;
         Ok(Charge {
             // INVARIANT: That was one call.
@@ -131,11 +131,11 @@ impl Region {
     }
 }
 
-impl Drop for Region {
+impl Drop for DmemRegion {
     fn drop(&mut self) {
         // SAFETY: Registered by the type invariants, and unregistered only here. Charges that are
         // left keep what they need of it.
-        unsafe { bindings::hmm_cdm_dmem_unregister(self.region.as_ptr()) };
+        unsafe { bindings::hmm_cdm_helper_dmem_unregister(self.region.as_ptr()) };
         // SAFETY: From `into_raw()` by the type invariants. No callback runs any more.
         drop(unsafe { KBox::from_raw(self.reclaim.as_ptr()) });
     }
@@ -212,7 +212,7 @@ impl Charge {
     pub fn is_worth_freeing(&self, limit: Limit<'_>, ignore_low: bool, hit_low: &mut bool) -> bool {
         // SAFETY: Both pools are valid: ours by the type invariants, the limit's by its lifetime.
         unsafe {
-            bindings::hmm_cdm_dmem_evict_valuable(
+            bindings::hmm_cdm_helper_dmem_evict_valuable(
                 limit.pool.as_ptr(),
                 self.pool.as_ptr(),
                 ignore_low,
@@ -227,9 +227,9 @@ impl Drop for Charge {
         // SAFETY: By the type invariants these are references and bytes that have not been given
         // back.
         unsafe {
-            bindings::hmm_cdm_dmem_uncharge(self.pool.as_ptr(), self.bytes);
+            bindings::hmm_cdm_helper_dmem_uncharge(self.pool.as_ptr(), self.bytes);
             for _ in 1..self.calls {
-                bindings::hmm_cdm_dmem_uncharge(self.pool.as_ptr(), 0);
+                bindings::hmm_cdm_helper_dmem_uncharge(self.pool.as_ptr(), 0);
             }
         }
     }

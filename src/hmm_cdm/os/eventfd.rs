@@ -27,7 +27,7 @@ impl EventFd {
     /// open or not an eventfd.
     pub fn get(fd: i32) -> Result<Self> {
         // SAFETY: Any number may be given.
-        let ctx = from_err_ptr(unsafe { bindings::hmm_cdm_eventfd_get(fd) });
+        let ctx = from_err_ptr(unsafe { bindings::hmm_cdm_helper_eventfd_get(fd) });
 
         match ctx {
             // INVARIANT: The call took a reference for us.
@@ -42,14 +42,14 @@ impl EventFd {
     /// Adds one to the counter. Context: any.
     pub fn signal(&self) {
         // SAFETY: The reference is valid by the type invariants.
-        unsafe { bindings::hmm_cdm_eventfd_signal(self.ctx.as_ptr()) };
+        unsafe { bindings::hmm_cdm_helper_eventfd_signal(self.ctx.as_ptr()) };
     }
 }
 
 impl Drop for EventFd {
     fn drop(&mut self) {
         // SAFETY: The value owns the reference.
-        unsafe { bindings::hmm_cdm_eventfd_put(self.ctx.as_ptr()) };
+        unsafe { bindings::hmm_cdm_helper_eventfd_put(self.ctx.as_ptr()) };
     }
 }
 

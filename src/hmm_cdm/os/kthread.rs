@@ -14,9 +14,9 @@ use kernel::{
 };
 
 /// What a thread does.
-pub trait Run: Send + Sync + 'static {
+pub trait ThreadBody: Send + Sync + 'static {
     /// The body of the thread; the thread ends when it returns. It must return soon after
-    /// [`Run::stop`] was called: from then on waits that a fatal signal would end in a process end
+    /// [`Worker::stop`] was called: from then on waits that a fatal signal would end in a process end
     /// with EINTR, such as that in a page fault which a userfaultfd is to answer.
     fn run(&self);
 
@@ -30,17 +30,17 @@ pub trait Run: Send + Sync + 'static {
 ///
 /// `task` is a kthread that runs [`Self::main`] on `body` or has done so. The value owns a reference
 /// on its `task_struct`, which stays valid when the thread ends by itself.
-pub struct Thread<T: Run> {
+pub struct Thread<T: ThreadBody> {
     task: NonNull<bindings::task_struct>,
     body: Arc<T>,
 }
 
 // SAFETY: Any task may stop a thread.
-unsafe impl<T: Run> Send for Thread<T> {}
+unsafe impl<T: ThreadBody> Send for Thread<T> {}
 // SAFETY: There are no methods on shared references.
-unsafe impl<T: Run> Sync for Thread<T> {}
+unsafe impl<T: ThreadBody> Sync for Thread<T> {}
 
-impl<T: Run> Thread<T> {
+impl<T: ThreadBody> Thread<T> {
     /// Starts a thread called `name/nr`. ENOMEM, EINTR.
     pub fn spawn(name: &CStr, nr: u32, body: Arc<T>) -> Result<Self> {
         Self::start(name, nr, body, false)
@@ -58,7 +58,7 @@ impl<T: Run> Thread<T> {
         // SAFETY: `main` gets what it expects. `body` outlives the thread: it is dropped after
         // `drop()` below has waited for the end. The name is copied.
         let task = from_err_ptr(unsafe {
-            bindings::hmm_cdm_kthread_run(
+            bindings::hmm_cdm_helper_kthread_run(
                 Some(Self::main),
                 core::ptr::from_ref(&*body).cast_mut().cast(),
                 name.as_char_ptr(),
@@ -79,18 +79,18 @@ impl<T: Run> Thread<T> {
     /// `body` points to a `T` that outlives the thread.
     unsafe extern "C" fn main(body: *mut c_void) -> c_int {
         // SAFETY: Called in a kthread, for itself.
-        unsafe { bindings::hmm_cdm_kthread_allow_interrupt() };
+        unsafe { bindings::hmm_cdm_helper_kthread_allow_interrupt() };
         // SAFETY: By the safety requirements; `T` is only shared.
         unsafe { &*body.cast::<T>() }.run();
         0
     }
 }
 
-impl<T: Run> Drop for Thread<T> {
+impl<T: ThreadBody> Drop for Thread<T> {
     fn drop(&mut self) {
         self.body.stop();
         // SAFETY: The task is valid by the type invariants.
-        unsafe { bindings::hmm_cdm_kthread_interrupt(self.task.as_ptr()) };
+        unsafe { bindings::hmm_cdm_helper_kthread_interrupt(self.task.as_ptr()) };
         // SAFETY: By the type invariants; the reference is given up here.
         unsafe { bindings::kthread_stop_put(self.task.as_ptr()) };
     }
@@ -116,7 +116,7 @@ impl Interruptible {
     pub(crate) fn current() -> Option<Self> {
         let mut allowed_here = false;
         // SAFETY: Looks at the current task, and takes a reference on it.
-        let task = unsafe { bindings::hmm_cdm_kthread_begin_wait(&mut allowed_here) };
+        let task = unsafe { bindings::hmm_cdm_helper_kthread_begin_wait(&mut allowed_here) };
 
         // INVARIANT: The helper has done what they ask for.
         NonNull::new(task).map(|task| Self { task, allowed_here })
@@ -124,20 +124,20 @@ impl Interruptible {
 
     pub(crate) fn is_current(&self) -> bool {
         // SAFETY: Compares with the current task.
-        unsafe { bindings::hmm_cdm_is_current(self.task.as_ptr()) }
+        unsafe { bindings::hmm_cdm_helper_is_current(self.task.as_ptr()) }
     }
 
     /// Ends a wait of the thread that a fatal signal would end in a process.
     pub(crate) fn interrupt(&self) {
         // SAFETY: By the type invariants.
-        unsafe { bindings::hmm_cdm_kthread_interrupt(self.task.as_ptr()) };
+        unsafe { bindings::hmm_cdm_helper_kthread_interrupt(self.task.as_ptr()) };
     }
 }
 
 impl Drop for Interruptible {
     fn drop(&mut self) {
         // SAFETY: By the type invariants; called by the thread itself.
-        unsafe { bindings::hmm_cdm_kthread_end_wait(self.task.as_ptr(), self.allowed_here) };
+        unsafe { bindings::hmm_cdm_helper_kthread_end_wait(self.task.as_ptr(), self.allowed_here) };
     }
 }
 
@@ -187,7 +187,7 @@ mod tests {
         }
     }
 
-    impl Run for Body {
+    impl ThreadBody for Body {
         fn run(&self) {
             self.state.lock().started = true;
             self.changed.notify_all();
@@ -236,7 +236,7 @@ mod tests {
         changed: CondVar,
     }
 
-    impl Run for Waiting {
+    impl ThreadBody for Waiting {
         fn run(&self) {
             // `Thread` has allowed the signal: it stays so.
             let waiter = Interruptible::current();

@@ -10,14 +10,14 @@ use kernel::prelude::*;
 
 /// A module that lives as long as what it registered.
 #[derive(Copy, Clone)]
-pub struct Owner(Option<NonNull<bindings::module>>);
+pub struct ModuleOwner(Option<NonNull<bindings::module>>);
 
 // SAFETY: The C functions that get the pointer may be called by any task.
-unsafe impl Send for Owner {}
+unsafe impl Send for ModuleOwner {}
 // SAFETY: As above.
-unsafe impl Sync for Owner {}
+unsafe impl Sync for ModuleOwner {}
 
-impl Owner {
+impl ModuleOwner {
     /// The owner of code in the module `module`.
     pub fn of(module: &'static ThisModule) -> Self {
         Self(NonNull::new(module.as_ptr()))
@@ -38,11 +38,11 @@ impl Owner {
 /// # Invariants
 ///
 /// The value owns one reference on the module.
-pub struct ModuleRef(Owner);
+pub struct ModuleRef(ModuleOwner);
 
 impl ModuleRef {
     /// Takes a reference; ENODEV if the module is going away.
-    pub fn get(owner: Owner) -> Result<Self> {
+    pub fn get(owner: ModuleOwner) -> Result<Self> {
         let module = owner.0.map_or(core::ptr::null_mut(), NonNull::as_ptr);
 
         // SAFETY: The pointer is null, or valid while code of the module can run; it was given by

@@ -46,12 +46,12 @@ unsafe impl Sync for DeviceNode {}
 unsafe impl AlwaysRefCounted for DeviceNode {
     fn inc_ref(&self) {
         // SAFETY: By the type invariants.
-        unsafe { bindings::hmm_cdm_of_get(self.as_raw()) };
+        unsafe { bindings::hmm_cdm_helper_of_get(self.as_raw()) };
     }
 
     unsafe fn dec_ref(obj: NonNull<Self>) {
         // SAFETY: The caller gives up a reference.
-        unsafe { bindings::hmm_cdm_of_put(obj.as_ptr().cast()) };
+        unsafe { bindings::hmm_cdm_helper_of_put(obj.as_ptr().cast()) };
     }
 }
 
@@ -130,11 +130,13 @@ impl DeviceNode {
             let next = unsafe {
                 match what {
                     What::Compatible(name) => {
-                        bindings::hmm_cdm_of_next_compatible(from, name.as_char_ptr())
+                        bindings::hmm_cdm_helper_of_next_compatible(from, name.as_char_ptr())
                     }
-                    What::Type(name) => bindings::hmm_cdm_of_next_of_type(from, name.as_char_ptr()),
+                    What::Type(name) => {
+                        bindings::hmm_cdm_helper_of_next_of_type(from, name.as_char_ptr())
+                    }
                     What::Property(name) => {
-                        bindings::hmm_cdm_of_next_with_property(from, name.as_char_ptr())
+                        bindings::hmm_cdm_helper_of_next_with_property(from, name.as_char_ptr())
                     }
                 }
             };
@@ -159,7 +161,7 @@ impl DeviceNode {
 
         // SAFETY: `Device` is a transparent wrapper of a valid `struct device`; the result comes
         // with a reference.
-        unsafe { Self::adopt(bindings::hmm_cdm_of_of_device(raw)) }
+        unsafe { Self::adopt(bindings::hmm_cdm_helper_of_of_device(raw)) }
     }
 
     fn as_raw(&self) -> *mut bindings::device_node {
@@ -176,8 +178,9 @@ impl DeviceNode {
     /// Its full path, cut to what the buffer has room for but for one byte.
     fn path<'a>(&self, buffer: &'a mut [u8]) -> &'a [u8] {
         // SAFETY: By the type invariants; the buffer has the length that is said.
-        let len =
-            unsafe { bindings::hmm_cdm_of_path(self.as_raw(), buffer.as_mut_ptr(), buffer.len()) };
+        let len = unsafe {
+            bindings::hmm_cdm_helper_of_path(self.as_raw(), buffer.as_mut_ptr(), buffer.len())
+        };
 
         buffer.get(..len).unwrap_or_default()
     }
@@ -186,8 +189,9 @@ impl DeviceNode {
     pub fn property(&self, name: &CStr) -> Option<&[u8]> {
         let mut len: c_int = 0;
         // SAFETY: By the type invariants.
-        let value =
-            unsafe { bindings::hmm_cdm_of_property(self.as_raw(), name.as_char_ptr(), &mut len) };
+        let value = unsafe {
+            bindings::hmm_cdm_helper_of_property(self.as_raw(), name.as_char_ptr(), &mut len)
+        };
         let len = usize::try_from(len).ok()?;
 
         if value.is_null() {
@@ -207,7 +211,7 @@ impl DeviceNode {
     pub fn points_to(&self, name: &CStr) -> Option<ARef<Self>> {
         // SAFETY: By the type invariants; the result comes with a reference.
         unsafe {
-            Self::adopt(bindings::hmm_cdm_of_phandle(
+            Self::adopt(bindings::hmm_cdm_helper_of_phandle(
                 self.as_raw(),
                 name.as_char_ptr(),
             ))
@@ -217,7 +221,7 @@ impl DeviceNode {
     /// The node that this one is in; `None` for the root.
     pub fn parent(&self) -> Option<ARef<Self>> {
         // SAFETY: By the type invariants; the result comes with a reference.
-        unsafe { Self::adopt(bindings::hmm_cdm_of_parent(self.as_raw())) }
+        unsafe { Self::adopt(bindings::hmm_cdm_helper_of_parent(self.as_raw())) }
     }
 
     /// How many 32-bit cells an address and a size have in the node's `reg`.
@@ -225,8 +229,8 @@ impl DeviceNode {
         // SAFETY: By the type invariants.
         let cells = unsafe {
             (
-                bindings::hmm_cdm_of_addr_cells(self.as_raw()),
-                bindings::hmm_cdm_of_size_cells(self.as_raw()),
+                bindings::hmm_cdm_helper_of_addr_cells(self.as_raw()),
+                bindings::hmm_cdm_helper_of_size_cells(self.as_raw()),
             )
         };
 
@@ -241,7 +245,7 @@ impl DeviceNode {
     /// that it is in. `None` if it has none, as with `numa=off`.
     pub fn nid(&self) -> Option<i32> {
         // SAFETY: By the type invariants.
-        let nid = unsafe { bindings::hmm_cdm_of_nid(self.as_raw()) };
+        let nid = unsafe { bindings::hmm_cdm_helper_of_nid(self.as_raw()) };
 
         (nid >= 0).then_some(nid)
     }
@@ -249,6 +253,6 @@ impl DeviceNode {
     /// Whether its status is that of a device which can be used.
     pub fn is_available(&self) -> bool {
         // SAFETY: By the type invariants.
-        unsafe { bindings::hmm_cdm_of_available(self.as_raw()) }
+        unsafe { bindings::hmm_cdm_helper_of_available(self.as_raw()) }
     }
 }

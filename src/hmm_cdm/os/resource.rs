@@ -26,7 +26,8 @@ impl ClaimedRange {
     /// Claims `size` bytes from `start`. EBUSY if part of it is someone else's.
     pub fn request(start: u64, size: u64, name: CString) -> Result<Self> {
         // SAFETY: The name lives as long as the resource.
-        let res = unsafe { bindings::hmm_cdm_request_region(start, size, name.as_char_ptr()) };
+        let res =
+            unsafe { bindings::hmm_cdm_helper_request_region(start, size, name.as_char_ptr()) };
 
         if res.is_null() {
             return Err(EBUSY);
@@ -44,12 +45,12 @@ impl ClaimedRange {
     /// memory that only a device can access. ENOSPC if there are none.
     pub fn request_free(size: u64, name: CString) -> Result<Self> {
         // SAFETY: The name lives as long as the resource.
-        let res = unsafe { bindings::hmm_cdm_request_free_region(size, name.as_char_ptr()) };
+        let res = unsafe { bindings::hmm_cdm_helper_request_free_region(size, name.as_char_ptr()) };
         let res = from_err_ptr(res).map_err(|_| ENOSPC)?;
         // SAFETY: The resource is valid until it is released.
         let (start, end) = unsafe { ((*res).start, (*res).end) };
 
-        // INVARIANT: Just requested. The size has been rounded up to that of a section of the
+        // INVARIANT: Just requested. The size has been rounded up to that of a interval of the
         // kernel's memory map (`get_free_mem_region()`), and only the whole can be released.
         Ok(Self {
             start,
@@ -73,7 +74,7 @@ impl ClaimedRange {
 impl Drop for ClaimedRange {
     fn drop(&mut self) {
         // SAFETY: Requested by this value, and released only here.
-        unsafe { bindings::hmm_cdm_release_region(self.start, self.claimed) };
+        unsafe { bindings::hmm_cdm_helper_release_region(self.start, self.claimed) };
     }
 }
 
@@ -114,13 +115,13 @@ pub fn alignment() -> u64 {
 /// The last physical address that can get a linear mapping.
 pub fn max_address() -> u64 {
     // SAFETY: No requirements.
-    unsafe { bindings::hmm_cdm_max_phys() }
+    unsafe { bindings::hmm_cdm_helper_max_phys() }
 }
 
 /// Whether memory can be registered on NUMA node `nid`.
 pub fn is_possible_nid(nid: i32) -> bool {
     // SAFETY: Any number may be given.
-    unsafe { bindings::hmm_cdm_nid_possible(nid) }
+    unsafe { bindings::hmm_cdm_helper_nid_possible(nid) }
 }
 
 /// The NUMA node that the kernel has kept for the address from the firmware's description.

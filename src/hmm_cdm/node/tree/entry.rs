@@ -12,7 +12,7 @@ const CELL: usize = 4;
 
 /// What the node of a device's memory says.
 #[derive(Copy, Clone)]
-pub(super) struct Entry<'a> {
+pub(super) struct CdmNode<'a> {
     /// The first of its compatible strings.
     pub(super) compatible: Option<&'a [u8]>,
     /// Its status allows to use it.
@@ -27,12 +27,12 @@ pub(super) struct Entry<'a> {
 
 /// A range of physical memory.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(super) struct Extent {
+pub(super) struct TreeRange {
     pub(super) start: u64,
     pub(super) size: u64,
 }
 
-impl Extent {
+impl TreeRange {
     /// The end of the range, if `at` is in it.
     pub(super) fn end_after(&self, at: u64) -> Option<u64> {
         let offset = at.checked_sub(self.start)?;
@@ -43,7 +43,7 @@ impl Extent {
 
 /// Why a node is not used.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum CdmNodeError {
     Compatible,
     Disabled,
     Cells(usize, usize),
@@ -57,52 +57,52 @@ pub(super) enum Fault {
     NoNid,
 }
 
-impl Fault {
+impl CdmNodeError {
     pub(super) fn errno(self) -> Error {
         match self {
-            Fault::Compatible | Fault::Disabled => ENODEV,
-            Fault::Cells(..)
-            | Fault::NoReg
-            | Fault::RegLength(_)
-            | Fault::RegEmpty
-            | Fault::RegSeveral(_)
-            | Fault::UsableLength(_) => EINVAL,
-            Fault::NoUsable | Fault::Usable(_) => EBUSY,
-            Fault::NoNid => ENXIO,
+            CdmNodeError::Compatible | CdmNodeError::Disabled => ENODEV,
+            CdmNodeError::Cells(..)
+            | CdmNodeError::NoReg
+            | CdmNodeError::RegLength(_)
+            | CdmNodeError::RegEmpty
+            | CdmNodeError::RegSeveral(_)
+            | CdmNodeError::UsableLength(_) => EINVAL,
+            CdmNodeError::NoUsable | CdmNodeError::Usable(_) => EBUSY,
+            CdmNodeError::NoNid => ENXIO,
         }
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for CdmNodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fault::Compatible => f.write_fmt(fmt!(
+            CdmNodeError::Compatible => f.write_fmt(fmt!(
                 "the first string of compatible has to be {COMPATIBLE}"
             )),
-            Fault::Disabled => write!(f, "its status is not okay"),
-            Fault::Cells(address, size) => write!(
+            CdmNodeError::Disabled => write!(f, "its status is not okay"),
+            CdmNodeError::Cells(address, size) => write!(
                 f,
                 "addresses of {address} cells and sizes of {size} are not supported"
             ),
-            Fault::NoReg => write!(f, "it has no reg"),
-            Fault::RegLength(len) => {
+            CdmNodeError::NoReg => write!(f, "it has no reg"),
+            CdmNodeError::RegLength(len) => {
                 write!(f, "reg has {len} bytes, which are no address and size")
             }
-            Fault::RegEmpty => write!(f, "the size in reg is zero"),
-            Fault::RegSeveral(nr) => write!(f, "reg has {nr} ranges instead of one"),
-            Fault::NoUsable => write!(
+            CdmNodeError::RegEmpty => write!(f, "the size in reg is zero"),
+            CdmNodeError::RegSeveral(nr) => write!(f, "reg has {nr} ranges instead of one"),
+            CdmNodeError::NoUsable => write!(
                 f,
                 "it has no linux,usable-memory, so the kernel uses it as RAM"
             ),
-            Fault::UsableLength(len) => write!(
+            CdmNodeError::UsableLength(len) => write!(
                 f,
                 "linux,usable-memory has {len} bytes, which are no address and size"
             ),
-            Fault::Usable(size) => write!(
+            CdmNodeError::Usable(size) => write!(
                 f,
                 "linux,usable-memory gives {size:#x} bytes of it to the kernel as RAM"
             ),
-            Fault::NoNid => write!(f, "the kernel has no NUMA node for it"),
+            CdmNodeError::NoNid => write!(f, "the kernel has no NUMA node for it"),
         }
     }
 }
@@ -112,7 +112,7 @@ impl fmt::Display for Fault {
 pub(super) fn extents(
     value: &[u8],
     cells: (usize, usize),
-) -> Option<impl Iterator<Item = Extent> + '_> {
+) -> Option<impl Iterator<Item = TreeRange> + '_> {
     if !are_supported(cells) {
         return None;
     }
@@ -124,7 +124,7 @@ pub(super) fn extents(
         let (start, size) = extent.split_at_checked(cells.0 * CELL)?;
 
         rest = after;
-        Some(Extent {
+        Some(TreeRange {
             start: number(start),
             size: number(size),
         })
@@ -142,42 +142,42 @@ fn number(bytes: &[u8]) -> u64 {
         .fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-impl Entry<'_> {
+impl CdmNode<'_> {
     /// Where the memory is, and its NUMA node, if the driver may have it.
-    pub(super) fn check(&self) -> Result<(Extent, i32), Fault> {
+    pub(super) fn check(&self) -> Result<(TreeRange, i32), CdmNodeError> {
         if self.compatible != Some(COMPATIBLE.to_bytes()) {
-            return Err(Fault::Compatible);
+            return Err(CdmNodeError::Compatible);
         }
         if !self.available {
-            return Err(Fault::Disabled);
+            return Err(CdmNodeError::Disabled);
         }
         if !are_supported(self.cells) {
-            return Err(Fault::Cells(self.cells.0, self.cells.1));
+            return Err(CdmNodeError::Cells(self.cells.0, self.cells.1));
         }
         let extent = self.extent()?;
 
         // The kernel takes the size from here if the property is there, else from reg, for RAM that
         // is its own (early_init_dt_scan_memory() in drivers/of/fdt.c).
-        let usable = self.usable.ok_or(Fault::NoUsable)?;
+        let usable = self.usable.ok_or(CdmNodeError::NoUsable)?;
         let ram = extents(usable, self.cells)
-            .ok_or(Fault::UsableLength(usable.len()))?
+            .ok_or(CdmNodeError::UsableLength(usable.len()))?
             .fold(0u64, |sum, ram| sum.saturating_add(ram.size));
         if ram != 0 {
-            return Err(Fault::Usable(ram));
+            return Err(CdmNodeError::Usable(ram));
         }
-        Ok((extent, self.nid.ok_or(Fault::NoNid)?))
+        Ok((extent, self.nid.ok_or(CdmNodeError::NoNid)?))
     }
 
-    fn extent(&self) -> Result<Extent, Fault> {
-        let reg = self.reg.ok_or(Fault::NoReg)?;
-        let wrong = Fault::RegLength(reg.len());
+    fn extent(&self) -> Result<TreeRange, CdmNodeError> {
+        let reg = self.reg.ok_or(CdmNodeError::NoReg)?;
+        let wrong = CdmNodeError::RegLength(reg.len());
         let mut all = extents(reg, self.cells).ok_or(wrong)?;
         let extent = all.next().ok_or(wrong)?;
 
         match all.count() {
-            0 if extent.size == 0 => Err(Fault::RegEmpty),
+            0 if extent.size == 0 => Err(CdmNodeError::RegEmpty),
             0 => Ok(extent),
-            more => Err(Fault::RegSeveral(more + 1)),
+            more => Err(CdmNodeError::RegSeveral(more + 1)),
         }
     }
 }
@@ -206,8 +206,8 @@ mod tests {
     const REG: [u8; 16] = [0, 0, 0, 2, 0x80, 0, 0, 0, 0, 0, 0, 0, 0x20, 0, 0, 0];
     const NONE: [u8; 16] = [0, 0, 0, 2, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
-    fn good() -> Entry<'static> {
-        Entry {
+    fn good() -> CdmNode<'static> {
+        CdmNode {
             compatible: Some(b"ibm,coherent-device-memory"),
             available: true,
             reg: Some(&REG),
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn good_node() {
-        let extent = Extent {
+        let extent = TreeRange {
             start: 0x2_8000_0000,
             size: 0x2000_0000,
         };
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn cells_are_respected() {
-        let entry = |cells, reg, usable| Entry {
+        let entry = |cells, reg, usable| CdmNode {
             cells,
             reg: Some(reg),
             usable: Some(usable),
@@ -237,7 +237,7 @@ mod tests {
         };
         let one = [0x80, 0, 0, 0, 0x20, 0, 0, 0];
         let two_one = [0, 0, 0, 1, 0, 0, 0, 0, 0x20, 0, 0, 0];
-        let extent = |start| Extent {
+        let extent = |start| TreeRange {
             start,
             size: 0x2000_0000,
         };
@@ -247,10 +247,10 @@ mod tests {
         assert_eq!(checked, Ok((extent(0x1_0000_0000), 255)));
         // What is one range of two cells each, is two of one.
         let checked = entry((1, 1), &REG, &[0; 8]).check();
-        assert_eq!(checked, Err(Fault::RegSeveral(2)));
+        assert_eq!(checked, Err(CdmNodeError::RegSeveral(2)));
         for cells in [(0, 2), (2, 0), (3, 2), (2, 3), (usize::MAX, usize::MAX)] {
             let checked = entry(cells, &REG, &NONE).check();
-            assert_eq!(checked, Err(Fault::Cells(cells.0, cells.1)));
+            assert_eq!(checked, Err(CdmNodeError::Cells(cells.0, cells.1)));
         }
     }
 
@@ -265,60 +265,60 @@ mod tests {
         ];
 
         for compatible in names {
-            let entry = Entry {
+            let entry = CdmNode {
                 compatible,
                 ..good()
             };
-            assert_eq!(entry.check(), Err(Fault::Compatible));
+            assert_eq!(entry.check(), Err(CdmNodeError::Compatible));
         }
     }
 
     #[test]
     fn reg_is_wrong() {
-        let reg = |reg| Entry { reg, ..good() }.check();
+        let reg = |reg| CdmNode { reg, ..good() }.check();
         let twice = [REG, REG].concat_all();
 
-        assert_eq!(reg(None), Err(Fault::NoReg));
-        assert_eq!(reg(Some(&[])), Err(Fault::RegLength(0)));
-        assert_eq!(reg(REG.get(..12)), Err(Fault::RegLength(12)));
-        assert_eq!(reg(twice.get(..24)), Err(Fault::RegLength(24)));
-        assert_eq!(reg(twice.get(..17)), Err(Fault::RegLength(17)));
-        assert_eq!(reg(Some(&NONE)), Err(Fault::RegEmpty));
-        assert_eq!(reg(Some(&twice)), Err(Fault::RegSeveral(2)));
+        assert_eq!(reg(None), Err(CdmNodeError::NoReg));
+        assert_eq!(reg(Some(&[])), Err(CdmNodeError::RegLength(0)));
+        assert_eq!(reg(REG.get(..12)), Err(CdmNodeError::RegLength(12)));
+        assert_eq!(reg(twice.get(..24)), Err(CdmNodeError::RegLength(24)));
+        assert_eq!(reg(twice.get(..17)), Err(CdmNodeError::RegLength(17)));
+        assert_eq!(reg(Some(&NONE)), Err(CdmNodeError::RegEmpty));
+        assert_eq!(reg(Some(&twice)), Err(CdmNodeError::RegSeveral(2)));
     }
 
     #[test]
     fn usable_is_wrong() {
-        let usable = |usable| Entry { usable, ..good() }.check();
+        let usable = |usable| CdmNode { usable, ..good() }.check();
         let nothing_then_ram = [NONE, REG].concat_all();
 
-        assert_eq!(usable(None), Err(Fault::NoUsable));
-        assert_eq!(usable(Some(&[])), Err(Fault::UsableLength(0)));
-        assert_eq!(usable(NONE.get(..4)), Err(Fault::UsableLength(4)));
-        assert_eq!(usable(Some(&REG)), Err(Fault::Usable(0x2000_0000)));
+        assert_eq!(usable(None), Err(CdmNodeError::NoUsable));
+        assert_eq!(usable(Some(&[])), Err(CdmNodeError::UsableLength(0)));
+        assert_eq!(usable(NONE.get(..4)), Err(CdmNodeError::UsableLength(4)));
+        assert_eq!(usable(Some(&REG)), Err(CdmNodeError::Usable(0x2000_0000)));
         let checked = usable(Some(&nothing_then_ram));
-        assert_eq!(checked, Err(Fault::Usable(0x2000_0000)));
+        assert_eq!(checked, Err(CdmNodeError::Usable(0x2000_0000)));
     }
 
     #[test]
     fn status_and_numa_node() {
-        let off = Entry {
+        let off = CdmNode {
             available: false,
             ..good()
         };
-        let nowhere = Entry {
+        let nowhere = CdmNode {
             nid: None,
             ..good()
         };
 
-        assert_eq!(off.check(), Err(Fault::Disabled));
-        assert_eq!(nowhere.check(), Err(Fault::NoNid));
+        assert_eq!(off.check(), Err(CdmNodeError::Disabled));
+        assert_eq!(nowhere.check(), Err(CdmNodeError::NoNid));
     }
 
     #[test]
     fn memory_is_covered() {
         let parts = [(0x3000, 0x1000), (0x1000, 0x1000), (0x2000, 0x1000)];
-        let parts = parts.map(|(start, size)| Extent { start, size });
+        let parts = parts.map(|(start, size)| TreeRange { start, size });
         let covered = |start, size| {
             is_covered(start, size, |at| {
                 parts.iter().filter_map(|part| part.end_after(at)).max()

@@ -3,12 +3,12 @@
 //! The engine's way to memory: every access goes through the device's page table of one process,
 //! faults where there is no entry, and is counted.
 
-use crate::units::{Units, Worker};
+use crate::exec_units::{ExecUnits, Worker};
 use hmm_cdm::{
     job::Completion,
     mirror::{Health, Mirror},
     mm::{folio::MappedPage, range::Access},
-    place::Faulter,
+    placement::FaultHandler,
 };
 use kernel::{page::PAGE_SIZE, prelude::*, sync::Arc};
 
@@ -53,17 +53,17 @@ impl Account {
 }
 
 /// Access to the memory of one process, for one job.
-pub(crate) struct Port<'a> {
+pub(crate) struct DeviceMmu<'a> {
     pub(crate) mirror: &'a Mirror,
-    pub(crate) units: &'a Units,
+    pub(crate) units: &'a ExecUnits,
     pub(crate) worker: &'a Arc<Worker>,
     pub(crate) health: &'a Health,
-    pub(crate) faulter: &'a mut Faulter,
+    pub(crate) faulter: &'a mut FaultHandler,
     pub(crate) account: &'a mut Account,
     pub(crate) cancelled: &'a dyn Fn() -> bool,
 }
 
-impl Port<'_> {
+impl DeviceMmu<'_> {
     /// Runs `use_page` on the page at `addr`, faulting as often as needed. `len` is how many bytes
     /// from there the job is going to access in the same way.
     fn access<R>(
@@ -211,7 +211,7 @@ mod tests {
     use super::*;
 
     fn is(addr: usize, len: usize, expected: &[(usize, usize)]) -> bool {
-        Port::pieces(addr, len).eq(expected.iter().copied())
+        DeviceMmu::pieces(addr, len).eq(expected.iter().copied())
     }
 
     #[test]

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The device's page table: entries of eight bytes, in windows that come with the first fault and
-//! go with the invalidation of the whole, in sections of [`WINDOWS_PER_SECTION`] windows that share
+//! go with the invalidation of the whole, in intervals of [`WINDOWS_PER_INTERVAL`] windows that share
 //! one interval notifier.
 //!
-//! A section's notifier, lock and index (1 KiB) cost less than 1 % of its entries when they are all
-//! there; and an invalidation makes faults in its own section retry, not those elsewhere.
+//! A interval's notifier, lock and index (1 KiB) cost less than 1 % of its entries when they are all
+//! there; and an invalidation makes faults in its own interval retry, not those elsewhere.
 
-use super::table::{Extent, Own, Shared};
+use super::table::{DeviceMemory, Extent, Shared};
 use crate::mm::{
     folio::{mark_written, Pfn},
     notifier::Invalidate,
-    range::{Access, Entry, View},
+    range::{Access, CpuEntry, View},
     Span,
 };
 use kernel::{
@@ -21,8 +21,8 @@ use kernel::{
 };
 
 /// How many windows share a notifier, and the logarithm of that.
-pub(super) const WINDOWS_PER_SECTION: usize = 1 << SECTION_ORDER;
-pub(super) const SECTION_ORDER: u32 = 5;
+pub(super) const WINDOWS_PER_INTERVAL: usize = 1 << INTERVAL_ORDER;
+pub(super) const INTERVAL_ORDER: u32 = 5;
 
 /// An entry of the device's page table.
 ///
@@ -50,7 +50,7 @@ impl DeviceEntry {
     pub(super) const NONE: Self = Self(0);
 
     /// The entry for a page of the CPU's page table; `own` is the device's own memory.
-    fn new(pfn: Pfn, access: Access, own: &Own) -> Self {
+    fn new(pfn: Pfn, access: Access, own: &DeviceMemory) -> Self {
         let place = own.index(pfn).map_or(0, |_| Self::place(own));
 
         Self((pfn.raw() as u64) << Self::PFN_SHIFT | place | Self::rights(access))
@@ -65,7 +65,7 @@ impl DeviceEntry {
     }
 
     /// The flags of a page of the device's own memory.
-    fn place(own: &Own) -> u64 {
+    fn place(own: &DeviceMemory) -> u64 {
         if own.private {
             Self::LOCAL | Self::PRIVATE
         } else {
@@ -80,7 +80,7 @@ impl DeviceEntry {
     }
 
     /// The entry for a page that the device has for itself.
-    fn new_exclusive(pfn: Pfn, own: &Own) -> Self {
+    fn new_exclusive(pfn: Pfn, own: &DeviceMemory) -> Self {
         Self(Self::new(pfn, Access::Write, own).0 | Self::EXCLUSIVE)
     }
 
@@ -143,14 +143,14 @@ impl DeviceEntry {
     }
 }
 
-/// The entries of a section.
+/// The entries of a interval.
 pub(crate) struct Entries {
     span: Span,
     window_shift: u32,
-    windows: [Option<KVec<DeviceEntry>>; WINDOWS_PER_SECTION],
+    windows: [Option<KVec<DeviceEntry>>; WINDOWS_PER_INTERVAL],
     // The device's memory when the last entry was made. No local entry is older: memory goes only
     // when none of its pages is mapped any more.
-    own: Own,
+    own: DeviceMemory,
     shared: Arc<Shared>,
 }
 
@@ -159,8 +159,8 @@ impl Entries {
         Self {
             span,
             window_shift,
-            windows: [const { None }; WINDOWS_PER_SECTION],
-            own: Own::default(),
+            windows: [const { None }; WINDOWS_PER_INTERVAL],
+            own: DeviceMemory::default(),
             shared,
         }
     }
@@ -202,7 +202,7 @@ impl Entries {
         Self::describe(&self.own, addr & !(PAGE_SIZE - 1), self.get(addr))
     }
 
-    fn describe(own: &Own, addr: usize, entry: DeviceEntry) -> Option<Extent> {
+    fn describe(own: &DeviceMemory, addr: usize, entry: DeviceEntry) -> Option<Extent> {
         let pfn = entry.pfn()?;
 
         Some(Extent {
@@ -226,20 +226,20 @@ impl Entries {
 
     /// Takes over what the device's memory is now. What it was is left in its place, to be dropped
     /// where one may sleep.
-    fn set_own(&mut self, own: &mut Own) {
+    fn set_own(&mut self, own: &mut DeviceMemory) {
         if self.own != *own {
             core::mem::swap(&mut self.own, own);
         }
     }
 
     /// Enters the page at `addr`, which the device has for itself now. False if its window is not
-    /// there and there is no spare one. `own` is dropped by the caller, without the section's lock.
+    /// there and there is no spare one. `own` is dropped by the caller, without the interval's lock.
     pub(super) fn load_exclusive(
         &mut self,
         addr: usize,
         pfn: Pfn,
         spare: &mut Option<KVec<DeviceEntry>>,
-        own: &mut Own,
+        own: &mut DeviceMemory,
     ) -> bool {
         if self.shared.check_active().is_err() {
             return false;
@@ -287,12 +287,12 @@ impl Entries {
     /// A device with a table of its own is told of all entries, old ones too: it may have had no
     /// room for them. It writes through its own, unseen, so what it may write counts as written.
     ///
-    /// `own` is dropped by the caller, without the section's lock.
+    /// `own` is dropped by the caller, without the interval's lock.
     pub(super) fn load(
         &mut self,
         view: &View<'_>,
         spare: &mut Option<KVec<DeviceEntry>>,
-        own: &mut Own,
+        own: &mut DeviceMemory,
     ) -> Option<usize> {
         if self.shared.check_active().is_err() {
             return None;
@@ -357,18 +357,18 @@ impl Entries {
 
     /// Has `entries`, of which none is valid, say what `view` does, from its first page on. Returns how
     /// many are.
-    fn fill(entries: &mut [DeviceEntry], view: &View<'_>, own: &Own) -> usize {
+    fn fill(entries: &mut [DeviceEntry], view: &View<'_>, own: &DeviceMemory) -> usize {
         let cpu = view.raw_entries();
         let count = entries.len().min(cpu.len());
         let (mut next, mut added) = (0_usize, 0_usize);
 
         while next < count {
-            let barred = view.next_barred(next).min(count);
+            let inaccessible = view.next_inaccessible(next).min(count);
 
             while let (true, Some(run), Some(cpu)) = (
-                next < barred,
-                entries.get_mut(next..barred),
-                cpu.get(next..barred),
+                next < inaccessible,
+                entries.get_mut(next..inaccessible),
+                cpu.get(next..inaccessible),
             ) {
                 let filled = Self::fill_alike(run, cpu, own);
 
@@ -386,11 +386,11 @@ impl Entries {
     /// This is most of what a fault costs beside the walk, and is better compiled by itself. Every
     /// instruction here is one for each page.
     #[inline(never)]
-    fn fill_alike(entries: &mut [DeviceEntry], cpu: &[usize], own: &Own) -> usize {
+    fn fill_alike(entries: &mut [DeviceEntry], cpu: &[usize], own: &DeviceMemory) -> usize {
         let Some(head) = cpu.first() else {
             return 0;
         };
-        let Entry::Page { pfn, access, order } = View::decode(*head) else {
+        let CpuEntry::Page { pfn, access, order } = View::decode(*head) else {
             return 0;
         };
         let mut new = DeviceEntry::new(pfn, access, own);
@@ -438,7 +438,7 @@ impl Entries {
     fn enter(
         entries: &mut [DeviceEntry],
         view: &View<'_>,
-        own: &Own,
+        own: &DeviceMemory,
         mut each: impl FnMut(usize, DeviceEntry, DeviceEntry),
     ) -> usize {
         let cpu = view.raw_entries();
@@ -457,18 +457,20 @@ impl Entries {
         let mut next = 0;
 
         while next < count {
-            let barred = view.next_barred(next).min(count);
-            let (Some(run), Some(cpu)) = (entries.get_mut(next..barred), cpu.get(next..barred))
-            else {
+            let inaccessible = view.next_inaccessible(next).min(count);
+            let (Some(run), Some(cpu)) = (
+                entries.get_mut(next..inaccessible),
+                cpu.get(next..inaccessible),
+            ) else {
                 break;
             };
             let mut pages = run.iter_mut().zip(cpu);
 
             while let Some((entry, cpu)) = pages.next() {
-                let i = barred.wrapping_sub(1).wrapping_sub(pages.len());
+                let i = inaccessible.wrapping_sub(1).wrapping_sub(pages.len());
 
                 match View::decode(*cpu) {
-                    Entry::Page { pfn, access, order } => {
+                    CpuEntry::Page { pfn, access, order } => {
                         let mut new = DeviceEntry::new(pfn, access, own);
 
                         set(i, entry, new);
@@ -482,14 +484,17 @@ impl Entries {
                             set(i, entry, new);
                         }
                     }
-                    Entry::None if entry.is_exclusive() => set(i, entry, *entry),
-                    Entry::None | Entry::Error => set(i, entry, DeviceEntry::NONE),
+                    CpuEntry::None if entry.is_exclusive() => set(i, entry, *entry),
+                    CpuEntry::None | CpuEntry::Error => set(i, entry, DeviceEntry::NONE),
                 }
             }
-            if let Some(entry) = entries.get_mut(..count).and_then(|all| all.get_mut(barred)) {
-                set(barred, entry, DeviceEntry::NONE);
+            if let Some(entry) = entries
+                .get_mut(..count)
+                .and_then(|all| all.get_mut(inaccessible))
+            {
+                set(inaccessible, entry, DeviceEntry::NONE);
             }
-            next = barred.wrapping_add(1);
+            next = inaccessible.wrapping_add(1);
         }
         added
     }
@@ -529,7 +534,7 @@ impl Invalidate for Entries {
     }
 }
 
-#[kunit_tests(hmm_cdm_section)]
+#[kunit_tests(hmm_cdm_interval)]
 mod tests {
     use super::super::table::Table;
     use super::*;
@@ -541,9 +546,9 @@ mod tests {
     const SHIFT: u32 = PAGE_SHIFT as u32 + 2;
     const WINDOW: usize = PAGES << PAGE_SHIFT;
     const START: usize = 1 << 30;
-    const END: usize = START + WINDOWS_PER_SECTION * WINDOW;
+    const END: usize = START + WINDOWS_PER_INTERVAL * WINDOW;
 
-    fn section(shared: &Arc<Shared>) -> Result<Entries> {
+    fn interval(shared: &Arc<Shared>) -> Result<Entries> {
         let span = Span::new(START, END).ok_or(EINVAL)?;
 
         Ok(Entries::new(span, SHIFT, shared.clone()))
@@ -554,8 +559,8 @@ mod tests {
     }
 
     /// Memory that is this page, or none.
-    fn own(page: Option<&NewPage>, private: bool) -> Own {
-        Own::pages(
+    fn own(page: Option<&NewPage>, private: bool) -> DeviceMemory {
+        DeviceMemory::pages(
             page.map_or(0, |page| page.pfn().raw()),
             usize::from(page.is_some()),
             private,
@@ -567,7 +572,11 @@ mod tests {
         let span = Span::new(addr, addr + raw.len() * PAGE_SIZE).ok_or(EINVAL)?;
         let mut spare = Some(Entries::new_window(PAGES)?);
 
-        Ok(entries.load(&View::of(span, raw), &mut spare, &mut Own::default()))
+        Ok(entries.load(
+            &View::of(span, raw),
+            &mut spare,
+            &mut DeviceMemory::default(),
+        ))
     }
 
     fn span(from: usize, to: usize) -> Result<Span> {
@@ -577,7 +586,7 @@ mod tests {
     #[test]
     fn an_entry_keeps_its_page_and_rights() -> Result {
         let page = NewPage::system().ok_or(ENOMEM)?;
-        let read = DeviceEntry::new(page.pfn(), Access::Read, &Own::default());
+        let read = DeviceEntry::new(page.pfn(), Access::Read, &DeviceMemory::default());
         let write = DeviceEntry::new(page.pfn(), Access::Write, &own(Some(&page), false));
 
         assert_eq!(read.pfn(), Some(page.pfn()));
@@ -621,7 +630,7 @@ mod tests {
     #[test]
     fn the_first_write_is_told_once() -> Result {
         let page = NewPage::system().ok_or(ENOMEM)?;
-        let mut entry = DeviceEntry::new(page.pfn(), Access::Write, &Own::default());
+        let mut entry = DeviceEntry::new(page.pfn(), Access::Write, &DeviceMemory::default());
 
         assert!(!entry.touch(Access::Read));
         assert!(entry.touch(Access::Write));
@@ -637,11 +646,19 @@ mod tests {
             NewPage::system().ok_or(ENOMEM)?,
             NewPage::system().ok_or(ENOMEM)?,
         );
-        let entry = DeviceEntry::new(page.pfn(), Access::Read, &Own::default());
+        let entry = DeviceEntry::new(page.pfn(), Access::Read, &DeviceMemory::default());
 
         assert!(entry.same(entry));
-        assert!(!entry.same(DeviceEntry::new(other.pfn(), Access::Read, &Own::default())));
-        assert!(!entry.same(DeviceEntry::new(page.pfn(), Access::Write, &Own::default())));
+        assert!(!entry.same(DeviceEntry::new(
+            other.pfn(),
+            Access::Read,
+            &DeviceMemory::default()
+        )));
+        assert!(!entry.same(DeviceEntry::new(
+            page.pfn(),
+            Access::Write,
+            &DeviceMemory::default()
+        )));
         assert!(!entry.same(DeviceEntry::new(
             page.pfn(),
             Access::Read,
@@ -654,7 +671,7 @@ mod tests {
     #[test]
     fn addresses_outside_of_a_section_have_no_entry() -> Result {
         let page = NewPage::system().ok_or(ENOMEM)?;
-        let mut entries = section(&new_shared()?)?;
+        let mut entries = interval(&new_shared()?)?;
         let raw = [View::raw(page.pfn(), Access::Write); PAGES];
 
         for start in (START..END).step_by(WINDOW) {
@@ -674,7 +691,7 @@ mod tests {
     #[test]
     fn a_window_comes_with_its_first_entries() -> Result {
         let page = NewPage::system().ok_or(ENOMEM)?;
-        let mut entries = section(&new_shared()?)?;
+        let mut entries = interval(&new_shared()?)?;
         let raw = [View::raw(page.pfn(), Access::Read); 2];
         let last = END - WINDOW;
 
@@ -702,7 +719,7 @@ mod tests {
         let page = NewPage::system_huge_patiently().ok_or(ENOMEM)?;
         let other = NewPage::system().ok_or(ENOMEM)?;
         let huge = |i, access| View::raw_huge(page.pfn(), i, access);
-        let mut entries = section(&new_shared()?)?;
+        let mut entries = interval(&new_shared()?)?;
         let is = |entries: &Entries, i: usize, frame: usize, access| {
             let entry = entries.get(START + i * PAGE_SIZE);
 
@@ -755,7 +772,7 @@ mod tests {
         let at = |i: usize| START + i * PAGE_SIZE;
 
         for private in [false, true] {
-            let mut entries = section(&new_shared()?)?;
+            let mut entries = interval(&new_shared()?)?;
             let mut spare = Some(Entries::new_window(PAGES)?);
             let seen = [
                 raw(&there, read),
@@ -789,7 +806,7 @@ mod tests {
 
         // With gaps and errors in between.
         const ERROR: usize = crate::bindings::hmm_pfn_flags_HMM_PFN_ERROR;
-        let mut entries = section(&new_shared()?)?;
+        let mut entries = interval(&new_shared()?)?;
         let seen = [
             raw(&here, write),
             0,
@@ -807,17 +824,20 @@ mod tests {
     #[test]
     fn without_a_window_nothing_is_loaded() -> Result {
         let page = NewPage::system().ok_or(ENOMEM)?;
-        let mut entries = section(&new_shared()?)?;
+        let mut entries = interval(&new_shared()?)?;
         let raw = [View::raw(page.pfn(), Access::Read)];
         let view = View::of(span(START, START + PAGE_SIZE)?, &raw);
 
-        assert_eq!(entries.load(&view, &mut None, &mut Own::default()), None);
+        assert_eq!(
+            entries.load(&view, &mut None, &mut DeviceMemory::default()),
+            None
+        );
         assert!(!entries.has_window(START));
         // A window that is there is not replaced.
         assert_eq!(load(&mut entries, START, &raw)?, Some(1));
         let mut spare = Some(Entries::new_window(PAGES)?);
         assert_eq!(
-            entries.load(&view, &mut spare, &mut Own::default()),
+            entries.load(&view, &mut spare, &mut DeviceMemory::default()),
             Some(0)
         );
         assert!(spare.is_some());
@@ -827,7 +847,7 @@ mod tests {
     #[test]
     fn what_has_not_changed_keeps_its_count() -> Result {
         let page = NewPage::system().ok_or(ENOMEM)?;
-        let mut entries = section(&new_shared()?)?;
+        let mut entries = interval(&new_shared()?)?;
         let read = [View::raw(page.pfn(), Access::Read); PAGES];
         let mut mixed = read;
 
@@ -853,7 +873,7 @@ mod tests {
             NewPage::system().ok_or(ENOMEM)?,
             NewPage::system().ok_or(ENOMEM)?,
         );
-        let mut entries = section(&new_shared()?)?;
+        let mut entries = interval(&new_shared()?)?;
         let raw = [
             View::raw(here.pfn(), Access::Read),
             View::raw(there.pfn(), Access::Read),
@@ -872,7 +892,7 @@ mod tests {
     fn an_invalidation_takes_its_pages_and_no_others() -> Result {
         let page = NewPage::system().ok_or(ENOMEM)?;
         let shared = new_shared()?;
-        let mut entries = section(&shared)?;
+        let mut entries = interval(&shared)?;
         let raw = [View::raw(page.pfn(), Access::Write); PAGES];
 
         for window in 0..3 {
@@ -899,7 +919,7 @@ mod tests {
     fn an_invalidation_of_everything_leaves_no_window() -> Result {
         let page = NewPage::system().ok_or(ENOMEM)?;
         let shared = new_shared()?;
-        let mut entries = section(&shared)?;
+        let mut entries = interval(&shared)?;
         let raw = [View::raw(page.pfn(), Access::Read)];
 
         load(&mut entries, START, &raw)?;
@@ -939,7 +959,7 @@ mod tests {
         }
     }
 
-    /// A section whose entries `Device` is told of.
+    /// A interval whose entries `Device` is told of.
     fn told() -> Result<(Entries, Arc<Device>)> {
         let device = Arc::pin_init(
             pin_init!(Device { told <- new_mutex!(KVec::new()) }),
@@ -948,7 +968,7 @@ mod tests {
         let shared = new_shared()?;
 
         shared.table.populate(device.clone());
-        Ok((section(&shared)?, device))
+        Ok((interval(&shared)?, device))
     }
 
     impl Device {
@@ -1060,8 +1080,18 @@ mod tests {
         );
         let mut spare = Some(Entries::new_window(PAGES)?);
 
-        assert!(!entries.load_exclusive(START, taken.pfn(), &mut None, &mut Own::default()));
-        assert!(entries.load_exclusive(START, taken.pfn(), &mut spare, &mut Own::default()));
+        assert!(!entries.load_exclusive(
+            START,
+            taken.pfn(),
+            &mut None,
+            &mut DeviceMemory::default()
+        ));
+        assert!(entries.load_exclusive(
+            START,
+            taken.pfn(),
+            &mut spare,
+            &mut DeviceMemory::default()
+        ));
         let entry = entries.get(START);
         assert!(entry.is_exclusive() && entry.allows(Access::Write));
         assert!(matches!(
@@ -1092,7 +1122,7 @@ mod tests {
     fn a_retired_mirror_gets_no_entries() -> Result {
         let page = NewPage::system().ok_or(ENOMEM)?;
         let shared = new_shared()?;
-        let mut entries = section(&shared)?;
+        let mut entries = interval(&shared)?;
         let raw = [View::raw(page.pfn(), Access::Read)];
         let mut spare = Some(Entries::new_window(PAGES)?);
 
@@ -1101,7 +1131,12 @@ mod tests {
         entries.clear();
         assert!(!entries.get(START).is_valid());
         assert_eq!(load(&mut entries, START, &raw)?, None);
-        assert!(!entries.load_exclusive(START, page.pfn(), &mut spare, &mut Own::default()));
+        assert!(!entries.load_exclusive(
+            START,
+            page.pfn(),
+            &mut spare,
+            &mut DeviceMemory::default()
+        ));
         assert!(!entries.has_window(START));
         Ok(())
     }
@@ -1122,7 +1157,12 @@ mod tests {
         assert!(!entries.get(START).is_valid());
         assert!(matches!(device.take().first(), Some(Told::Invalidate(_))));
         assert_eq!(load(&mut entries, START, &raw)?, None);
-        assert!(!entries.load_exclusive(START, page.pfn(), &mut spare, &mut Own::default()));
+        assert!(!entries.load_exclusive(
+            START,
+            page.pfn(),
+            &mut spare,
+            &mut DeviceMemory::default()
+        ));
         assert!(device.take().is_empty());
 
         shared.suspend(false);
@@ -1140,7 +1180,7 @@ mod tests {
     #[test]
     fn private_memory_is_known_as_such() -> Result {
         let page = NewPage::system().ok_or(ENOMEM)?;
-        let mut entries = section(&new_shared()?)?;
+        let mut entries = interval(&new_shared()?)?;
         let raw = [View::raw(page.pfn(), Access::Write)];
         let view = View::of(span(START, START + PAGE_SIZE)?, &raw);
         let mut spare = Some(Entries::new_window(PAGES)?);

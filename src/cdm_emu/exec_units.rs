@@ -3,7 +3,7 @@
 //! The engine's execution units: how many tasks of a device go forward at the same time, and whether
 //! they do.
 //!
-//! `Units::turns`, a mutex, is held to look and to change, never while a unit works.
+//! `ExecUnits::turns`, a mutex, is held to look and to change, never while a unit works.
 
 use kernel::{
     new_condvar, new_mutex,
@@ -19,7 +19,7 @@ use kernel::{
 pub(crate) struct Worker {
     // Goes up with each access; only the worker changes it.
     beats: Atomic<u64>,
-    // Changed under `Units::turns`.
+    // Changed under `ExecUnits::turns`.
     lost: Atomic<bool>,
 }
 
@@ -40,21 +40,21 @@ impl Worker {
         self.beats.store(self.beats.load(Relaxed) + 1, Relaxed);
     }
 
-    /// Whether the unit was reset under the worker, who has to call [`Units::recover`].
+    /// Whether the unit was reset under the worker, who has to call [`ExecUnits::recover`].
     pub(crate) fn is_lost(&self) -> bool {
         self.lost.load(Relaxed)
     }
 }
 
 /// A unit that someone is on.
-struct Seat {
+struct Slot {
     worker: Arc<Worker>,
     // When the watchdog, or whoever took the seat, last saw that the work went on, and where it was.
     beats: u64,
     since: Instant<Monotonic>,
 }
 
-impl Seat {
+impl Slot {
     /// Whether the work has not gone on for so long.
     fn hangs(&mut self, timeout_ms: u32) -> bool {
         let beats = self.worker.beats.load(Relaxed);
@@ -67,11 +67,11 @@ impl Seat {
     }
 }
 
-struct Turns {
+struct SlotState {
     given: u64,
     ended: u64,
     // There is room for one of each unit.
-    seats: KVec<Seat>,
+    seats: KVec<Slot>,
     // Workers that are lost and have not recovered yet.
     lost: usize,
     // The watchdog looks from time to time.
@@ -85,10 +85,10 @@ struct Turns {
 /// A thread that faults gives its unit up meanwhile: a fault can wait for the process, and nobody
 /// else's work does. So a step that does not go on is one that hangs.
 #[pin_data]
-pub(crate) struct Units {
+pub(crate) struct ExecUnits {
     nr: u64,
     #[pin]
-    turns: Mutex<Turns>,
+    turns: Mutex<SlotState>,
     #[pin]
     ended: CondVar,
     // A unit is taken and nobody watches, or the watchdog is to stop.
@@ -99,7 +99,7 @@ pub(crate) struct Units {
     lost: CondVar,
 }
 
-impl Units {
+impl ExecUnits {
     pub(crate) fn new(nr: u32) -> Result<Arc<Self>> {
         let seats = KVec::with_capacity(nr as usize, GFP_KERNEL)?;
 
@@ -107,7 +107,7 @@ impl Units {
             pin_init!(Self {
                 nr: nr.into(),
                 turns <- new_mutex!(
-                    Turns {
+                    SlotState {
                         given: 0,
                         ended: 0,
                         seats,
@@ -115,11 +115,11 @@ impl Units {
                         watched: false,
                         unwatched: false,
                     },
-                    "Units::turns"
+                    "ExecUnits::turns"
                 ),
-                ended <- new_condvar!("Units::ended"),
-                watch <- new_condvar!("Units::watch"),
-                lost <- new_condvar!("Units::lost"),
+                ended <- new_condvar!("ExecUnits::ended"),
+                watch <- new_condvar!("ExecUnits::watch"),
+                lost <- new_condvar!("ExecUnits::lost"),
             }),
             GFP_KERNEL,
         )
@@ -152,7 +152,7 @@ impl Units {
         while mine >= turns.ended + self.nr {
             self.ended.wait(&mut turns);
         }
-        let seat = Seat {
+        let seat = Slot {
             worker: worker.clone(),
             beats: worker.beats.load(Relaxed),
             since: Instant::now(),
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn who_goes_on_does_not_hang() -> Result {
-        let units = Units::new(2)?;
+        let units = ExecUnits::new(2)?;
         let (slow, busy) = (Worker::new()?, Worker::new()?);
 
         assert_eq!(units.hanging(0), 0);
@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn nothing_is_reset_that_does_not_hang() -> Result {
-        let units = Units::new(1)?;
+        let units = ExecUnits::new(1)?;
         let worker = Worker::new()?;
 
         assert_eq!(units.run(&worker, || units.reset(60_000)), 0);

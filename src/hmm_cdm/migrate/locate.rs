@@ -11,10 +11,10 @@ use crate::{
         folio::Pfn,
         notifier::{IntervalNotifier, Nothing},
         pagemap::{Kind, Owner},
-        range::{Entry, Walker},
+        range::{CpuEntry, Walker},
         Span,
     },
-    node::{Belonging, Node},
+    node::{Node, PageOwner},
     uapi::Skip,
 };
 use kernel::{mm::MmWithUser, prelude::*};
@@ -24,7 +24,7 @@ const ATTEMPTS: u32 = 8;
 
 /// Where a page lies, and whether it could be moved from there.
 #[derive(Copy, Clone, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum PageLocation {
     /// There is no page.
     Absent,
     /// A page that is nobody's to move: a special one, or poisoned.
@@ -44,15 +44,15 @@ pub(super) enum Standing {
 }
 
 /// Looks at `part`, which is no longer than the walker's room, and tells for its pages, by their
-/// number, where they stand. If the range keeps changing nothing is told.
+/// number, where they location_of. If the range keeps changing nothing is told.
 ///
 /// Sleeps; takes the mmap lock. ENOMEM, EINTR (only with a fatal signal).
-pub(super) fn explain(
+pub(super) fn locate(
     walker: &mut Walker,
     mm: &MmWithUser,
     node: &Node,
     part: Span,
-    mut tell: impl FnMut(usize, Standing),
+    mut tell: impl FnMut(usize, PageLocation),
 ) -> Result {
     let notifier = KBox::pin_init(IntervalNotifier::new(mm, part, Nothing), GFP_KERNEL)?;
 
@@ -64,7 +64,7 @@ pub(super) fn explain(
         };
         let seen = snapshot.commit(|_, view| {
             for (i, entry) in view.entries().enumerate() {
-                tell(i, stand(node, entry));
+                tell(i, location_of(node, entry));
             }
         });
         if seen.is_ok() {
@@ -74,36 +74,36 @@ pub(super) fn explain(
     Ok(())
 }
 
-fn stand(node: &Node, entry: Entry) -> Standing {
+fn location_of(node: &Node, entry: CpuEntry) -> PageLocation {
     let pfn = match entry {
-        Entry::None => return Standing::Absent,
-        Entry::Error => return Standing::Fixed,
-        Entry::Page { pfn, .. } => pfn,
+        CpuEntry::None => return PageLocation::Absent,
+        CpuEntry::Error => return PageLocation::Fixed,
+        CpuEntry::Page { pfn, .. } => pfn,
     };
 
     if let Some(index) = node.index(pfn) {
-        return Standing::Node(held(pfn), index);
+        return PageLocation::Node(held(pfn), index);
     }
     if pfn.is_zero() {
-        return Standing::Zero;
+        return PageLocation::Zero;
     }
     if pfn.is_system() {
         // SAFETY: As below.
         if !unsafe { pfn.is_anon() } {
-            return Standing::NotAnon;
+            return PageLocation::NotAnon;
         }
-        return Standing::System(held(pfn));
+        return PageLocation::System(held(pfn));
     }
     // SAFETY: Called under the lock of the notifier, after the sequence was rechecked: the page is
     // mapped and cannot be freed meanwhile.
-    match unsafe { Belonging::of(pfn) } {
-        Some(peer) if peer.kind == Kind::Coherent => Standing::Peer(peer.owner),
-        _ => Standing::Foreign,
+    match unsafe { PageOwner::of(pfn) } {
+        Some(peer) if peer.kind == Kind::Coherent => PageLocation::Peer(peer.owner),
+        _ => PageLocation::Foreign,
     }
 }
 
 fn held(pfn: Pfn) -> Skip {
-    // SAFETY: As in `stand()`.
+    // SAFETY: As in `location_of()`.
     if unsafe { pfn.has_extra_references() } {
         Skip::Pinned
     } else {

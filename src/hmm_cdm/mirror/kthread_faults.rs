@@ -9,28 +9,28 @@ use kernel::{new_mutex, prelude::*, sync::Mutex};
 
 /// The threads.
 #[pin_data]
-pub(super) struct Waiters {
+pub(super) struct KthreadFaults {
     #[pin]
     threads: Mutex<KVec<Interruptible>>,
 }
 
 /// A fault under way.
-pub(super) struct Waiter<'a>(Option<&'a Waiters>);
+pub(super) struct KthreadFault<'a>(Option<&'a KthreadFaults>);
 
-impl Waiters {
+impl KthreadFaults {
     pub(super) fn new() -> impl PinInit<Self> {
-        pin_init!(Self { threads <- new_mutex!(KVec::new(), "Waiters::threads") })
+        pin_init!(Self { threads <- new_mutex!(KVec::new(), "KthreadFaults::threads") })
     }
 
     /// The current task begins a fault. A process has its own signals; a kernel thread is noted.
     /// ENOMEM.
-    pub(super) fn enter(&self) -> Result<Waiter<'_>> {
+    pub(super) fn enter(&self) -> Result<KthreadFault<'_>> {
         let Some(thread) = Interruptible::current() else {
-            return Ok(Waiter(None));
+            return Ok(KthreadFault(None));
         };
 
         self.threads.lock().push(thread, GFP_KERNEL)?;
-        Ok(Waiter(Some(self)))
+        Ok(KthreadFault(Some(self)))
     }
 
     /// Ends the sleep of all of them. Whoever begins to wait after this has to look first why it was
@@ -42,10 +42,10 @@ impl Waiters {
     }
 }
 
-impl Drop for Waiter<'_> {
+impl Drop for KthreadFault<'_> {
     fn drop(&mut self) {
-        let Some(waiters) = self.0 else { return };
-        let mut threads = waiters.threads.lock();
+        let Some(kthread_faults) = self.0 else { return };
+        let mut threads = kthread_faults.threads.lock();
 
         // The thread may be in two faults, one in the other's driver: either will do.
         let own = threads.iter().position(Interruptible::is_current);

@@ -15,7 +15,7 @@
 //! lock the other pages, with one exception: a huge page of which single pages are mapped is locked,
 //! however long that takes, to be split (`migrate_vma_split_folio()`). Two faults that have each
 //! other's page locked would wait for ever. So only one fault of a node at a time,
-//! the holder of `Store::returning`, reaches beyond its own page; the others, which do not wait for
+//! the holder of `NodePages::returning`, reaches beyond its own page; the others, which do not wait for
 //! it, bring that page alone, and let go of it.
 //!
 //! # A page of a huge one that is mapped in single pages
@@ -36,18 +36,18 @@
 //! done. Each of these faults has the page locked, and the thread only tries to lock it. So those that
 //! find the thread at it let go soon, without looking for memory, and the thread tries often.
 
-use super::{mover, Store};
+use super::{mover, NodePages};
 use crate::{
     mm::{
         copy::{Copier, Direction, Mover},
-        fault::{CpuFault, Home},
+        fault::{CpuFault, FaultOutcome},
         folio::{NewPage, Pfn},
-        migrate::{self, Buffers, Collected, From, Outcome, Source},
+        migrate::{self, Buffers, Collected, Outcome, Select, Source},
         pagemap::{Kind, Owner, Pagemap},
         vma::{Mapping, Mappings},
         Span,
     },
-    os::{cond_resched, kthread::Run},
+    os::{cond_resched, kthread::ThreadBody},
 };
 use kernel::{
     mm::{Mm, MmWithUser},
@@ -58,7 +58,7 @@ use kernel::{
 };
 
 /// Ends a fault on `memory`.
-pub(super) fn bring(memory: &Pagemap<Store>, fault: &CpuFault<'_>) -> Home {
+pub(super) fn bring(memory: &Pagemap<NodePages>, fault: &CpuFault<'_>) -> FaultOutcome {
     if fault.is_huge() {
         bring_huge(memory, fault)
     } else {
@@ -68,24 +68,24 @@ pub(super) fn bring(memory: &Pagemap<Store>, fault: &CpuFault<'_>) -> Home {
 
 fn request<'a>(owner: Owner, whole: bool, fault: Option<&'a CpuFault<'a>>) -> migrate::Request<'a> {
     migrate::Request {
-        from: From::Device(Kind::Private),
+        from: Select::Device(Kind::Private),
         owner,
         whole,
         fault,
     }
 }
 
-fn bring_huge(memory: &Pagemap<Store>, fault: &CpuFault<'_>) -> Home {
+fn bring_huge(memory: &Pagemap<NodePages>, fault: &CpuFault<'_>) -> FaultOutcome {
     let Some(span) = Span::window(fault.address()) else {
-        return Home::Lost;
+        return FaultOutcome::Lost;
     };
     let Ok(mut bufs) = Buffers::new(span.pages()) else {
-        return Home::NoMemory;
+        return FaultOutcome::NoMemory;
     };
     let mapping = fault.mapping();
     let wanted = request(memory.owner(), true, Some(fault));
     let Ok(mut pages) = Collected::vma(&mapping, span, &mut bufs, wanted) else {
-        return Home::Lost;
+        return FaultOutcome::Lost;
     };
 
     // Else it has been split since, or moved; or zapped by MADV_DONTNEED, and is a hole now, which
@@ -101,27 +101,27 @@ fn bring_huge(memory: &Pagemap<Store>, fault: &CpuFault<'_>) -> Home {
                 pages.set_destination(0, page);
                 let done = pages.install(mover(memory, Direction::Out));
                 if done.outcome(0) == Outcome::NotCopied {
-                    return Home::Lost;
+                    return FaultOutcome::Lost;
                 }
             }
             (None, Some(splitter)) if !at_it => {
                 drop(pages);
-                splitter.ask(Request {
+                splitter.ask(SplitRequest {
                     frame: fault.frame(),
                     mm: fault.mm(),
                     span,
                 });
-                return Home::Later;
+                return FaultOutcome::Later;
             }
             // The thread is at it. That the page was collected matters all the same: the
             // invalidation makes a walk of `hmm_range_fault()` let go of the mmap lock.
-            (None, _) => return Home::Later,
+            (None, _) => return FaultOutcome::Later,
         }
     }
-    Home::Again
+    FaultOutcome::Again
 }
 
-fn bring_window(memory: &Pagemap<Store>, fault: &CpuFault<'_>) -> Home {
+fn bring_window(memory: &Pagemap<NodePages>, fault: &CpuFault<'_>) -> FaultOutcome {
     let at = fault.address();
     let mapping = fault.mapping();
     let around = || {
@@ -138,44 +138,44 @@ fn bring_window(memory: &Pagemap<Store>, fault: &CpuFault<'_>) -> Home {
     if let Some((_returning, span, mut bufs)) = around() {
         match bring_span(memory, fault, span, &mut bufs) {
             // It may be its neighbours that the device cannot give.
-            Home::Lost if span.pages() > 1 => (),
+            FaultOutcome::Lost if span.pages() > 1 => (),
             home => return home,
         }
     }
     let (Some(page), Ok(mut bufs)) = (Span::covering(at, 1), Buffers::new(1)) else {
-        return Home::NoMemory;
+        return FaultOutcome::NoMemory;
     };
     bring_span(memory, fault, page, &mut bufs)
 }
 
 fn bring_span(
-    memory: &Pagemap<Store>,
+    memory: &Pagemap<NodePages>,
     fault: &CpuFault<'_>,
     span: Span,
     bufs: &mut Buffers,
-) -> Home {
+) -> FaultOutcome {
     let mapping = fault.mapping();
     let touched = (fault.address() - span.start()) >> PAGE_SHIFT;
     let wanted = request(memory.owner(), false, Some(fault));
     let Ok(mut pages) = Collected::vma(&mapping, span, bufs, wanted) else {
-        return Home::Lost;
+        return FaultOutcome::Lost;
     };
     if !matches!(pages.source(touched), Source::Page { .. }) {
         // Someone else is looking at it, or has moved it: the CPU tries again.
-        return Home::Again;
+        return FaultOutcome::Again;
     }
 
     // The one that cannot be done without comes first.
     let Some(page) = NewPage::system_for_fault() else {
-        return Home::NoMemory;
+        return FaultOutcome::NoMemory;
     };
     pages.set_destination(touched, page);
     fill(&mut pages);
 
     let done = pages.install(mover(memory, Direction::Out));
     match done.outcome(touched) {
-        Outcome::NotCopied => Home::Lost,
-        _ => Home::Again,
+        Outcome::NotCopied => FaultOutcome::Lost,
+        _ => FaultOutcome::Again,
     }
 }
 
@@ -195,7 +195,7 @@ fn fill(pages: &mut Collected<'_>) {
 const ATTEMPTS: u32 = 200;
 
 /// A huge page that is to be split.
-struct Request {
+struct SplitRequest {
     frame: Pfn,
     // Where it is mapped.
     mm: ARef<Mm>,
@@ -203,7 +203,7 @@ struct Request {
 }
 
 struct Work {
-    next: Option<Request>,
+    next: Option<SplitRequest>,
     // The page that the thread is trying to lock.
     current: Option<Pfn>,
     stop: bool,
@@ -222,7 +222,7 @@ pub(super) struct Splitter {
 }
 
 impl Splitter {
-    pub(super) fn new(memory: &Pagemap<Store>, copier: Arc<dyn Copier>) -> Result<Arc<Self>> {
+    pub(super) fn new(memory: &Pagemap<NodePages>, copier: Arc<dyn Copier>) -> Result<Arc<Self>> {
         let first = memory.pfn(0).ok_or(EINVAL)?;
         let owner = memory.owner();
         let work = Work {
@@ -245,7 +245,7 @@ impl Splitter {
 
     /// Has a huge page brought home as base pages, soon. If someone else's is waiting, nothing is
     /// done: who faults again asks again.
-    fn ask(&self, request: Request) {
+    fn ask(&self, request: SplitRequest) {
         let mut work = self.work.lock();
 
         if work.next.is_none() {
@@ -263,7 +263,7 @@ impl Splitter {
         self.work.lock().current = frame;
     }
 
-    fn wait(&self) -> Option<Request> {
+    fn wait(&self) -> Option<SplitRequest> {
         let mut work = self.work.lock();
 
         loop {
@@ -327,9 +327,9 @@ impl Splitter {
     }
 }
 
-impl Run for Splitter {
+impl ThreadBody for Splitter {
     fn run(&self) {
-        while let Some(Request { frame, mm, span }) = self.wait() {
+        while let Some(SplitRequest { frame, mm, span }) = self.wait() {
             if let Some(mm) = mm.mmget_not_zero() {
                 self.split(&mm, frame, span);
             }

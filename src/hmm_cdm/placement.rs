@@ -9,30 +9,30 @@
 
 use crate::{
     migrate::{self, Migration, Plan, Report, Target, Workspace},
-    mirror::{self, Mirror, Need, Place},
+    mirror::{self, Mirror, PlacementPolicy, PlacementReason},
     mm::{self, range::Access, vma::Mappings, Span},
 };
 use kernel::{mm::MmWithUser, prelude::*};
 
 /// What a thread needs that resolves faults of devices: room for one window of each array, allocated
 /// once.
-pub struct Faulter {
-    walker: mirror::Faulter,
-    placer: Placer,
+pub struct FaultHandler {
+    walker: mirror::FaultWalk,
+    placement: AdvisedPlacement,
 }
 
 #[derive(Default)]
-struct Placer {
+struct AdvisedPlacement {
     // With the first page that has to go somewhere.
     space: Option<Workspace>,
 }
 
-impl Faulter {
+impl FaultHandler {
     /// Makes room for faults. ENOMEM.
     pub fn new() -> Result<Self> {
         Ok(Self {
-            walker: mirror::Faulter::new()?,
-            placer: Placer::default(),
+            walker: mirror::FaultWalk::new()?,
+            placement: AdvisedPlacement::default(),
         })
     }
 }
@@ -58,37 +58,37 @@ impl Mirror {
     /// * ENOMEM
     pub fn fault(
         &self,
-        faulter: &mut Faulter,
+        faulter: &mut FaultHandler,
         addr: usize,
         len: usize,
         access: Access,
         give_up: impl Fn() -> bool,
     ) -> Result {
-        let Faulter { walker, placer } = faulter;
+        let FaultHandler { walker, placement } = faulter;
 
-        self.fault_at(walker, placer, addr, len, access, give_up)
+        self.fault_at(walker, placement, addr, len, access, give_up)
     }
 
     /// Resolves faults for all bytes of `len` from `addr`: on return there was a moment for each page
     /// at which an entry allowed the access. Otherwise as [`Self::fault`].
     pub fn fault_range(
         &self,
-        faulter: &mut Faulter,
+        faulter: &mut FaultHandler,
         addr: usize,
         len: usize,
         access: Access,
         give_up: impl Fn() -> bool,
     ) -> Result {
-        let Faulter { walker, placer } = faulter;
+        let FaultHandler { walker, placement } = faulter;
 
-        self.fault_all(walker, placer, addr, len, access, give_up)
+        self.fault_all(walker, placement, addr, len, access, give_up)
     }
 
     /// Makes entries for all pages of `span` that the CPU has at the moment; nothing is faulted in
     /// or moved. Errors are those of [`Self::fault`], but EFAULT and EPERM.
     pub fn enter_present(
         &self,
-        faulter: &mut Faulter,
+        faulter: &mut FaultHandler,
         span: Span,
         give_up: impl Fn() -> bool,
     ) -> Result {
@@ -96,13 +96,19 @@ impl Mirror {
     }
 }
 
-impl Place for Placer {
-    fn place(&mut self, mirror: &Mirror, mm: &MmWithUser, need: Need, span: Span) -> bool {
+impl PlacementPolicy for AdvisedPlacement {
+    fn place(
+        &mut self,
+        mirror: &Mirror,
+        mm: &MmWithUser,
+        need: PlacementReason,
+        span: Span,
+    ) -> bool {
         let (policy, end) = mirror.advice(span.start());
         let wanted = match need {
-            Need::Untouched => policy.node,
-            Need::Elsewhere => policy.migrate,
-            Need::Copied => policy.cow || policy.migrate,
+            PlacementReason::Untouched => policy.node,
+            PlacementReason::Elsewhere => policy.migrate,
+            PlacementReason::Copied => policy.cow || policy.migrate,
         };
         if !wanted {
             return false;
@@ -111,14 +117,14 @@ impl Place for Placer {
             return false;
         };
         let span = match need {
-            Need::Untouched => match allocated_together(mirror, mm, span) {
+            PlacementReason::Untouched => match allocated_together(mirror, mm, span) {
                 Some(span) => span,
                 None => return false,
             },
-            Need::Elsewhere | Need::Copied => span,
+            PlacementReason::Elsewhere | PlacementReason::Copied => span,
         };
         let plan = Plan {
-            untouched_only: need == Need::Untouched,
+            untouched_only: need == PlacementReason::Untouched,
             evict: policy.evict,
             patient: false,
             ..Plan::to_node()

@@ -4,14 +4,14 @@
 //! leave first.
 //!
 //! The unit is a window of the node's memory: what a device maps with one large entry, and what is
-//! wanted in one piece. Ages are ticks of a clock that advances with every use of another window than
+//! wanted in one piece. WindowLru are ticks of a clock that advances with every use of another window than
 //! the last one, so they give the exact order in which windows were last used, whatever the time
 //! between. A use is an access of the device, and an allocation. Of the CPU's accesses nothing is
 //! known here: its accesses to coherent memory fault never, and pages of devices are not aged by the
 //! kernel. What shows of them counts: a page that was asked for again, or that someone held when it
 //! was to leave.
 //!
-//! Context: any; nothing here takes a lock or allocates, but [`Ages::new`]. Hardware that counts
+//! Context: any; nothing here takes a lock or allocates, but [`WindowLru::new`]. Hardware that counts
 //! accesses itself feeds it through [`super::Node::touch`].
 
 use crate::os::jiffies;
@@ -42,8 +42,8 @@ struct Window {
     used: Atomic<u32>,
 }
 
-/// The ages of a node's windows.
-pub(crate) struct Ages {
+/// The window_lru of a node's windows.
+pub(crate) struct WindowLru {
     // The age of the window that was used last.
     clock: Atomic<u64>,
     windows: KVVec<Window>,
@@ -52,7 +52,7 @@ pub(crate) struct Ages {
     shift: u32,
 }
 
-impl Ages {
+impl WindowLru {
     /// For `nr` pages from frame `first` on, in windows of `1 << shift`. ENOMEM.
     pub(super) fn new(first: usize, nr: usize, shift: u32) -> Result<Arc<Self>> {
         let lead = first & ((1 << shift) - 1);
@@ -165,78 +165,78 @@ impl Ages {
     }
 }
 
-#[kunit_tests(hmm_cdm_ages)]
+#[kunit_tests(hmm_cdm_window_lru)]
 mod tests {
     use super::*;
 
     const SHIFT: u32 = 2;
 
     /// Windows of four pages, the first of which has only three.
-    fn ages(windows: usize) -> Result<Arc<Ages>> {
-        Ages::new(1001, windows * 4 - 1, SHIFT)
+    fn window_lru(windows: usize) -> Result<Arc<WindowLru>> {
+        WindowLru::new(1001, windows * 4 - 1, SHIFT)
     }
 
     #[test]
     fn windows_lie_as_frames_do() -> Result {
-        let ages = ages(3)?;
+        let window_lru = window_lru(3)?;
 
-        assert_eq!(ages.windows.len(), 3);
-        assert_eq!(ages.pages_of(0, 11), 0..3);
-        assert_eq!(ages.pages_of(1, 11), 3..7);
-        assert_eq!(ages.pages_of(2, 11), 7..11);
-        assert_eq!(ages.pages_of(2, 9), 7..9);
+        assert_eq!(window_lru.windows.len(), 3);
+        assert_eq!(window_lru.pages_of(0, 11), 0..3);
+        assert_eq!(window_lru.pages_of(1, 11), 3..7);
+        assert_eq!(window_lru.pages_of(2, 11), 7..11);
+        assert_eq!(window_lru.pages_of(2, 9), 7..9);
         Ok(())
     }
 
     #[test]
     fn what_is_not_in_use_is_not_cold() -> Result {
-        let ages = ages(40)?;
+        let window_lru = window_lru(40)?;
 
-        assert_eq!(ages.coldest(), None);
+        assert_eq!(window_lru.coldest(), None);
         for window in 0..40 {
-            ages.taken(window * 4 + 3, 1);
+            window_lru.taken(window * 4 + 3, 1);
         }
         // Pages 3 and up: the first window has none in use.
-        assert_eq!(ages.coldest(), Some(1));
-        ages.freed(3, 1);
-        assert_eq!(ages.coldest(), Some(2));
+        assert_eq!(window_lru.coldest(), Some(1));
+        window_lru.freed(3, 1);
+        assert_eq!(window_lru.coldest(), Some(2));
         Ok(())
     }
 
     #[test]
     fn the_least_recently_used_is_the_coldest() -> Result {
-        let ages = ages(40)?;
+        let window_lru = window_lru(40)?;
 
         for window in 0..39 {
-            ages.taken(window * 4 + 3, 4);
+            window_lru.taken(window * 4 + 3, 4);
         }
-        assert_eq!(ages.coldest(), Some(1));
-        ages.touch(3);
-        assert_eq!(ages.coldest(), Some(2));
-        ages.touch(7);
-        ages.touch(3);
-        ages.touch(7);
-        assert_eq!(ages.coldest(), Some(3));
+        assert_eq!(window_lru.coldest(), Some(1));
+        window_lru.touch(3);
+        assert_eq!(window_lru.coldest(), Some(2));
+        window_lru.touch(7);
+        window_lru.touch(3);
+        window_lru.touch(7);
+        assert_eq!(window_lru.coldest(), Some(3));
         // Again and again is once.
         for _ in 0..100 {
-            ages.touch(7);
+            window_lru.touch(7);
         }
-        assert_eq!(ages.coldest(), Some(3));
+        assert_eq!(window_lru.coldest(), Some(3));
         Ok(())
     }
 
     #[test]
     fn the_order_is_that_of_use() -> Result {
-        let ages = ages(8)?;
+        let window_lru = window_lru(8)?;
 
         for window in [5, 1, 6] {
-            ages.taken(window * 4 + 2, 1);
+            window_lru.taken(window * 4 + 2, 1);
         }
-        ages.taken(0, 3);
-        ages.touch(5 * 4 + 2);
+        window_lru.taken(0, 3);
+        window_lru.touch(5 * 4 + 2);
         // All of those in use, also what was used just now.
         assert_eq!(
-            ages.coldest_first(26)?.as_slice(),
+            window_lru.coldest_first(26)?.as_slice(),
             &[3..7, 23..26, 0..3, 19..23]
         );
         Ok(())
@@ -244,28 +244,28 @@ mod tests {
 
     #[test]
     fn what_was_just_used_is_spared() -> Result {
-        let ages = ages(9)?;
+        let window_lru = window_lru(9)?;
 
         for window in 0..8 {
-            ages.taken(window * 4 + 3, 4);
+            window_lru.taken(window * 4 + 3, 4);
         }
         for expected in 1..=4 {
-            assert_eq!(ages.coldest(), Some(expected));
-            ages.freed(expected * 4 - 1, 4);
+            assert_eq!(window_lru.coldest(), Some(expected));
+            window_lru.freed(expected * 4 - 1, 4);
         }
-        assert_eq!(ages.coldest(), None);
+        assert_eq!(window_lru.coldest(), None);
         // However often they take turns.
         for _ in 0..100 {
-            ages.touch(27);
-            ages.touch(23);
+            window_lru.touch(27);
+            window_lru.touch(23);
         }
-        assert_eq!(ages.coldest(), None);
+        assert_eq!(window_lru.coldest(), None);
         // Also if one is used after someone has looked at the time.
         let earlier = jiffies().wrapping_sub(1);
-        assert_eq!(ages.coldest_at(earlier), None);
+        assert_eq!(window_lru.coldest_at(earlier), None);
         // Time goes by.
         let later = jiffies().wrapping_add(msecs_to_jiffies(SPARED_MS) + 1);
-        assert_eq!(ages.coldest_at(later), Some(5));
+        assert_eq!(window_lru.coldest_at(later), Some(5));
         Ok(())
     }
 }
