@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * HMM-CDM: device memory in the address spaces of processes, for GPU drivers
- * and the like. The C interface of hmm_cdm.ko.
+ * HMM-CDM: device memory in the address spaces of processes. The C interface of
+ * hmm_cdm.ko, for GPU and accelerator drivers.
  */
 #ifndef _LINUX_HMM_CDM_H
 #define _LINUX_HMM_CDM_H
@@ -17,74 +17,100 @@ struct page;
 /**
  * DOC: objects
  *
- * A driver registers a *device*, with its operations, and gives it *memory*: a
- * range that the CPU accesses coherently, or one that only the device can
- * access. For each process that uses the device there is a *mirror*: the
- * process's address space as the device sees it. A mirror has a device page
- * table, which the library keeps a copy of the process's. Through it the device
- * accesses memory by the process's own addresses, wherever the page lies, and
- * faults where it has no entry.
+ * A driver registers a *device* with its operations and adds *memory* to it: a
+ * range that the CPU accesses coherently, or memory that only the device can
+ * access. Each process that uses the device has a *mirror*: its address space as
+ * the device sees it. The mirror's device page table follows the process's page
+ * table. Through it the device accesses memory by the process's addresses,
+ * wherever the page is, and faults where it has no entry.
  *
- * The library moves pages between system memory and the device's, and back: on
- * request, when the CPU touches private memory, and when the memory goes. What
- * the hardware has to do for all this is in &struct hmm_cdm_ops.
- *
- * The Rust interface (the crate ``hmm_cdm``) has the same objects with the same
- * meaning; these functions are written on top of it.
+ * The library moves pages between system memory and device memory: on request,
+ * when the CPU touches private memory, and when the memory is removed. What the
+ * hardware has to do for this is in &struct hmm_cdm_ops.
+ * The Rust interface (the crate ``hmm_cdm``) has the same objects.
  */
 
 /**
  * DOC: lifetime
  *
- * A device is there from hmm_cdm_register_device() to
- * hmm_cdm_unregister_device(), which the driver calls once, after it has
- * removed the memory and destroyed the mirrors that it created. Mirrors of open
- * files (``/dev/hmm_cdm<N>``) belong to the library: an open file holds the
- * driver's module, and its mirror outlives the device's memory, but not the
- * device: hmm_cdm_unregister_device() is refused while there is one.
+ * A device exists from hmm_cdm_register_device() to
+ * hmm_cdm_unregister_device(). The driver first removes the memory and destroys
+ * the mirrors that it created. Mirrors of open files (``/dev/hmm_cdm<N>``)
+ * belong to the library: an open file pins the driver's module. Its mirror may
+ * outlive the device's memory but not the device: hmm_cdm_unregister_device()
+ * fails while one exists.
  *
  * A job belongs to the driver from @run until hmm_cdm_complete_job().
+ */
+
+/**
+ * DOC: rules
  *
- * Nothing here has a reference count that a driver handles.
+ * The compiler cannot check these; the library's memory safety depends on them.
+ * Its SAFETY comments cite them by name.
+ *
+ * * ``handle``: a device, mirror or job that a driver passes in came from the
+ *   library and is alive throughout the call: a device until
+ *   hmm_cdm_unregister_device() has succeeded, a mirror until
+ *   hmm_cdm_destroy_mirror() or the return of @close, a job until
+ *   hmm_cdm_complete_job() or a failed @run.
+ * * ``end``: the call that ends a handle's life is made once, while nothing else
+ *   uses the handle.
+ * * ``pointer``: every other pointer argument points to a valid object of its type
+ *   and stated length, except where NULL is allowed. During the call nothing else
+ *   writes to it, nor reads what the call writes.
+ * * ``ops``: the operations and their name stay valid and unchanged while the
+ *   device is registered. Each operation does what its description says.
+ * * ``module``: @owner has the code of the operations, and is not unloaded while
+ *   the device is registered.
+ * * ``memory``: the range passed to hmm_cdm_add_memory() is the device's. Nobody
+ *   else maps or accesses it.
+ * * ``mm``: the caller holds a reference on the users of an mm_struct that it
+ *   passes in (mmget(), or it is current->mm).
  */
 
 /**
  * DOC: contexts
  *
- * All functions are called from process context without any lock of mm (mmap
- * lock, page locks, page table locks) and may sleep, but for those that say
- * otherwise. The calling task need not be of the process that is mirrored. The
- * operations say for themselves what they may do. A function of
- * this header called from an operation that must not sleep is a bug, which a
- * kernel with CONFIG_DEBUG_ATOMIC_SLEEP reports.
+ * Unless it says otherwise, a function is called from process context, with no
+ * mm lock (mmap lock, page locks, page table locks) held, and may sleep. The
+ * calling task need not belong to the mirrored process. Each operation states
+ * its own context. Calling a function that may sleep from an operation that must
+ * not is a bug, which CONFIG_DEBUG_ATOMIC_SLEEP reports.
+ *
+ * Operations run concurrently, on any CPU, for different mirrors and for the same
+ * one, with these exceptions: no operation is called for a mirror before @open has
+ * returned or after @close has been called; @map and @invalidate of the same
+ * addresses are serialised; @copy, @zero and @freed are never called for the same
+ * page at the same time.
  */
 
-/* Of this interface; &struct hmm_cdm_ops has it, and a mismatch is refused. */
+/* In &struct hmm_cdm_ops.version; registration fails on a mismatch. */
 #define HMM_CDM_API_VERSION	1
 
-/* A device; a process's address space on it; work that a process asked for. */
+/* A device, a process's address space on it, and a unit of work for it. */
 struct hmm_cdm_device;
 struct hmm_cdm_mirror;
 struct hmm_cdm_job;
 
-/* The entry is valid for reading. Always set in what the library passes. */
+/* The device may read. Always set in what the library passes. */
 #define HMM_CDM_EXTENT_READ		0x1
-/* And for writing. */
+/* The device may write. */
 #define HMM_CDM_EXTENT_WRITE		0x2
 /* The pages are in the device's own memory. */
 #define HMM_CDM_EXTENT_LOCAL		0x4
-/* The device has the pages for itself: the CPU faults, and takes them back. */
+/* The CPU's next access faults and takes the pages back. */
 #define HMM_CDM_EXTENT_EXCLUSIVE	0x8
 
 /**
  * struct hmm_cdm_extent - contiguous pages in a device's page table
  * @addr: the process's address of the first page
- * @pfn: its page frame number. In private memory there is nothing behind it
- *	that the CPU could access
- * @offset: with HMM_CDM_EXTENT_LOCAL, bytes from the start of the device's
- *	memory to the first page
- * @pages: how many base pages there are, contiguous in all three
- * @flags: HMM_CDM_EXTENT_*, the same for all of them
+ * @pfn: page frame number of the first page. The CPU cannot access private memory
+ *	through it
+ * @offset: with HMM_CDM_EXTENT_LOCAL, byte offset of the first page in the device's
+ *	memory
+ * @pages: number of base pages, contiguous in all of the above
+ * @flags: HMM_CDM_EXTENT_*, for all pages
  */
 struct hmm_cdm_extent {
 	u64 addr;
@@ -95,7 +121,7 @@ struct hmm_cdm_extent {
 };
 
 /**
- * enum hmm_cdm_direction - which way pages are copied
+ * enum hmm_cdm_direction - direction of a copy
  * @HMM_CDM_COPY_IN: from system memory to the device's
  * @HMM_CDM_COPY_OUT: from the device's memory to system memory
  */
@@ -105,10 +131,10 @@ enum hmm_cdm_direction {
 };
 
 /**
- * struct hmm_cdm_copy - contiguous pages to be copied
+ * struct hmm_cdm_copy - contiguous pages to copy
  * @page: the first page of system memory
- * @offset: bytes from the start of the device's memory to the first page there
- * @pages: how many base pages there are, contiguous on both sides
+ * @offset: byte offset of the first page in the device's memory
+ * @pages: number of base pages, contiguous on both sides
  * @direction: one of &enum hmm_cdm_direction
  */
 struct hmm_cdm_copy {
@@ -119,13 +145,13 @@ struct hmm_cdm_copy {
 };
 
 /**
- * struct hmm_cdm_ops - what a driver does for the library
+ * struct hmm_cdm_ops - operations of a driver
  * @version: HMM_CDM_API_VERSION
  * @flags: zero
  * @owner: THIS_MODULE
- * @name: the driver's name, for people to read
+ * @name: the driver's name, for display
  *
- * Zero or NULL is the default for all others, and means what each describes.
+ * Every operation is optional; its description gives the default.
  */
 struct hmm_cdm_ops {
 	u32 version;
@@ -134,133 +160,136 @@ struct hmm_cdm_ops {
 	const char *name;
 
 	/**
-	 * @open: a mirror is being made, by open(2) of the device's file or by
-	 * hmm_cdm_create_mirror(). No other operation is called for @mirror
-	 * before this returns. An error is passed on, and @close is not called.
+	 * @open: called when a mirror is created, by open(2) of the device's
+	 * file or by hmm_cdm_create_mirror(). No other operation is called for
+	 * @mirror before this returns. An error fails the creation; @close is
+	 * not called then.
 	 *
-	 * Context: process; may sleep. Default: nothing is done.
+	 * Context: process; may sleep. Default: do nothing.
 	 */
 	int (*open)(struct hmm_cdm_mirror *mirror);
 
 	/**
-	 * @close: the mirror goes. Before this is called, all its entries have
-	 * been invalidated; from then on there are none, faults fail with
-	 * -ESRCH, those that sleep in a kernel thread or work item too, and
-	 * neither @map nor @invalidate is called. So what is under way on the
-	 * device comes to an end. When this returns, nothing uses
-	 * the mirror any more and all its jobs are complete. It runs in exit(2)
-	 * of killed processes too, so it takes bounded time.
+	 * @close: called when a mirror is destroyed. All its entries have been
+	 * invalidated and no new ones are made: faults fail with -ESRCH,
+	 * including those sleeping in a kernel thread or work item, and neither
+	 * @map nor @invalidate is called any more. Device work in progress
+	 * therefore comes to an end. On return nothing uses the mirror and all
+	 * its jobs are complete. Also called from exit(2) of killed processes,
+	 * so it must take bounded time.
 	 *
-	 * Context: process; may sleep. Default: nothing is done.
+	 * Context: process; may sleep. Default: do nothing.
 	 */
 	void (*close)(struct hmm_cdm_mirror *mirror);
 
 	/**
-	 * @map: pages have been entered into the device's page table. A device
-	 * that has one of its own takes the entries over; those it had for
-	 * these addresses are replaced. They hold until @invalidate is called
-	 * for their addresses. A fault tells of everything that is present in
-	 * its window (@window_size of &struct hmm_cdm_info), so of addresses
-	 * beyond its range, and of entries that were told before: what a driver
-	 * had no room for it is told again when the device faults again.
+	 * @map: pages were entered into the device page table. A device with its
+	 * own page table installs the entries, replacing any that it has for
+	 * these addresses. They are valid until @invalidate is called for their
+	 * addresses. A fault passes every page that is present in its window
+	 * (@window_size of &struct hmm_cdm_info): addresses beyond the faulting
+	 * range, and entries that were passed before. A driver that has no room
+	 * for an entry may drop it; the next fault passes it again.
 	 *
 	 * Context: a spinlock is held, the same as for @invalidate of these
-	 * addresses; must not sleep. Default: the device uses the library's,
-	 * by hmm_cdm_access().
+	 * addresses; must not sleep. Default: the device uses the library's page
+	 * table through hmm_cdm_access().
 	 */
 	void (*map)(struct hmm_cdm_mirror *mirror,
 		    const struct hmm_cdm_extent *extent);
 
 	/**
-	 * @invalidate: the CPU's page table is about to change in @length bytes
-	 * from @addr. When this returns, the device no longer accesses the
-	 * pages that it had there: entries are gone from its tables and TLBs,
-	 * accesses under way have ended.
+	 * @invalidate: the CPU page table is about to change in @length bytes
+	 * from @addr. On return the device no longer accesses the pages that it
+	 * had mapped there: entries are gone from its page tables and TLBs, and
+	 * accesses in flight have ended.
 	 *
-	 * Context: as for @map; must not sleep, and takes bounded time. The
-	 * caller may be in memory reclaim and may hold the mmap lock, rmap and
+	 * Context: as for @map; must not sleep and must take bounded time. The
+	 * caller may be in reclaim, and may hold the mmap lock, rmap locks and
 	 * page locks. Default: as for @map.
 	 */
 	void (*invalidate)(struct hmm_cdm_mirror *mirror, u64 addr, u64 length);
 
 	/**
-	 * @copy: copy pages between system and device memory. Nobody else
-	 * accesses either side meanwhile. Returns how many of the @nr copies,
-	 * counted from the first, are complete, or a negative errno for none.
-	 * Pages of the others stay where they are, with their content; a
-	 * process whose CPU waits for such a page gets SIGBUS.
+	 * @copy: copy pages between system and device memory. Neither side is
+	 * accessed by anyone else meanwhile. @nr is at most 32. Returns how many
+	 * of the @nr copies, counted from the first, are complete, or a negative
+	 * errno for none. The pages of the others stay where they are, with
+	 * their content; a process whose CPU access waits for such a page gets
+	 * SIGBUS. Not called for copies from one device's memory to another's:
+	 * the CPU makes those, through the coherent memory of both.
 	 *
 	 * Context: process; may sleep, but the mmap lock and page locks are
-	 * held: it must not allocate with anything but GFP_NOFS or weaker
-	 * flags, access user memory, or wait for someone who does. Default: the
-	 * CPU copies. Private memory has no default: it needs @copy and @zero.
+	 * held: it must not allocate with more than GFP_NOFS, access user
+	 * memory, or wait for a task that does. Default: the CPU copies. Private
+	 * memory has no default: it needs @copy and @zero.
 	 */
 	int (*copy)(struct hmm_cdm_device *device,
 		    const struct hmm_cdm_copy *copies, u32 nr);
 
 	/**
-	 * @zero: fill @pages pages at @offset bytes of the device's memory with
-	 * zeros. An error leaves the addresses that were to get them without a
-	 * page, as before.
+	 * @zero: zero @pages pages at byte offset @offset of the device's memory.
+	 * On error the addresses they were meant for stay without a page.
 	 *
 	 * Context and default: as for @copy.
 	 */
 	int (*zero)(struct hmm_cdm_device *device, u64 offset, u32 pages);
 
 	/**
-	 * @freed: the @pages pages at @offset bytes of the device's memory have
-	 * no user any more. Called before they can be given out again; also for
-	 * pages whose @copy or @zero failed, or was never called. Not called
-	 * any more when hmm_cdm_remove_memory() has returned.
+	 * @freed: @pages pages at byte offset @offset of the device's memory
+	 * have lost their last user. Called before they can be allocated again,
+	 * also for pages whose @copy or @zero failed or was never called. Not
+	 * called after hmm_cdm_remove_memory() has returned.
 	 *
-	 * Context: any, interrupts included, but no spinlock of the library is
-	 * held; must not sleep. Default: nothing is done.
+	 * Context: any, including interrupts, with no spinlock of the library
+	 * held; must not sleep. Default: do nothing.
 	 */
 	void (*freed)(struct hmm_cdm_device *device, u64 offset, u32 pages);
 
 	/**
-	 * @run: start a job, and return without waiting for it. After success
-	 * the driver owns @job until it calls hmm_cdm_complete_job(); after an
-	 * error it must not touch it any more. -EINVAL is for an operation that
-	 * there is not, or an argument that can never be right.
+	 * @run: start a job and return without waiting for it. On success the
+	 * driver owns @job until it calls hmm_cdm_complete_job(); on error it
+	 * must not touch @job again. -EINVAL stands for an unknown operation or
+	 * an argument that is never valid.
 	 *
-	 * Context: process, the one that is mirrored; may sleep. Default:
-	 * -EOPNOTSUPP, there is no engine.
+	 * Context: the mirrored process; may sleep. Default: -EOPNOTSUPP, the
+	 * device has no engine.
 	 */
 	int (*run)(struct hmm_cdm_mirror *mirror, struct hmm_cdm_job *job);
 };
 
 /**
- * enum hmm_cdm_memory_type - what kind of memory a device has
- * @HMM_CDM_MEMORY_COHERENT: the CPU accesses it as it does system memory, cache
- *	coherently: pages are mapped by processes where they lie
- * @HMM_CDM_MEMORY_PRIVATE: only the device accesses it. The CPU's page table
- *	has a special entry for such a page, and an access brings it home
+ * enum hmm_cdm_memory_type - type of a device's memory
+ * @HMM_CDM_MEMORY_COHERENT: the CPU accesses it cache coherently, as it does
+ *	system memory: processes map its pages
+ * @HMM_CDM_MEMORY_PRIVATE: only the device accesses it. The CPU page table has a
+ *	device-private entry for such a page; a CPU access moves the page to system
+ *	memory
  */
 enum hmm_cdm_memory_type {
 	HMM_CDM_MEMORY_COHERENT = 1,
 	HMM_CDM_MEMORY_PRIVATE = 2,
 };
 
-/* Do not make a /dev/hmm_cdm<N>: the driver has files of its own. */
+/* Create no /dev/hmm_cdm<N>: the driver has files of its own. */
 #define HMM_CDM_MEMORY_NO_FILE	0x1
 
-/* As @nid: ask the firmware, or else take node 0. */
+/* As @nid: the node that the firmware gives for the range, else node 0. */
 #define HMM_CDM_ANY_NODE	(-1)
 
 /**
- * struct hmm_cdm_memory - memory of a device
+ * struct hmm_cdm_memory - memory to add to a device
  * @type: one of &enum hmm_cdm_memory_type
  * @flags: HMM_CDM_MEMORY_*
- * @start: physical address of the first byte. For private memory zero: the
- *	library takes a range of addresses that nothing is behind
- * @size: bytes. Both are multiples of memremap_compat_align()
- * @nid: NUMA node to register it on, or HMM_CDM_ANY_NODE
+ * @start: physical address of the first byte. Zero for private memory: the
+ *	library reserves a range of unused physical addresses
+ * @size: in bytes; @start and @size are multiples of memremap_compat_align()
+ * @nid: NUMA node of the pages, or HMM_CDM_ANY_NODE
  * @reserved: zero
- * @of_node: the node of the device tree that describes coherent memory (on
- *	POWER9 the GPU's ``memory-region``); then @start and @size are zero and
- *	@nid is HMM_CDM_ANY_NODE. Otherwise NULL. The caller's reference is
- *	needed for the call only
+ * @of_node: the device tree node that describes coherent memory (on POWER9 the
+ *	GPU's ``memory-region``), with @start and @size zero and @nid
+ *	HMM_CDM_ANY_NODE; otherwise NULL. The reference is needed during the call
+ *	only
  */
 struct hmm_cdm_memory {
 	u32 type;
@@ -273,12 +302,13 @@ struct hmm_cdm_memory {
 };
 
 /**
- * struct hmm_cdm_result - how a job ended
- * @status: zero or a negative errno
- * @fault_access: with -EFAULT, HMM_CDM_ACCESS_READ or _WRITE
+ * struct hmm_cdm_result - result of a job
+ * @status: zero or a negative errno. -EFAULT if the process itself could not make
+ *	an access of the job: also where hmm_cdm_fault() says -EPERM
+ * @fault_access: with -EFAULT, HMM_CDM_ACCESS_READ or HMM_CDM_ACCESS_WRITE
  * @fault_addr: with -EFAULT, the address that could not be accessed
- * @result: results, by operation
- * @faults: device faults taken
+ * @result: results of the operation
+ * @faults: number of device faults
  * @bytes_local: bytes accessed in the device's own memory
  * @bytes_remote: bytes accessed elsewhere
  */
@@ -292,19 +322,17 @@ struct hmm_cdm_result {
 	u64 bytes_remote;
 };
 
-/* --- Devices and their memory ------------------------------------------- */
-
 /**
  * hmm_cdm_register_device() - register a device
- * @ops: its operations; they stay valid until it is unregistered
+ * @ops: its operations
  * @data: for hmm_cdm_device_data()
  *
- * The device has no memory yet.
+ * The device starts without memory.
  *
  * Return: the device, or an ERR_PTR():
  *
  * * -EPROTO: @ops is of another version of this interface
- * * -EINVAL: unknown flags, no name, no owner, or only one of @copy and @zero,
+ * * -EINVAL: unknown flags, no name, no owner, or only one of @copy and @zero or
  *   of @map and @invalidate
  * * -ENOMEM
  */
@@ -312,124 +340,119 @@ struct hmm_cdm_device *hmm_cdm_register_device(const struct hmm_cdm_ops *ops,
 					       void *data);
 
 /**
- * hmm_cdm_unregister_device() - the device goes
- * @device: from hmm_cdm_register_device(); not to be used any more after
- *	success
+ * hmm_cdm_unregister_device() - unregister a device
+ * @device: from hmm_cdm_register_device(); invalid after success
  *
- * Return: zero, or -EBUSY, with nothing changed, if it has memory or mirrors.
- * A driver that has removed the memory and destroyed its own mirrors, and is
- * called from its module's exit function, which no open file lets happen, gets
- * zero.
+ * Return: zero; -EBUSY, with nothing changed, if the device has memory or mirrors.
+ * Succeeds in the exit function of a module that has removed the memory and
+ * destroyed its own mirrors, as open files pin the module.
  */
 int hmm_cdm_unregister_device(struct hmm_cdm_device *device);
 
 /**
- * hmm_cdm_device_data() - what the driver registered the device with
+ * hmm_cdm_device_data() - get the driver's data of a device
  * @device: the device
  *
  * Context: any.
  *
- * Return: the data.
+ * Return: the @data of hmm_cdm_register_device().
  */
 void *hmm_cdm_device_data(struct hmm_cdm_device *device);
 
 /**
- * hmm_cdm_add_memory() - give a device its memory
- * @device: the device; it has no memory yet
- * @memory: which
+ * hmm_cdm_add_memory() - add memory to a device
+ * @device: the device, without memory
+ * @memory: description of the memory
  *
- * The memory is registered as ZONE_DEVICE pages that the kernel never allocates
- * from, and what it contained is lost. Processes can use it through
- * ``/dev/hmm_cdm<N>`` from now on, unless HMM_CDM_MEMORY_NO_FILE is set, and
- * through mirrors, those that were made before too. What is wrong with the
- * memory is in the kernel's log as well.
+ * Registers the memory as ZONE_DEVICE pages, from which the kernel never allocates.
+ * Its contents are lost. Processes can use it from now on through
+ * ``/dev/hmm_cdm<N>``, unless HMM_CDM_MEMORY_NO_FILE is set, and through all
+ * mirrors of the device, including existing ones. The kernel log has the reason of
+ * a failure.
  *
  * Return: zero, or
  *
- * * -EBUSY: the device has memory already, or someone else uses the range
- * * -EINVAL: an unknown type or flag, a field that is to be zero is not, empty
- *   or misaligned, or private memory without @copy and @zero
- * * -ERANGE: beyond the addresses that can be mapped
+ * * -EBUSY: the device already has memory, or the range is in use
+ * * -EINVAL: unknown type or flag, nonzero reserved field, empty or misaligned
+ *   range, or private memory without @copy and @zero
+ * * -ERANGE: beyond the addressable physical memory
  * * -ENXIO: no such NUMA node
- * * -ENODEV: there is no memory at that address
- * * -ENOSPC: there are no more device files, or no addresses for private memory
+ * * -ENODEV: no memory at that address
+ * * -ENOSPC: out of device files, or of addresses for private memory
  * * -ENOMEM
  */
 int hmm_cdm_add_memory(struct hmm_cdm_device *device,
 		       const struct hmm_cdm_memory *memory);
 
 /**
- * hmm_cdm_remove_memory() - take a device's memory away
+ * hmm_cdm_remove_memory() - remove a device's memory
  * @device: the device
  *
- * Everything in the memory is moved to system memory first, under the processes
- * that use it; mirrors stay usable. Nothing of it is given out any more from
- * the beginning on. Calls on files that are still open end with ENODEV.
+ * Stops allocation from the memory, then moves all its pages to system memory,
+ * under the processes that use them. Mirrors stay usable. Calls on files that are
+ * still open fail with ENODEV.
  *
- * It waits for pages that are held, and says who holds them in the kernel's
- * log. Memory that the CPU copies it gives up on after 20 seconds: the library
- * keeps the range, and unregisters it when its last page has been given back.
- * Memory for which the driver has @copy or @freed cannot be left behind without
- * the driver, so it is waited for; private memory nobody can pin.
+ * Waits for pages with elevated reference counts and logs what is known of them.
+ * Where the CPU copies, it gives up after 20 seconds: the library keeps the range
+ * and unregisters it when the last page has been freed. A driver with @copy or
+ * @freed must outlive its pages, so there the wait has no limit; private pages
+ * cannot be pinned.
  *
  * Return: zero; -ENODEV if the device has no memory; -EBUSY if pages are still
- * held: the device has no memory any more then, but the range must not be used
- * for anything else.
+ * referenced: the device has no memory then, but the range must not be reused.
  */
 int hmm_cdm_remove_memory(struct hmm_cdm_device *device);
 
 /**
- * hmm_cdm_evict() - move everything in a device's memory to system memory
+ * hmm_cdm_evict() - move all pages of a device's memory to system memory
  * @device: the device
  *
- * One pass, which skips pages that are held. Others may take pages meanwhile.
+ * A single pass that skips pages with elevated reference counts. Pages may be
+ * allocated meanwhile.
  *
- * Return: how many pages moved; -ENODEV if the device has no memory; -EINTR if
- * a fatal signal arrived; -ENOMEM if there is no memory for bookkeeping.
+ * Return: number of pages moved; -ENODEV if the device has no memory; -EINTR if a
+ * fatal signal arrived; -ENOMEM.
  */
 long hmm_cdm_evict(struct hmm_cdm_device *device);
 
 /**
- * hmm_cdm_retire_page() - take a page of a device's memory out of use for ever
+ * hmm_cdm_retire_page() - take a page out of use permanently
  * @device: the device
- * @offset: where it is, counted from the start of the memory
- * @lost: whether its content cannot be had any more
+ * @offset: byte offset of the page in the device's memory
+ * @lost: the page's content is lost
  *
- * For a driver that learns from its hardware of errors in memory. The page is
- * not given out any more, until the memory is added anew. If it is in use, its
- * content is moved to system memory; or if that is @lost, every process that has
- * the page mapped gets SIGBUS when it touches it, and jobs end with -EFAULT. What
- * the kernel learns of comes to the same by itself (memory_failure()).
+ * For memory errors that the hardware reports to the driver. The page is not
+ * allocated again until the memory has been removed and added. If the page is in
+ * use, its content moves to system memory; if the content is @lost, each process
+ * that maps the page gets SIGBUS at its next access, and jobs end with -EFAULT.
+ * Errors that the kernel reports by memory_failure() are handled the same way.
  *
- * Return: zero when nobody uses the page any more; -EBUSY if it is held: it goes
- * with its last user, and @lost pages as soon as they are let go; -ENOMEM or -EIO
- * if it could not be copied; -EINVAL if @offset is beyond the end; -ENODEV if the
- * device has no memory.
+ * Return: zero if the page has no users left; -EBUSY if it is still referenced: it
+ * is retired with its last user, @lost pages as soon as the references are
+ * dropped; -ENOMEM or -EIO if it could not be copied; -EINVAL if @offset is beyond
+ * the end; -ENODEV if the device has no memory.
  *
- * Context: process, with no lock of mm or of the driver's @copy held; may sleep.
+ * Context: process, with no mm lock held, nor one that @copy takes; may sleep.
  */
 int hmm_cdm_retire_page(struct hmm_cdm_device *device, u64 offset, bool lost);
 
 /**
- * hmm_cdm_pages() - how much memory a device has
+ * hmm_cdm_pages() - get the size of a device's memory
  * @device: the device
- * @free: where the number of pages that nobody uses is stored, or NULL
+ * @free: set to the number of free base pages; may be NULL
  *
- * Return: the number of base pages; zero without memory.
+ * Return: number of base pages, zero without memory.
  */
 u64 hmm_cdm_pages(struct hmm_cdm_device *device, u64 *free);
-
-/* --- Mirrors ------------------------------------------------------------ */
 
 /**
  * hmm_cdm_create_mirror() - mirror an address space on a device
  * @device: the device, with or without memory
- * @mm: the address space; the caller holds a reference on its users, such as
- *	current->mm
+ * @mm: the address space
  * @data: for hmm_cdm_mirror_data()
  *
- * The mirror does not keep the address space from being torn down: when the
- * process has exited, functions return -ESRCH. Calls @open.
+ * Calls @open. The mirror does not keep the address space alive: once the process
+ * has exited, functions return -ESRCH.
  *
  * Return: the mirror, or an ERR_PTR(): -ENOMEM, or the error of @open.
  */
@@ -437,15 +460,15 @@ struct hmm_cdm_mirror *hmm_cdm_create_mirror(struct hmm_cdm_device *device,
 					     struct mm_struct *mm, void *data);
 
 /**
- * hmm_cdm_destroy_mirror() - end a mirror
- * @mirror: from hmm_cdm_create_mirror(); nothing else uses it any more
+ * hmm_cdm_destroy_mirror() - destroy a mirror
+ * @mirror: from hmm_cdm_create_mirror()
  *
- * Calls @close. Where pages lie does not change: they belong to the process.
+ * Calls @close. No page moves: pages belong to the process.
  */
 void hmm_cdm_destroy_mirror(struct hmm_cdm_mirror *mirror);
 
 /**
- * hmm_cdm_mirror_device() - the device of a mirror
+ * hmm_cdm_mirror_device() - get the device of a mirror
  * @mirror: the mirror
  *
  * Context: any.
@@ -455,13 +478,13 @@ void hmm_cdm_destroy_mirror(struct hmm_cdm_mirror *mirror);
 struct hmm_cdm_device *hmm_cdm_mirror_device(struct hmm_cdm_mirror *mirror);
 
 /**
- * hmm_cdm_mirror_data() - the driver's data of a mirror
+ * hmm_cdm_mirror_data() - get the driver's data of a mirror
  * @mirror: the mirror
  *
  * Context: any.
  *
- * Return: what hmm_cdm_create_mirror() or hmm_cdm_set_mirror_data() was given;
- * NULL for the mirror of an open file until @open sets it.
+ * Return: the @data of hmm_cdm_create_mirror() or hmm_cdm_set_mirror_data(); NULL
+ * for the mirror of an open file until @open has set it.
  */
 void *hmm_cdm_mirror_data(struct hmm_cdm_mirror *mirror);
 
@@ -470,12 +493,12 @@ void *hmm_cdm_mirror_data(struct hmm_cdm_mirror *mirror);
  * @mirror: the mirror
  * @data: the data
  *
- * Context: any; ordered by the caller, and in @open before everything else.
+ * Context: any. The caller orders it against readers; in @open there are none.
  */
 void hmm_cdm_set_mirror_data(struct hmm_cdm_mirror *mirror, void *data);
 
 /**
- * hmm_cdm_mirror_is_of() - whether a mirror is of an address space
+ * hmm_cdm_mirror_is_of() - check whether a mirror mirrors an address space
  * @mirror: the mirror
  * @mm: the address space
  *
@@ -484,35 +507,37 @@ void hmm_cdm_set_mirror_data(struct hmm_cdm_mirror *mirror, void *data);
 bool hmm_cdm_mirror_is_of(struct hmm_cdm_mirror *mirror,
 			  const struct mm_struct *mm);
 
-/* Fault with the intent to write. */
+/* The access is a write. */
 #define HMM_CDM_FAULT_WRITE	0x1
-/* Enter only what is present; nothing is faulted in. */
+/* Only enter pages that are present, fault none in. */
 #define HMM_CDM_FAULT_PRESENT	0x2
 
 /**
  * hmm_cdm_fault() - handle device faults in a range
  * @mirror: the mirror
- * @addr: where the device faulted; any byte
- * @length: bytes that it is going to access; at least one. A device that knows
- *	more than the address saves faults
+ * @addr: the faulting address, any byte of the page
+ * @length: number of bytes the device is about to access, at least one. A device
+ *	that knows its next accesses avoids faults
  * @flags: HMM_CDM_FAULT_*
  *
- * On success there was, for each page, a moment since the call at which the
- * device's page table had an entry that allows the access (with
- * HMM_CDM_FAULT_PRESENT: if the CPU's did; that none does is no error). It may
- * have been invalidated again; then the device faults again. Pages are faulted
- * in as by an access of the process; private pages of other devices come home
- * by that. Goes on while the range keeps changing. If the process exits
- * meanwhile, its address space may be torn down in here, with @invalidate.
+ * On success each page had, at some time during the call, an entry in the device
+ * page table that allows the access (with HMM_CDM_FAULT_PRESENT: if the CPU page
+ * table had one; none is no error). It may have been invalidated since; the device
+ * then faults again. Pages are faulted in as by an access of the process, which
+ * moves private pages of other devices to system memory. Retries while the range
+ * keeps changing. If the process exits meanwhile, its address space may be torn
+ * down in this call, with calls of @invalidate.
  *
  * Return: zero, or
  *
- * * -EINVAL: an unknown flag, or a range that is empty or overflows
- * * -EFAULT: the process itself could not access an address of the range, or
- *   no device may (memfd_secret(2), special mappings)
- * * -EPERM: the process could read, but not write
+ * * -EINVAL: unknown flag, or a range that is empty or overflows
+ * * -EFAULT: the process itself cannot access an address of the range, no device
+ *   may (memfd_secret(2), special mappings), or the content of a page is lost to a
+ *   memory failure
+ * * -EPERM: the process can read but not write there. A job that fails for this
+ *   completes with -EFAULT
  * * -EINTR: a fatal signal arrived
- * * -EHWPOISON: the page is damaged
+ * * -EIO: the device is being reset
  * * -ESRCH: the process has exited, or @close has been called
  * * -ENOMEM
  */
@@ -520,13 +545,14 @@ int hmm_cdm_fault(struct hmm_cdm_mirror *mirror, u64 addr, u64 length,
 		  u32 flags);
 
 /**
- * typedef hmm_cdm_access_fn - use a page that a device's page table has
- * @page: the entry of the page, a single one
- * @arg: what hmm_cdm_access() was given
+ * typedef hmm_cdm_access_fn - access a page through the device page table
+ * @page: the entry, of a single page
+ * @arg: the @arg of hmm_cdm_access()
  *
- * While this runs no invalidation of the page returns, so it is short: an
- * access to this one page. The CPU may access the page too, other devices as
- * well.
+ * No invalidation of the page returns while this runs, so it must be short: one
+ * access to this page. The CPU and other devices may access the page at the same
+ * time. The CPU's mapping of coherent and system memory is
+ * page_address(pfn_to_page(page->pfn)).
  *
  * Context: a spinlock is held; must not sleep.
  */
@@ -536,29 +562,29 @@ typedef void (*hmm_cdm_access_fn)(const struct hmm_cdm_extent *page, void *arg);
  * hmm_cdm_access() - access memory through the library's device page table
  * @mirror: the mirror
  * @addr: any byte of the page
- * @write: whether the access writes
- * @fn: called with the entry, if there is one that allows the access
+ * @write: the access is a write
+ * @fn: called with the entry if one allows the access
  * @arg: for @fn
  *
- * For engines in software, and devices without page tables of their own. Counts
- * the access, for &struct hmm_cdm_page.
+ * For software engines and devices without their own page table. Counts the access
+ * in &struct hmm_cdm_page.
  *
- * Context: that of a task, not of an interrupt; not from an operation that
- * holds a lock of the library (@map, @invalidate). Does not sleep.
+ * Context: task, not interrupt; not from an operation that is called with a lock
+ * of the library held (@map, @invalidate). Does not sleep.
  *
- * Return: zero, or -ENOENT if there is no such entry: see hmm_cdm_fault().
+ * Return: zero; -ENOENT if no entry allows the access: see hmm_cdm_fault().
  */
 int hmm_cdm_access(struct hmm_cdm_mirror *mirror, u64 addr, bool write,
 		   hmm_cdm_access_fn fn, void *arg);
 
 /**
- * hmm_cdm_migrate() - move a range to the device's memory, or from it
+ * hmm_cdm_migrate() - move a range to the device's memory or back
  * @mirror: the mirror
- * @migrate: as for HMM_CDM_IOC_MIGRATE; @size is set by the caller
+ * @migrate: argument and result, as for HMM_CDM_IOC_MIGRATE; the caller sets @size
  *
- * What the call with that number does, in the mirror's address space.
+ * Does in the mirror's address space what that ioctl does in the caller's.
  *
- * Return: zero, or the call's errors, and
+ * Return: zero, an error of the ioctl, or
  *
  * * -EINTR: a fatal signal arrived
  * * -ENODEV: the device has no memory
@@ -568,9 +594,10 @@ int hmm_cdm_migrate(struct hmm_cdm_mirror *mirror,
 		    struct hmm_cdm_migrate *migrate);
 
 /**
- * hmm_cdm_populate() - device memory for untouched memory of a range
+ * hmm_cdm_populate() - back untouched memory of a range with device memory
  * @mirror: the mirror
- * @populate: as for HMM_CDM_IOC_POPULATE; @size is set by the caller
+ * @populate: argument and result, as for HMM_CDM_IOC_POPULATE; the caller sets
+ *	@size
  *
  * Return: as hmm_cdm_migrate()
  */
@@ -578,26 +605,26 @@ int hmm_cdm_populate(struct hmm_cdm_mirror *mirror,
 		     struct hmm_cdm_populate *populate);
 
 /**
- * hmm_cdm_advise() - say where the pages of a range had best be
+ * hmm_cdm_advise() - set the preferred placement of a range
  * @mirror: the mirror
- * @advise: as for HMM_CDM_IOC_ADVISE; @size is set by the caller
+ * @advise: as for HMM_CDM_IOC_ADVISE; the caller sets @size
  *
- * From then on hmm_cdm_fault() places what it faults in by the advice, until the
- * mirror is destroyed. That needs no memory of the device yet.
+ * hmm_cdm_fault() follows the advice from now on, until the mirror is destroyed.
+ * The device needs no memory yet.
  *
- * Return: zero, or the call's errors
+ * Return: zero, or an error of the ioctl.
  */
 int hmm_cdm_advise(struct hmm_cdm_mirror *mirror,
 		   const struct hmm_cdm_advise *advise);
 
 /**
- * hmm_cdm_query() - look where pages lie
+ * hmm_cdm_query() - report where the pages of a range are
  * @mirror: the mirror
  * @addr: first byte of the range, page aligned
  * @length: bytes, a multiple of the page size, not zero
- * @pages: room for a description of each page
+ * @pages: array with an element for each page
  *
- * What HMM_CDM_IOC_QUERY does, in the mirror's address space.
+ * Does in the mirror's address space what HMM_CDM_IOC_QUERY does in the caller's.
  *
  * Return: zero, -EINVAL for the range, -EINTR, -EBUSY, -ESRCH or -ENOMEM.
  */
@@ -605,24 +632,23 @@ int hmm_cdm_query(struct hmm_cdm_mirror *mirror, u64 addr, u64 length,
 		  struct hmm_cdm_page *pages);
 
 /**
- * hmm_cdm_make_exclusive() - take pages away from the CPU, for device atomics
+ * hmm_cdm_make_exclusive() - make pages exclusive to the device, for atomics
  * @mirror: the mirror
  * @addr: first byte of the range, page aligned
  * @length: bytes, a multiple of the page size, not zero
  *
- * For devices whose atomic operations are not atomic towards the CPU's. Each
- * page is faulted in for writing, the CPU's page table entry is replaced by one
- * that faults, and the device gets a writable entry with
- * HMM_CDM_EXTENT_EXCLUSIVE. The first access of a CPU takes the page back,
- * after @invalidate. A page that was exclusive already stays so. Pages do not
- * move.
+ * For devices whose atomic operations are not atomic with respect to the CPU's.
+ * Faults each page in for writing, replaces the CPU page table entry by one that
+ * faults, and gives the device a writable entry with HMM_CDM_EXTENT_EXCLUSIVE. The
+ * next CPU access takes the page back, after @invalidate. A page that is already
+ * exclusive stays so. Pages do not move.
  *
- * Return: how many pages, counted from the first, are exclusive to the device
- * or were for a moment; if that is none, the reason why:
+ * Return: number of pages, counted from the first, that are exclusive to the
+ * device, or were since the call; if none, the reason:
  *
- * * -EINVAL: the range
- * * -EFAULT: the process could not write there
- * * -EOPNOTSUPP: the page is not private anonymous memory
+ * * -EINVAL: invalid range
+ * * -EFAULT: the process cannot write there
+ * * -EOPNOTSUPP: not private anonymous memory
  * * -EINTR: a fatal signal arrived
  * * -ESRCH: the process has exited
  * * -ENOMEM
@@ -631,41 +657,38 @@ long hmm_cdm_make_exclusive(struct hmm_cdm_mirror *mirror, u64 addr,
 			    u64 length);
 
 /**
- * hmm_cdm_stats() - what happened on a mirror
+ * hmm_cdm_stats() - read the counters of a mirror
  * @mirror: the mirror
- * @stats: filled in, as by HMM_CDM_IOC_STATS
+ * @stats: result, as of HMM_CDM_IOC_STATS
  */
 void hmm_cdm_stats(struct hmm_cdm_mirror *mirror, struct hmm_cdm_stats *stats);
 
-/* --- Jobs --------------------------------------------------------------- */
-
 /**
- * hmm_cdm_job_op() - the operation that a job is for
+ * hmm_cdm_job_op() - get the operation of a job
  * @job: the job
  *
  * Context: any.
  *
- * Return: the number, as in &struct hmm_cdm_submit.
+ * Return: the @op of &struct hmm_cdm_submit.
  */
 u32 hmm_cdm_job_op(const struct hmm_cdm_job *job);
 
 /**
- * hmm_cdm_job_args() - the arguments of a job
+ * hmm_cdm_job_args() - get the arguments of a job
  * @job: the job
  *
  * Context: any.
  *
- * Return: HMM_CDM_JOB_ARGS of them; addresses are those of the process.
+ * Return: an array of HMM_CDM_JOB_ARGS arguments; addresses are the process's.
  */
 const u64 *hmm_cdm_job_args(const struct hmm_cdm_job *job);
 
 /**
- * hmm_cdm_complete_job() - end a job, and wake those who wait for it
- * @job: the job; not to be used any more
- * @result: how it ended
+ * hmm_cdm_complete_job() - complete a job and wake its waiters
+ * @job: the job; invalid afterwards
+ * @result: its result
  *
- * Context: process, as for the others: a work item, if the device tells of the
- * end by an interrupt.
+ * Context: process; may sleep. From an interrupt handler, queue a work item.
  */
 void hmm_cdm_complete_job(struct hmm_cdm_job *job,
 			  const struct hmm_cdm_result *result);

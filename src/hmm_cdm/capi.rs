@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The C interface of the library: the functions of `include/linux/hmm_cdm.h`, where they are
-//! described, on top of the Rust interface.
+//! The C interface: implements the functions of `include/linux/hmm_cdm.h` on top of the Rust
+//! interface.
 //!
-//! Each handle that C has is a Rust value: a `hmm_cdm_device` an `Arc` of [`device::Device`], a
-//! `hmm_cdm_mirror` a box of [`mirror::Handle`], a `hmm_cdm_job` a box of [`job::Handle`]. What a
-//! driver promises about them, and about its operations, is what makes the `unsafe` here sound; the
-//! header says it, and the SAFETY comments call it "the header's rules".
+//! A `hmm_cdm_device` is an `Arc` of [`device::Device`], a `hmm_cdm_mirror` a box of
+//! [`mirror::Handle`], a `hmm_cdm_job` a box of [`job::Handle`]. The header's "rules" state what a
+//! driver guarantees about handles, pointers and operations. SAFETY comments cite them by name, as
+//! "rule `handle`".
 //!
-//! A function that sleeps says so at once ([`may_sleep`]), so that a call from the wrong context is
-//! found by the first test that makes one, and not by the one that happens to wait.
+//! A function that may sleep calls [`may_sleep`] first, so that a debug kernel reports a call from
+//! the wrong context every time, and not just when the function happens to wait.
 
 mod device;
+mod driver;
 mod job;
+mod memory;
 mod mirror;
+mod ops;
+mod range;
 
 use crate::os;
 use kernel::{ffi::c_int, prelude::*};
@@ -34,7 +38,7 @@ macro_rules! declared {
 }
 use declared;
 
-/// Zero, or the negative errno.
+/// Returns zero or the negative errno.
 fn to_errno(result: Result) -> c_int {
     match result {
         Ok(()) => 0,
@@ -47,17 +51,17 @@ fn err_ptr<T>(e: Error) -> *mut T {
     core::ptr::without_provenance_mut(e.to_errno() as isize as usize)
 }
 
-/// The caller may sleep; a debug kernel reports it if that is not so.
+/// Asserts that the caller may sleep, in debug kernels.
 fn may_sleep() {
     os::might_sleep();
 }
 
-/// Waits of a driver's call end with a fatal signal.
+/// Whether a call of a driver has to end: a fatal signal is pending.
 fn killed() -> bool {
     os::fatal_signal_pending()
 }
 
-/// The error of a call that [`killed`] has ended.
+/// Translates the error of a call that [`killed`] ended.
 fn interrupted(e: Error) -> Error {
     if e == ECANCELED {
         EINTR
@@ -66,7 +70,8 @@ fn interrupted(e: Error) -> Error {
     }
 }
 
-/// A driver breaks the header's rules: said once for each place, with a backtrace in debug kernels.
+/// Reports that a driver breaks a rule of the header, once for each place, with a backtrace in debug
+/// kernels. Returns the condition.
 macro_rules! misuse {
     ($cond:expr, $($arg:tt)*) => {{
         let broken = $cond;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Jobs in the hands of a driver in C.
+//! `struct hmm_cdm_job`: a job that a driver in C owns.
 
 use super::{declared, may_sleep};
 use crate::{
@@ -17,10 +17,10 @@ use kernel::{
     },
 };
 
-/// What a `hmm_cdm_job` is.
+/// A `hmm_cdm_job`.
 pub(super) struct Handle {
     job: Job,
-    // Of the mirror: jobs that have not been completed.
+    // Number of the mirror's incomplete jobs.
     open: Arc<Atomic<usize>>,
 }
 
@@ -38,7 +38,7 @@ impl Handle {
 
     /// # Safety
     ///
-    /// `job` is from [`Self::into_raw`], and nobody uses it any more.
+    /// `job` is from [`Self::into_raw`] and not used afterwards.
     pub(super) unsafe fn take(job: *mut bindings::hmm_cdm_job) -> KBox<Self> {
         // SAFETY: By the safety requirements.
         unsafe { KBox::from_raw(job.cast()) }
@@ -46,14 +46,14 @@ impl Handle {
 
     /// # Safety
     ///
-    /// `job` is from [`Self::into_raw`], and not taken for `'a`.
+    /// `job` is from [`Self::into_raw`] and not taken during `'a`.
     unsafe fn from_raw<'a>(job: *const bindings::hmm_cdm_job) -> &'a Self {
         // SAFETY: By the safety requirements.
         unsafe { &*job.cast() }
     }
 }
 
-/// Ends a job that is not open any more.
+/// Drops a handle whose job the driver has refused.
 fn close(handle: KBox<Handle>) -> Job {
     let Handle { job, open } = KBox::into_inner(handle);
 
@@ -95,7 +95,7 @@ declared!(hmm_cdm_job_op, hmm_cdm_job_args, hmm_cdm_complete_job);
 /// See the header.
 #[no_mangle]
 unsafe extern "C" fn hmm_cdm_job_op(job: *const bindings::hmm_cdm_job) -> u32 {
-    // SAFETY: By the header's rules.
+    // SAFETY: Rule `handle`.
     unsafe { Handle::from_raw(job) }.job.op()
 }
 
@@ -104,7 +104,7 @@ unsafe extern "C" fn hmm_cdm_job_op(job: *const bindings::hmm_cdm_job) -> u32 {
 /// See the header.
 #[no_mangle]
 unsafe extern "C" fn hmm_cdm_job_args(job: *const bindings::hmm_cdm_job) -> *const u64 {
-    // SAFETY: By the header's rules.
+    // SAFETY: Rule `handle`.
     unsafe { Handle::from_raw(job) }.job.args().as_ptr()
 }
 
@@ -117,11 +117,11 @@ unsafe extern "C" fn hmm_cdm_complete_job(
     result: *const bindings::hmm_cdm_result,
 ) {
     may_sleep();
-    // SAFETY: By the header's rules.
+    // SAFETY: Rules `handle` and `end` for the job, `pointer` for the result.
     let (job, result) = unsafe { (Handle::take(job), &*result) };
     let done = completion(result);
 
-    // Not open before it is complete: whoever waits for the one may not miss the other.
+    // Complete before it stops counting: `Handle::close` checks the count after waiting for jobs.
     let Handle { job, open } = KBox::into_inner(job);
     job.complete(done);
     open.fetch_sub(1, Release);
@@ -144,7 +144,7 @@ mod tests {
         assert_eq!(completion(&result).fault, Some((0x1000, Access::Write)));
         result.fault_access = uapi::ACCESS_READ;
         assert_eq!(completion(&result).fault, Some((0x1000, Access::Read)));
-        // Nonsense of a driver.
+        // A driver that sets no valid access.
         result.fault_access = 7;
         assert_eq!(completion(&result).fault, None);
         result.fault_access = uapi::ACCESS_READ;
