@@ -11,6 +11,8 @@
 //! Memory whose content only the driver can get is never left behind, as the driver is on its way
 //! out: it is waited for. If it is private, nobody can have pinned it.
 
+mod instance;
+
 use crate::{
     chardev::Chardev,
     device::{Device, Driver},
@@ -19,6 +21,7 @@ use crate::{
     node::{failure, memory::Memory, region::Region, Node},
     os::module::{ModuleOwner, ModuleRef},
 };
+use instance::Instance;
 use kernel::{
     prelude::*,
     str::CString,
@@ -50,7 +53,10 @@ kernel::sync::global_lock! {
 /// Called once, before anything else here.
 pub(crate) unsafe fn init() {
     // SAFETY: By the safety requirements.
-    unsafe { ORPHANS.init() };
+    unsafe {
+        ORPHANS.init();
+        instance::init();
+    }
 }
 
 /// Memory that a driver has.
@@ -147,6 +153,8 @@ pub struct Registration {
     // Goes first.
     file: Option<(Chardev, Arc<Device>)>,
     plugged: Plugged,
+    // Where there is no file, whose number names the memory. Free again after the memory is.
+    _instance: Option<Instance>,
 }
 
 impl Registration {
@@ -200,23 +208,27 @@ impl Registration {
         Ok(Self {
             file: Some(file),
             plugged: plugged.ok_or(EINVAL)?,
+            _instance: None,
         })
     }
 
-    /// The same without a file: the driver has its own. `name` is what the memory is called in
-    /// `/proc/iomem` and in messages.
+    /// The same without a file: the driver has its own. The memory is called `<driver>.<N>`, N from
+    /// zero, in `/proc/iomem`, in messages and by the dmem controller.
     pub fn without_file(
         memory: Arc<Memory>,
         spec: &Spec<'_>,
-        name: &CStr,
+        driver: &CStr,
         copier: Option<Arc<dyn Copier>>,
     ) -> Result<Self> {
         retry_orphans();
-        let node = spec.make(name.try_into()?, copier)?;
+        let instance = Instance::new()?;
+        let node = spec.make(instance.name(driver)?, copier)?;
+        let plugged = Plugged::new(memory, node, instance.name(driver)?)?;
 
         Ok(Self {
             file: None,
-            plugged: Plugged::new(memory, node, name.try_into()?)?,
+            plugged,
+            _instance: Some(instance),
         })
     }
 
