@@ -39,7 +39,8 @@ kbuild() {
 	make=(make --no-print-directory -C /kernel/build M=/src "${KERNEL_MAKE[@]}" "-j$(nproc)")
 	[ -f "$TOP/Kbuild" ] || die "there is no Kbuild in $TOP: this is not a complete checkout"
 	# BTF of modules needs the stock kernel's vmlinux; nothing here needs it.
-	enter "${make[@]}" "MO=/out/$dir" "$@" 2> >(grep -v '^Skipping BTF generation' >&2) || return
+	# enter() does not return.
+	(enter "${make[@]}" "MO=/out/$dir" "$@") 2> >(grep -v '^Skipping BTF generation' >&2) || return
 	# Side by side, whatever directories they are made in.
 	find "$OUT/$dir" -mindepth 2 -name '*.ko' -exec ln -srft "$OUT/$dir" {} +
 }
