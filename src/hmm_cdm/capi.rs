@@ -70,8 +70,8 @@ fn interrupted(e: Error) -> Error {
     }
 }
 
-/// Reports that a driver breaks a rule of the header, once for each place, with a backtrace in debug
-/// kernels. Returns the condition.
+/// Reports that a driver breaks a rule of the header, once for each place, with a backtrace in
+/// debug kernels. Returns the condition.
 macro_rules! misuse {
     ($cond:expr, $($arg:tt)*) => {{
         let broken = $cond;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/dev/hmm_cdm<N>`: one open file is one process's mirror, and its calls.
+//! `/dev/hmm_cdm<N>`: each open file has a mirror of the opener's address space.
 
 mod calls;
 mod jobs;
@@ -24,7 +24,7 @@ use kernel::{
     uaccess::UserPtr,
 };
 
-/// How many nodes there can be.
+/// The most device files.
 pub(crate) const MAX_DEVICES: usize = 16;
 
 const NAMES: [&CStr; MAX_DEVICES] = [
@@ -52,13 +52,13 @@ kernel::sync::global_lock! {
         [const { MinorState::Free }; MAX_DEVICES];
 }
 
-/// An index of `/dev/hmm_cdm<N>`.
+/// The state of one N of `/dev/hmm_cdm<N>`.
 enum MinorState {
-    /// Nobody has it.
+    /// Unused.
     Free,
-    /// Its device is being made.
+    /// Reserved: its device is being created.
     Taken,
-    /// It is in use.
+    /// In use.
     Device(Arc<Device>),
 }
 
@@ -71,7 +71,7 @@ impl MinorState {
     }
 }
 
-/// Prepares the table of devices.
+/// Initialises the table of devices.
 ///
 /// # Safety
 ///
@@ -81,23 +81,23 @@ pub(crate) unsafe fn init() {
     unsafe { DEVICES.init() };
 }
 
-/// A device in the table and in `/dev`. Dropping it takes it out of both; files that are open stay.
+/// A device in the table and in `/dev`. Dropping it removes it from both; open files stay open.
 pub(crate) struct Chardev {
-    // Goes first: then nobody looks into the table for this device any more.
+    // Dropped first: no open(2) looks up the device after that.
     _misc: Pin<KBox<MiscDeviceRegistration<CdmFile>>>,
     _slot: Slot,
 }
 
 impl Chardev {
-    /// Makes a device of what `make` returns for a free index, and lets processes open it.
-    /// ENOSPC if there are [`MAX_DEVICES`] already.
+    /// Reserves an index, calls `make` for it, and publishes the device that it returns. ENOSPC if
+    /// there are [`MAX_DEVICES`] already.
     pub(crate) fn new(
         make: impl FnOnce(u32) -> Result<Arc<Device>>,
     ) -> Result<(Self, Arc<Device>)> {
         let (slot, device) = Slot::take(make)?;
         let name = NAMES.get(slot.0).copied().ok_or(ENOSPC)?;
-        // An open that comes right after this finds the device in the table. The table is not
-        // locked: misc_register() takes the lock under which misc_open() calls us.
+        // open(2) may look up the device at once. The table must not be locked: misc_register()
+        // takes the lock under which misc_open() calls us.
         let misc = KBox::pin_init(
             MiscDeviceRegistration::register(MiscDeviceOptions { name }),
             GFP_KERNEL,
@@ -113,13 +113,13 @@ impl Chardev {
     }
 }
 
-/// An entry of the table of devices.
+/// A reserved entry of the table of devices.
 struct Slot(usize);
 
 impl Slot {
     fn take(make: impl FnOnce(u32) -> Result<Arc<Device>>) -> Result<(Self, Arc<Device>)> {
         let slot = Self::reserve()?;
-        // Without the table's lock, which open(2) takes under a lock of all misc devices.
+        // Not under the table's lock, which open(2) takes inside misc_mtx.
         let device = make(slot.0 as u32)?;
 
         slot.set(MinorState::Device(device.clone()));
@@ -145,7 +145,7 @@ impl Slot {
             .map(|entry| core::mem::replace(entry, new));
 
         drop(devices);
-        // May be the last reference.
+        // Possibly the last reference, so not dropped under the lock.
         drop(old);
     }
 }
@@ -156,7 +156,7 @@ impl Drop for Slot {
     }
 }
 
-/// The device that the file's name says: `hmm_cdm<N>`.
+/// Looks up the device by the name of its file, `hmm_cdm<N>`.
 fn find_device(misc: &MiscDeviceRegistration<CdmFile>) -> Result<Arc<Device>> {
     let name = misc.device().name();
     let index = NAMES.iter().position(|n| n.to_bytes() == name.to_bytes());
@@ -169,7 +169,7 @@ fn find_device(misc: &MiscDeviceRegistration<CdmFile>) -> Result<Arc<Device>> {
 
 /// An open file.
 ///
-/// Fields are dropped in this order: the driver's work first, its code last.
+/// Fields are dropped in order: the driver's state first, the reference on its module last.
 pub(crate) struct CdmFile {
     context: KBox<dyn Context>,
     jobs: Pin<KBox<Jobs>>,
@@ -186,7 +186,7 @@ impl MiscDevice for CdmFile {
     fn open(_file: &File, misc: &MiscDeviceRegistration<Self>) -> Result<KBox<Self>> {
         let device = find_device(misc)?;
         let module = device.hold_module()?;
-        // A kernel thread has nothing to mirror.
+        // A kernel thread has no address space to mirror.
         let current = current!();
         let mm = current.mm().ok_or(EINVAL)?;
         let mirror = Mirror::new(mm, device.memory().clone())?;
@@ -208,7 +208,7 @@ impl MiscDevice for CdmFile {
 
     fn ioctl(this: &Self, _file: &File, cmd: u32, arg: usize) -> Result<isize> {
         let current = current!();
-        // A kernel thread without an address space has none that could be mirrored.
+        // A kernel thread has no address space.
         let mm = current.mm().ok_or(EPERM)?;
 
         this.call(mm, cmd, UserPtr::from_addr(arg)).map(|()| 0)

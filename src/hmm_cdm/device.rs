@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a driver implements, and the device that it makes of its memory node.
+//! The traits that a driver implements, and the device behind `/dev/hmm_cdm<N>`.
 
 use crate::{
     job::Job,
@@ -15,50 +15,49 @@ use kernel::{
     sync::Arc,
 };
 
-/// A driver of devices with memory.
+/// A driver of a device with memory.
 pub trait Driver: Send + Sync {
-    /// Its name, for people to read; 31 bytes of it are seen.
+    /// The name for display. Userspace gets the first 31 bytes.
     fn name(&self) -> &CStr;
 
-    /// A process has opened the device: makes what the driver keeps for it. A device with a page
-    /// table of its own attaches it here ([`Mirror::attach`]).
+    /// Called when a process opens the device; returns the driver's state for it. A device with its
+    /// own page table attaches it here ([`Mirror::attach`]).
     ///
-    /// Context: process, which is the one that `mirror` is of; may sleep. An error is that of
-    /// open(2).
+    /// Context: the mirrored process; may sleep. An error fails open(2).
     fn open(&self, mirror: Arc<Mirror>) -> Result<KBox<dyn Context>>;
 
-    /// Who copies from and to the device's memory. `None`, the default, is the CPU; that does not
-    /// do for private memory.
+    /// The device's copy engine. `None`, the default, means that the CPU copies; private memory
+    /// needs one.
     fn copier(&self) -> Option<Arc<dyn Copier>> {
         None
     }
 
-    /// Where the driver says that the device is being reset. `None`, the default, is a device that
-    /// always works.
+    /// The state by which the driver announces resets. `None`, the default, stands for a device
+    /// that never needs one.
     fn health(&self) -> Option<Arc<Health>> {
         None
     }
 }
 
-/// What a driver keeps for one process that has its device open.
+/// A driver's state for one open file.
 ///
-/// Dropping it ends all its jobs: when `drop` returns, nothing of the device uses the mirror any
-/// more. That happens when the last file descriptor is closed, also in exit after a SIGKILL, so it
-/// must take bounded time.
+/// Dropping it ends its jobs: when `drop` returns, the device no longer uses the mirror. It is
+/// dropped when the last descriptor is closed, also in exit after a SIGKILL, so `drop` must take
+/// bounded time.
 pub trait Context: Send + Sync {
-    /// Starts a job, and returns without waiting for it.
+    /// Starts a job and returns without waiting for it.
     ///
-    /// Context: process, which is the one that is mirrored; may sleep.
+    /// Context: the mirrored process; may sleep.
     ///
-    /// * EINVAL: no such operation, or an argument that can never be right
-    /// * EOPNOTSUPP: there is no engine, which is the default
+    /// * EINVAL: unknown operation, or an argument that is never valid
+    /// * EOPNOTSUPP: no engine; the default
     /// * ENOMEM
     fn submit(&self, _job: Job) -> Result {
         Err(EOPNOTSUPP)
     }
 }
 
-/// A memory node with its driver: what is behind one `/dev/hmm_cdm<N>`.
+/// The device behind one `/dev/hmm_cdm<N>`: a node and its driver.
 pub struct Device {
     memory: Arc<Memory>,
     index: u32,
@@ -88,12 +87,12 @@ impl Device {
         )?)
     }
 
-    /// Where its memory is plugged in.
+    /// The slot that its memory is plugged into.
     pub fn memory(&self) -> &Arc<Memory> {
         &self.memory
     }
 
-    /// Its memory. ENODEV if that has gone.
+    /// Its node. ENODEV if that has been removed.
     pub fn node(&self) -> Result<Arc<Node>> {
         self.memory.node().ok_or(ENODEV)
     }
@@ -108,12 +107,12 @@ impl Device {
         &self.driver
     }
 
-    /// Keeps the driver's code loaded while one of its files is open. ENODEV if it is going.
+    /// Pins the driver's module, for an open file. ENODEV if it is being unloaded.
     pub(crate) fn hold_module(&self) -> Result<ModuleRef> {
         ModuleRef::get(self.module)
     }
 
-    /// Has a mirror of the device take part in its resets, until what is returned is dropped.
+    /// Makes a mirror take part in resets of the device, until the returned value is dropped.
     /// ENOMEM.
     pub(crate) fn join(&self, mirror: &Arc<Mirror>) -> Result<Option<Member>> {
         self.health
@@ -127,12 +126,12 @@ impl Device {
         self.health.as_ref().map_or(Ok(()), |health| health.check())
     }
 
-    /// The driver has taken the device away: calls on files that are still open end with ENODEV.
+    /// Marks the device removed: calls on files that are still open fail with ENODEV.
     pub(crate) fn set_gone(&self) {
         self.gone.store(true, Relaxed);
     }
 
-    /// ENODEV if the device has been taken away.
+    /// ENODEV if the device has been removed.
     pub(crate) fn check_present(&self) -> Result {
         if self.gone.load(Relaxed) {
             Err(ENODEV)

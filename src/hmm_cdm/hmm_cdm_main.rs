@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! HMM-CDM: cache-coherent device memory, for GPU drivers and the like.
+//! HMM-CDM: cache-coherent device memory for GPU and accelerator drivers.
 //!
-//! The library turns a range of memory that a device has, and the CPU accesses coherently or not at
-//! all, into a memory node of `ZONE_DEVICE` pages, mirrors the address spaces of processes on the device, and moves
-//! pages between system memory and the node.
+//! The library registers a device's memory as a node of `ZONE_DEVICE` pages, mirrors the address
+//! spaces of processes on the device, and moves pages between system memory and the node. The CPU
+//! accesses the memory coherently, or not at all.
 //!
-//! A driver implements [`device::Driver`] and [`device::Context`] and makes a
-//! [`registration::Registration`] of its memory; `src/emu/` is one. Drivers in C do the same through
-//! `include/linux/hmm_cdm.h`, which `capi` implements. What the layers are, each knowing only those
-//! to its left:
+//! A driver implements [`device::Driver`] and [`device::Context`] and creates a
+//! [`registration::Registration`] of its memory, as `src/cdm_emu/` does. Drivers in C use
+//! `include/linux/hmm_cdm.h`, which `capi` implements. The layers, each using only those to its
+//! left:
 //!
 //! [`mm`], [`os`] <- [`node`] <- [`mirror`] <- [`migrate`], [`query`] <- [`placement`] <- [`job`],
 //! [`device`] <- `chardev` <- [`registration`] <- `capi`

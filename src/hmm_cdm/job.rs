@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Jobs: work that a process asks the device for, and waits for.
+//! Jobs: work that a process submits to the device and waits for.
 //!
-//! A [`Job`] belongs to the driver until it is completed; dropping one cancels it, so none is ever
-//! waited for in vain.
+//! A [`Job`] belongs to the driver until it is completed. Dropping one cancels it, so every wait
+//! ends.
 
 use crate::{
     mm::range::Access,
@@ -17,14 +17,14 @@ use kernel::{
     time::{msecs_to_jiffies, Jiffies},
 };
 
-/// How a job ended.
+/// The result of a job.
 #[derive(Clone, Default)]
 pub struct Completion {
     /// Zero, or a negative errno.
     pub status: i32,
-    /// With EFAULT: the address that could not be accessed, and how.
+    /// With EFAULT: the address that could not be accessed, and the kind of access.
     pub fault: Option<(usize, Access)>,
-    /// Results, by operation.
+    /// Results of the operation.
     pub result: [u64; JOB_RESULTS],
     /// Device faults taken.
     pub faults: u64,
@@ -35,7 +35,7 @@ pub struct Completion {
 }
 
 impl Completion {
-    /// The end of a job that never got to its work.
+    /// The result of a job that failed before it did any work.
     pub fn failed(error: Error) -> Self {
         Self {
             status: error.to_errno(),
@@ -44,7 +44,7 @@ impl Completion {
     }
 }
 
-/// The side of a job that is waited on.
+/// The waiter's side of a job.
 #[pin_data]
 pub(crate) struct Ticket {
     #[pin]
@@ -62,7 +62,7 @@ pub(crate) enum Timeout {
 }
 
 impl Timeout {
-    /// From nanoseconds; negative is for ever. Rounded up, so that no wait is too short.
+    /// Converts from nanoseconds; negative means forever. Rounds up, so that no wait is too short.
     pub(crate) fn from_ns(ns: i64) -> Self {
         const NS_PER_MS: u64 = 1_000_000;
 
@@ -70,7 +70,7 @@ impl Timeout {
             Err(_) => Timeout::Forever,
             Ok(ns) => {
                 let ms = ns.div_ceil(NS_PER_MS);
-                // More than 49 days is cut to that.
+                // Limited to 49 days.
                 Timeout::Jiffies(msecs_to_jiffies(u32::try_from(ms).unwrap_or(u32::MAX)))
             }
         }
@@ -97,7 +97,7 @@ impl Ticket {
         }
     }
 
-    /// Waits for the end of the job. ETIMEDOUT, EINTR; the job goes on then.
+    /// Waits until the job is complete. After ETIMEDOUT and EINTR the job continues.
     pub(crate) fn wait(&self, timeout: Timeout) -> Result<Completion> {
         let mut completion = self.completion.lock();
         let mut left = timeout;
@@ -129,7 +129,7 @@ impl Ticket {
     }
 }
 
-/// A job, in the hands of the driver.
+/// The driver's side of a job.
 pub struct Job {
     op: u32,
     args: [u64; JOB_ARGS],
@@ -145,17 +145,17 @@ impl Job {
         }
     }
 
-    /// The operation, a number of the driver's own.
+    /// The operation, as the driver numbers them.
     pub fn op(&self) -> u32 {
         self.op
     }
 
-    /// Its arguments; addresses are those of the process.
+    /// Its arguments. Addresses are those of the process.
     pub fn args(&self) -> &[u64; JOB_ARGS] {
         &self.args
     }
 
-    /// Ends the job and wakes those who wait for it. Context: process; may sleep.
+    /// Completes the job and wakes its waiters. Context: process; may sleep.
     pub fn complete(mut self, completion: Completion) {
         if let Some(ticket) = self.ticket.take() {
             ticket.end(completion);

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Registration of a driver's memory, and its removal.
+//! Registers a driver's memory, and removes it.
 //!
-//! Removal does not wait for processes: what they have in the memory is moved to system memory
-//! under them. A page that cannot be moved, because someone has pinned it, is reported with its
-//! holders' marks, and waited for, but not for ever: after [`PATIENCE_MS`] the node is left as an
-//! orphan of the library, which stays loaded for it, and removal returns. Orphans are tried again
-//! whenever a node comes or goes.
+//! Removal moves the pages of processes to system memory; it does not wait for the processes. A
+//! page with elevated references is logged and waited for, up to [`PATIENCE_MS`]. Then the node
+//! becomes an *orphan* of the library, which stays loaded for it, and removal returns. Orphans are
+//! retried whenever a node is registered or removed.
 //!
-//! Memory whose content only the driver can get is never left behind, as the driver is on its way
-//! out: it is waited for. If it is private, nobody can have pinned it.
+//! If only the driver can copy from the memory, or must be told of freed pages, removal waits
+//! without a limit, since the driver may be unloaded afterwards. Private pages cannot be pinned.
 
 mod instance;
 
@@ -29,11 +28,11 @@ use kernel::{
     time::{delay::fsleep, Delta, Instant, Monotonic},
 };
 
-/// How long removal waits for pages that are held.
+/// How long removal waits for pages with elevated references.
 const PATIENCE_MS: i64 = 20_000;
-/// How often they are tried again meanwhile.
+/// The interval between two attempts to move them.
 const RETRY_MS: i64 = 50;
-/// How often the wait is reported; the first time after one second.
+/// The interval between two reports in the log. The first comes after one second.
 const REPORT_MS: i64 = 5_000;
 
 struct Orphan {
@@ -46,7 +45,7 @@ kernel::sync::global_lock! {
     unsafe(uninit) static ORPHANS: Mutex<KVec<Orphan>> = KVec::new();
 }
 
-/// Prepares the list of orphans.
+/// Initialises the statics.
 ///
 /// # Safety
 ///
@@ -59,11 +58,11 @@ pub(crate) unsafe fn init() {
     }
 }
 
-/// Memory that a driver has.
+/// The memory to register.
 pub enum Spec<'a> {
-    /// Coherent memory, which has to be checked yet.
+    /// Coherent memory, not yet checked.
     Coherent(&'a Region),
-    /// So many bytes of private memory, on a NUMA node.
+    /// Private memory: bytes, NUMA node.
     Private(u64, Option<i32>),
 }
 
@@ -83,7 +82,7 @@ impl Spec<'_> {
     }
 }
 
-/// Memory that is plugged into a device. Dropping it removes it.
+/// Memory plugged into a device. Dropping it removes the memory.
 struct Plugged {
     memory: Arc<Memory>,
     reclaimer: Arc<Reclaimer>,
@@ -92,7 +91,7 @@ struct Plugged {
 }
 
 impl Plugged {
-    /// EBUSY if there is other memory.
+    /// EBUSY if the device already has memory.
     fn new(memory: Arc<Memory>, node: Arc<Node>, name: CString) -> Result<Self> {
         let (mib, start, nid) = (node.size() >> 20, node.start(), node.nid());
         let origin = node.origin().cloned();
@@ -118,7 +117,7 @@ impl Plugged {
         })
     }
 
-    /// EBUSY if the memory was left as an orphan.
+    /// EBUSY if the node became an orphan.
     fn remove(&mut self) -> Result {
         if self.gone {
             return Ok(());
@@ -142,15 +141,14 @@ impl Plugged {
 
 impl Drop for Plugged {
     fn drop(&mut self) {
-        // What could not be removed is in the log.
+        // The log has what could not be removed.
         let _ = self.remove();
     }
 }
 
-/// A driver's memory in use: a node, and its file in `/dev`, if it is to have one. Dropping it
-/// removes both.
+/// A registered node and its file in `/dev`, if it has one. Dropping it removes both.
 pub struct Registration {
-    // Goes first.
+    // Dropped first.
     file: Option<(Chardev, Arc<Device>)>,
     plugged: Plugged,
     // Where there is no file, whose number names the memory. Free again after the memory is.
@@ -158,11 +156,11 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// Makes a node of `region` and lets processes use it through the driver. `module` is that of
-    /// the driver's code; it stays loaded while files are open. Sleeps.
+    /// Registers `region` as a node and creates its device file. `module` has the driver's code;
+    /// open files pin it. Sleeps.
     ///
-    /// What is wrong with a region is in the kernel's log; errors are those of [`Region::check`]
-    /// and [`Node::new`], ENOSPC if there are too many devices, and ENOMEM.
+    /// The log has the reason of a failure. Errors are those of [`Region::check`] and
+    /// [`Node::new`], ENOSPC if there are too many devices, and ENOMEM.
     pub fn new(
         region: &Region,
         driver: Arc<dyn Driver>,
@@ -173,8 +171,8 @@ impl Registration {
         Self::with(Memory::new()?, &Spec::Coherent(region), driver, module)
     }
 
-    /// The same for `size` bytes of memory that only the device can access; the driver has a
-    /// [`Driver::copier`]. Errors are those of [`Node::new_private`] then, and EINVAL without one.
+    /// The same for `size` bytes of memory that only the device can access. EINVAL if the driver
+    /// has no [`Driver::copier`]; otherwise the errors of [`Node::new_private`].
     pub fn new_private(
         size: u64,
         driver: Arc<dyn Driver>,
@@ -185,8 +183,8 @@ impl Registration {
         Self::with(Memory::new()?, &Spec::Private(size, None), driver, module)
     }
 
-    /// The same for a device that may have mirrors already, where its memory is plugged in. EBUSY if
-    /// it has some.
+    /// The same for a device that may already have mirrors: plugs the node into `memory`. EBUSY if
+    /// a node is plugged in already.
     pub fn with(
         memory: Arc<Memory>,
         spec: &Spec<'_>,
@@ -201,7 +199,7 @@ impl Registration {
             let node = spec.make(name()?, driver.copier())?;
 
             node.set_device(index);
-            // From here on others may use it, so that a failure is a removal.
+            // Other tasks may use it from here on, so a failure has to remove it.
             plugged = Some(Plugged::new(memory.clone(), node, name()?)?);
             Device::new(memory, index, driver, module)
         })?;
@@ -232,13 +230,13 @@ impl Registration {
         })
     }
 
-    /// Removes the memory. EBUSY if it was left as an orphan.
+    /// Removes the memory. EBUSY if the node became an orphan.
     pub fn remove(mut self) -> Result {
         self.close_file();
         self.plugged.remove()
     }
 
-    /// Nobody opens it any more, and calls on files that are open end with ENODEV.
+    /// Removes the device file. Calls on files that are open fail with ENODEV.
     fn close_file(&mut self) {
         if let Some((chardev, device)) = self.file.take() {
             device.set_gone();
@@ -253,7 +251,7 @@ impl Drop for Registration {
     }
 }
 
-/// Moves everything off the node, and says whether that succeeded in time.
+/// Moves all pages off the node. False if that did not succeed in time.
 fn evacuate(node: &Node, name: &CStr) -> bool {
     let start = Instant::<Monotonic>::now();
     let mut next_report = 1_000;
@@ -298,12 +296,12 @@ fn adopt(node: Arc<Node>) {
         ORPHANS.lock().push(orphan, GFP_KERNEL).map_err(Error::from)
     });
     if orphan.is_err() {
-        // There is nothing left but to keep it for ever: dropping it would wait for the pages.
+        // Leak it: dropping it would wait for its pages.
         core::mem::forget(node);
     }
 }
 
-/// Tries to get rid of the nodes that could not be removed.
+/// Retries the removal of the orphans.
 fn retry_orphans() {
     failure::release_poison_pages();
     let mut orphans = ORPHANS.lock();

@@ -52,8 +52,8 @@ impl Device {
     ///
     /// `device` is from `hmm_cdm_register_device()`, and not unregistered for `'a`.
     pub(super) unsafe fn from_raw<'a>(device: *const bindings::hmm_cdm_device) -> &'a Self {
-        // SAFETY: By the safety requirements it is the pointer of an `Arc` whose registration holds a
-        // reference.
+        // SAFETY: By the safety requirements it is the pointer of an `Arc` whose registration holds
+        // a reference.
         unsafe { &*device.cast() }
     }
 

@@ -132,8 +132,8 @@ unsafe impl Sync for CTable {}
 impl Table for CTable {
     fn map(&self, extent: &Extent) {
         if let Some(map) = self.ops.get().map {
-            // SAFETY: Rule `ops`. The handle is alive: it is freed after its mirror has retired, and
-            // a retired mirror does not call its table.
+            // SAFETY: Rule `ops`. The handle is alive: it is freed after its mirror has retired,
+            // and a retired mirror does not call its table.
             unsafe { map(self.handle.as_ptr().cast(), &to_c(extent)) };
         }
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The jobs of one open file that have not been waited for.
+//! The jobs of one open file whose results have not been collected.
 
 use crate::job::Ticket;
 use kernel::{
@@ -10,7 +10,7 @@ use kernel::{
     sync::{Arc, Mutex},
 };
 
-/// How many there may be: what they hold is the kernel's memory.
+/// The most jobs of a file. Each holds kernel memory.
 const MAX_JOBS: usize = 1024;
 
 struct Table {
@@ -19,7 +19,7 @@ struct Table {
     tickets: RBTree<u64, Arc<Ticket>>,
 }
 
-/// Jobs by their number. Numbers are not used again.
+/// Jobs by number. Numbers are not reused.
 #[pin_data]
 pub(super) struct Jobs {
     #[pin]

@@ -2,8 +2,8 @@
 
 //! Names for memory without a device file: `<driver>.<N>`.
 //!
-//! A driver may register several such devices under one name, but the dmem controller knows a region
-//! by its name alone, so each needs one of its own.
+//! A driver may register several such devices under one name, but the dmem controller knows a
+//! region by its name alone, so each needs one of its own.
 
 use kernel::{
     prelude::*,
