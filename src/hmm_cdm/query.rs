@@ -8,7 +8,6 @@ use crate::{
     mirror::Mirror,
     mm::{
         self,
-        notifier::{IntervalNotifier, Nothing},
         pagemap::{Kind, Owner},
         range::{Access, CpuEntry, Walker},
         vma::Mappings,
@@ -92,45 +91,34 @@ fn look(
     let node = mirror.node();
     let node = node.as_deref();
     let owner = node.map_or(Owner::NOBODY, Node::owner);
-    // One for the window, so that what changes elsewhere does not disturb.
-    let notifier = KBox::pin_init(IntervalNotifier::new(mm, part, Nothing), GFP_KERNEL)?;
-
-    for _ in 0..ATTEMPTS {
-        let snapshot = match walker.walk(mm, &notifier, part, None, owner) {
-            Ok(snapshot) => snapshot,
-            Err(EBUSY) => continue,
-            Err(e) => return Err(e),
-        };
-
-        infos.clear();
-        let seen = snapshot.commit(|_, view| {
+    infos.clear();
+    walker
+        .snapshot_of(mm, part, owner, ATTEMPTS, |view| {
             for entry in view.entries() {
                 // The room was made beforehand: nothing is allocated under the lock.
                 if infos.push_within_capacity(describe(node, entry)).is_err() {
                     break;
                 }
             }
-        });
-        if seen.is_ok() {
-            for (info, addr) in infos.iter_mut().zip((part.start()..).step_by(PAGE_SIZE)) {
-                let rights = mirror.rights(addr);
+        })?
+        .ok_or(EBUSY)?;
 
-                info.accesses = rights.accesses;
-                if rights.read {
-                    info.device |= ACCESS_READ as u8;
-                }
-                if rights.write {
-                    info.device |= ACCESS_WRITE as u8;
-                }
-                if rights.exclusive {
-                    info.flags |= PAGE_EXCLUSIVE;
-                }
-            }
-            correct(mm, part, infos);
-            return Ok(());
+    for (info, addr) in infos.iter_mut().zip((part.start()..).step_by(PAGE_SIZE)) {
+        let rights = mirror.rights(addr);
+
+        info.accesses = rights.accesses;
+        if rights.read {
+            info.device |= ACCESS_READ as u8;
+        }
+        if rights.write {
+            info.device |= ACCESS_WRITE as u8;
+        }
+        if rights.exclusive {
+            info.flags |= PAGE_EXCLUSIVE;
         }
     }
-    Err(EBUSY)
+    correct(mm, part, infos);
+    Ok(())
 }
 
 /// The walk has the same answer for addresses that may not be accessed, and for huge pages in the

@@ -9,7 +9,6 @@
 use crate::{
     mm::{
         folio::Pfn,
-        notifier::{IntervalNotifier, Nothing},
         pagemap::{Kind, Owner},
         range::{CpuEntry, Walker},
         Span,
@@ -54,24 +53,14 @@ pub(super) fn locate(
     part: Span,
     mut tell: impl FnMut(usize, PageLocation),
 ) -> Result {
-    let notifier = KBox::pin_init(IntervalNotifier::new(mm, part, Nothing), GFP_KERNEL)?;
-
-    for _ in 0..ATTEMPTS {
-        let snapshot = match walker.walk(mm, &notifier, part, None, node.owner()) {
-            Ok(snapshot) => snapshot,
-            Err(EBUSY) => continue,
-            Err(e) => return Err(e),
-        };
-        let seen = snapshot.commit(|_, view| {
+    // Without an answer nothing is told.
+    walker
+        .snapshot_of(mm, part, node.owner(), ATTEMPTS, |view| {
             for (i, entry) in view.entries().enumerate() {
                 tell(i, location_of(node, entry));
             }
-        });
-        if seen.is_ok() {
-            break;
-        }
-    }
-    Ok(())
+        })
+        .map(|_| ())
 }
 
 fn location_of(node: &Node, entry: CpuEntry) -> PageLocation {

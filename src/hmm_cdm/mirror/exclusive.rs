@@ -56,6 +56,7 @@ impl Mirror {
         give_up: impl Fn() -> bool,
     ) -> Result {
         let interval = self.interval(mm, addr)?;
+        let watched = interval.with_user(mm)?;
         let page = Span::covering(addr, 1).ok_or(EINVAL)?;
 
         loop {
@@ -72,7 +73,7 @@ impl Mirror {
             }
             let (mut own, _) = self.own();
 
-            let entered = exclusive::take(mm, &interval, addr, |entries, pfn| {
+            let entered = exclusive::take(watched, addr, |entries, pfn| {
                 entries.load_exclusive(addr, pfn, &mut spare, &mut own)
             })?;
             if entered == Ok(true) {
@@ -82,7 +83,7 @@ impl Mirror {
             // all the same, and the next attempt would take the page back to begin with, see a
             // change by that, and so on for ever. So it is taken back now. What goes wrong with
             // that goes wrong with the next attempt, too.
-            let _ = walker.walk(mm, &interval, page, Some(Access::Write), Owner::NOBODY);
+            let _ = walker.walk(watched, page, Some(Access::Write), Owner::NOBODY);
             self.shared.stats.fault_retries.add(1);
             cond_resched();
         }

@@ -145,6 +145,7 @@ impl Mirror {
         let page = Span::covering(addr, 1).ok_or(EFAULT)?;
         let mut want = Span::covering(addr, len.clamp(1, window.end() - addr)).unwrap_or(page);
         let interval = self.interval(&mm, addr)?;
+        let watched = interval.with_user(&mm)?;
         let walker = &mut faulter.walker;
 
         // What was asked of `place`, and the pages that are to be copied for the device.
@@ -176,7 +177,7 @@ impl Mirror {
             let (_, mut owner) = self.own();
 
             // What is present needs no fault, and one look gives the whole window.
-            match walker.look(&mm, &interval, window, addr, owner) {
+            match walker.look(watched, window, addr, owner) {
                 Ok(snapshot) => match self.load(&interval, snapshot, owner, addr, access)? {
                     Loaded::Ready { local } => {
                         if settle(place, local, copied, want) {
@@ -211,7 +212,7 @@ impl Mirror {
                 Err(e) => return Err(e),
             }
 
-            match walker.walk(&mm, &interval, want, Some(access), owner) {
+            match walker.walk(watched, want, Some(access), owner) {
                 Ok(snapshot) => match self.load(&interval, snapshot, owner, addr, access)? {
                     Loaded::Ready { local } => {
                         if !settle(place, local, copied, want) {
@@ -281,6 +282,7 @@ impl Mirror {
                 }
                 Err(e) => return Err(e),
             };
+            let watched = interval.with_user(&mm)?;
             addr = part.end();
             loop {
                 if give_up() {
@@ -288,10 +290,7 @@ impl Mirror {
                 }
                 self.check_active()?;
                 let (_, owner) = self.own();
-                match faulter
-                    .walker
-                    .look(&mm, &interval, part, part.start(), owner)
-                {
+                match faulter.walker.look(watched, part, part.start(), owner) {
                     Ok(snapshot) => {
                         match self.load(&interval, snapshot, owner, part.start(), Access::Read)? {
                             Loaded::Stale => (),

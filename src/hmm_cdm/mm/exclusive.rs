@@ -11,12 +11,19 @@
 
 use super::{
     folio::Pfn,
-    notifier::{IntervalNotifier, Invalidate, Stale},
-    Span,
+    notifier::{
+        Invalidate,
+        NotifierWithUser,
+        Stale, //
+    },
+    Span, //
 };
 use crate::bindings;
 use core::ptr::NonNull;
-use kernel::{error::from_err_ptr, mm::MmWithUser, prelude::*};
+use kernel::{
+    error::from_err_ptr,
+    prelude::*, //
+};
 
 /// A page that has just been made exclusive, and cannot be taken back by a fault yet.
 ///
@@ -31,16 +38,14 @@ struct Taken {
 impl Taken {
     /// Takes the page at `addr`, which is faulted in for writing. All notifiers but `notifier` see
     /// an invalidation. Sleeps, with the mmap lock held for reading.
-    fn new<T: Invalidate>(
-        mm: &MmWithUser,
-        notifier: &IntervalNotifier<T>,
-        addr: usize,
-    ) -> Result<Self> {
+    fn new<T: Invalidate>(watched: NotifierWithUser<'_, T>, addr: usize) -> Result<Self> {
+        let mm = watched.mm();
         let _lock = mm.mmap_read_lock();
         let mut folio = core::ptr::null_mut();
-        let owner = notifier.as_raw().cast();
+        let owner = watched.notifier().as_raw().cast();
 
-        // SAFETY: The mmap lock is held, and `mm_users` by the caller. The owner is only compared.
+        // SAFETY: `make_device_exclusive()` wants the mmap lock, which is held, and an address space
+        // that is not torn down, which `MmWithUser` is. The owner is only compared.
         from_err_ptr(unsafe {
             bindings::make_device_exclusive(mm.as_raw(), addr, owner, &mut folio)
         })
@@ -79,27 +84,38 @@ impl Drop for Taken {
 /// * EINTR: a fatal signal arrived
 /// * ENOMEM, EINVAL
 pub fn take<T: Invalidate + Unpin, R>(
-    mm: &MmWithUser,
-    notifier: &IntervalNotifier<T>,
+    watched: NotifierWithUser<'_, T>,
     addr: usize,
     enter: impl FnOnce(&mut T, Pfn) -> R,
 ) -> Result<core::result::Result<R, Stale>> {
+    let notifier = watched.notifier();
     let page = Span::covering(addr, 1).ok_or(EINVAL)?;
     if page.intersect(notifier.span()) != Some(page) {
         return Err(EINVAL);
     }
 
     let seq = notifier.begin();
-    let taken = Taken::new(mm, notifier, page.start())?;
+    let taken = Taken::new(watched, page.start())?;
 
-    Ok(notifier.commit(seq, |data| enter(data, taken.pfn)))
+    Ok(notifier.commit_exclusive(seq, |data| enter(data, taken.pfn)))
 }
 
 #[kunit_tests(hmm_cdm_exclusive)]
 mod tests {
     use super::*;
-    use crate::mm::kunit::UserMemory;
-    use kernel::current;
+    use crate::mm::{
+        kunit::UserMemory,
+        notifier::IntervalNotifier,
+        pagemap::Owner,
+        range::{
+            CpuEntry,
+            Walker, //
+        }, //
+    };
+    use kernel::{
+        current,
+        mm::MmWithUser, //
+    };
 
     #[derive(Default)]
     struct Seen(u32);
@@ -125,7 +141,7 @@ mod tests {
         let before = ours.lock().0;
         let at = memory.span().start();
         assert!(matches!(
-            take(mm, &ours, at, |seen, _| seen.0),
+            take(ours.with_user(mm)?, at, |seen, _| seen.0),
             Ok(Ok(count)) if count == before
         ));
         // Everyone else was told, and the CPU's access tells us.
@@ -142,10 +158,11 @@ mod tests {
         let current = current!();
         let mm = current.mm().ok_or(ESRCH)?;
         let notifier = watch(mm, memory.span())?;
+        let watched = notifier.with_user(mm)?;
         let at = memory.span().start();
 
         // The fault changes the page table, so that it may take a second attempt.
-        let frame = (0..3).find_map(|_| take(mm, &notifier, at, |_, pfn| pfn).ok()?.ok());
+        let frame = (0..3).find_map(|_| take(watched, at, |_, pfn| pfn).ok()?.ok());
         assert!(frame.is_some_and(|pfn| pfn.is_system()));
         assert_eq!(memory.read(0)?, 0);
         Ok(())
@@ -157,19 +174,43 @@ mod tests {
         let current = current!();
         let mm = current.mm().ok_or(ESRCH)?;
         let notifier = watch(mm, memory.pages(0, 2)?)?;
+        let watched = notifier.with_user(mm)?;
         let span = memory.span();
 
         memory.unmap(memory.pages(1, 2)?)?;
-        let hole = take(mm, &notifier, memory.pages(1, 2)?.start(), |_, _| ());
+        let hole = take(watched, memory.pages(1, 2)?.start(), |_, _| ());
         assert_eq!(hole.err(), Some(EFAULT));
         // Outside of what is watched.
-        let outside = take(mm, &notifier, memory.pages(2, 3)?.start(), |_, _| ());
+        let outside = take(watched, memory.pages(2, 3)?.start(), |_, _| ());
         assert_eq!(outside.err(), Some(EINVAL));
         // Nothing stays locked.
         assert!(matches!(
-            take(mm, &notifier, span.start(), |_, _| ()),
+            take(watched, span.start(), |_, _| ()),
             Ok(Ok(()) | Err(Stale))
         ));
+        Ok(())
+    }
+
+    #[test]
+    fn a_look_from_before_does_not_see_the_page_any_more() -> Result {
+        let memory = UserMemory::map(1)?;
+        let current = current!();
+        let mm = current.mm().ok_or(ESRCH)?;
+        let notifier = watch(mm, memory.span())?;
+        let watched = notifier.with_user(mm)?;
+        let at = memory.span().start();
+        let mut walker = Walker::new(1)?;
+
+        memory.write(0, 7)?;
+        let before = walker.look(watched, memory.span(), at, Owner::NOBODY)?;
+        assert!(matches!(take(watched, at, |_, _| ()), Ok(Ok(()))));
+        assert_eq!(before.commit(|_, _| ()), Err(Stale));
+
+        // A new look finds no page: the CPU's entry is that of an exclusive one.
+        let after = walker.look(watched, memory.span(), at, Owner::NOBODY)?;
+        let entry = after.commit(|_, view| view.at(at) == CpuEntry::None);
+        assert_eq!(entry, Ok(true));
+        assert_eq!(memory.read(0)?, 7);
         Ok(())
     }
 }

@@ -6,13 +6,37 @@
 //! C files: `lib/kunit/user_alloc.c`, `lib/kunit/bug.c`.
 
 use super::Span;
-use crate::bindings;
-use core::ptr::{null_mut, NonNull};
+use crate::{
+    bindings,
+    os::kthread::{
+        Thread,
+        ThreadBody, //
+    }, //
+};
+use core::ptr::{
+    null_mut,
+    NonNull, //
+};
 use kernel::{
+    current,
     error::to_result,
-    page::{PAGE_SHIFT, PAGE_SIZE},
+    mm::MmWithUser,
+    new_condvar, new_mutex,
+    page::{
+        PAGE_SHIFT,
+        PAGE_SIZE, //
+    },
     prelude::*,
-    uaccess::{UserPtr, UserSlice},
+    sync::{
+        aref::ARef,
+        Arc,
+        CondVar,
+        Mutex, //
+    },
+    uaccess::{
+        UserPtr,
+        UserSlice, //
+    },
 };
 
 /// The test that the current task runs. ENOENT if that is none.
@@ -87,6 +111,50 @@ impl UserMemory {
     /// Reads from a page, as the process would.
     pub(crate) fn read(&self, page: usize) -> Result<u64> {
         self.word(page).reader().read()
+    }
+}
+
+/// A thread that makes an address space for itself and hands out a reference.
+#[pin_data]
+struct MmMaker {
+    #[pin]
+    made: Mutex<Option<Result<ARef<MmWithUser>>>>,
+    #[pin]
+    changed: CondVar,
+}
+
+impl ThreadBody for MmMaker {
+    fn run(&self) {
+        // SAFETY: A kernel thread without an address space may get one, and this one has no other
+        // use for it.
+        let attached = to_result(unsafe { bindings::kunit_attach_mm() });
+        let current = current!();
+        let mm = attached.and_then(|()| current.mm().map(ARef::from).ok_or(ESRCH));
+
+        *self.made.lock() = Some(mm);
+        self.changed.notify_all();
+    }
+
+    fn stop(&self) {}
+}
+
+/// Makes an address space that is not the test's, and empty.
+pub(crate) fn other_mm() -> Result<ARef<MmWithUser>> {
+    let maker = Arc::pin_init(
+        pin_init!(MmMaker {
+            made <- new_mutex!(None),
+            changed <- new_condvar!(),
+        }),
+        GFP_KERNEL,
+    )?;
+    let _thread = Thread::spawn(c"hmm_cdm test", 0, maker.clone())?;
+    let mut made = maker.made.lock();
+
+    loop {
+        if let Some(mm) = made.take() {
+            return mm;
+        }
+        maker.changed.wait(&mut made);
     }
 }
 

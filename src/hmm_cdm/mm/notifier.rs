@@ -17,12 +17,27 @@ use kernel::{
     new_spinlock,
     page::PAGE_SIZE,
     prelude::*,
-    sync::{lock::spinlock::SpinLockBackend, lock::Guard, SpinLock},
-    types::Opaque,
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Relaxed,
+            Release, //
+        },
+        lock::{
+            spinlock::SpinLockBackend,
+            Guard, //
+        },
+        SpinLock, //
+    },
+    types::Opaque, //
 };
 
 /// What is known of a span of an address space and has to go when the CPU's page table changes.
-pub trait Invalidate: Send {
+///
+/// `'static`, because the kernel calls [`Self::invalidate`] until the notifier is dropped, and one
+/// that is leaked ([`core::mem::forget`]) is never dropped.
+pub trait Invalidate: Send + 'static {
     /// Forgets everything about `span`. When this returns, the device must not use it any more.
     ///
     /// Context: the notifier's spinlock is held, so nothing may sleep, and time is bounded. The
@@ -54,7 +69,12 @@ pub struct Stale;
 
 /// The state of a span at one moment: `mmu_interval_read_begin()`.
 #[derive(Copy, Clone)]
-pub struct Sequence(pub(super) usize);
+pub struct Sequence {
+    /// `notifier_seq` of `struct hmm_range`.
+    pub(super) mmu: usize,
+    // [`IntervalNotifier::exclusives`].
+    exclusives: usize,
+}
 
 /// A watched span and what depends on it.
 ///
@@ -67,6 +87,9 @@ pub struct IntervalNotifier<T: Invalidate> {
     #[pin]
     inner: Opaque<bindings::mmu_interval_notifier>,
     span: Span,
+    // How many pages were made exclusive through this notifier. The C sequence does not change then,
+    // as `invalidate()` ignores these invalidations.
+    exclusives: Atomic<usize>,
     #[pin]
     data: SpinLock<T>,
 }
@@ -94,6 +117,7 @@ impl<T: Invalidate> IntervalNotifier<T> {
         try_pin_init!(Self {
             data <- new_spinlock!(data, "IntervalNotifier::data"),
             span,
+            exclusives: Atomic::new(0),
             // Last: as soon as it is inserted, `invalidate` can be called and uses the others.
             inner <- Opaque::try_ffi_init(move |slot: *mut bindings::mmu_interval_notifier| {
                 // SAFETY: `slot` is pinned, and lives until `drop` removes it. `mm` is alive:
@@ -117,6 +141,18 @@ impl<T: Invalidate> IntervalNotifier<T> {
         self.span
     }
 
+    /// Pairs the notifier with a reference that keeps its address space from being torn down, as
+    /// everything that walks the page tables needs. EINVAL if `mm` is another address space.
+    pub fn with_user<'a>(&'a self, mm: &'a MmWithUser) -> Result<NotifierWithUser<'a, T>> {
+        // SAFETY: Inserted by the type invariants; `mmu_interval_notifier_insert()` has set the
+        // field, which is constant from then on.
+        if unsafe { (*self.as_raw()).mm } != mm.as_raw() {
+            return Err(EINVAL);
+        }
+        // INVARIANT: Just checked.
+        Ok(NotifierWithUser { notifier: self, mm })
+    }
+
     /// Locks what depends on the span. As long as the guard lives no invalidation of it returns.
     pub fn lock(&self) -> Guard<'_, T, SpinLockBackend> {
         self.data.lock()
@@ -132,11 +168,52 @@ impl<T: Invalidate> IntervalNotifier<T> {
     where
         T: Unpin,
     {
+        self.commit_if(
+            seq,
+            || self.exclusives.load(Relaxed) == seq.exclusives,
+            enter,
+        )
+    }
+
+    /// The same for a page that was made exclusive since `seq` was taken. What others have read of
+    /// the span before is stale from then on: they have seen an ordinary page.
+    pub(super) fn commit_exclusive<R>(
+        &self,
+        seq: Sequence,
+        enter: impl FnOnce(&mut T) -> R,
+    ) -> Result<R, Stale>
+    where
+        T: Unpin,
+    {
+        self.commit_if(
+            seq,
+            || true,
+            |data| {
+                // Pairs with `sequence()`: who reads this number walks the page table after the page
+                // was made exclusive. The lock serialises the writers.
+                let count = self.exclusives.load(Relaxed);
+                self.exclusives.store(count.wrapping_add(1), Release);
+                enter(data)
+            },
+        )
+    }
+
+    fn commit_if<R>(
+        &self,
+        seq: Sequence,
+        still: impl FnOnce() -> bool,
+        enter: impl FnOnce(&mut T) -> R,
+    ) -> Result<R, Stale>
+    where
+        T: Unpin,
+    {
         let mut data = self.data.lock();
 
         // SAFETY: Inserted by the type invariants; the lock that `invalidate` takes is held, as
         // `mmu_interval_read_retry()` asks.
-        if unsafe { bindings::hmm_cdm_helper_interval_read_retry(self.inner.get(), seq.0) } {
+        let retry =
+            unsafe { bindings::hmm_cdm_helper_interval_read_retry(self.inner.get(), seq.mmu) };
+        if retry || !still() {
             return Err(Stale);
         }
         Ok(enter(&mut data))
@@ -144,9 +221,19 @@ impl<T: Invalidate> IntervalNotifier<T> {
 
     /// Begins to look at the span: waits until no invalidation is running. Sleeps; takes no lock.
     pub(super) fn begin(&self) -> Sequence {
-        // SAFETY: Inserted by the type invariants. No lock that `invalidate` takes is held, as the
-        // caller can only have got it from `lock()`.
-        Sequence(unsafe { bindings::mmu_interval_read_begin(self.as_raw()) })
+        let mut seq = self.sequence();
+
+        // SAFETY: Inserted by the type invariants.
+        seq.mmu = unsafe { bindings::mmu_interval_read_begin(self.as_raw()) };
+        seq
+    }
+
+    /// A sequence for a walk that calls `mmu_interval_read_begin()` itself and completes it.
+    pub(super) fn sequence(&self) -> Sequence {
+        Sequence {
+            mmu: 0,
+            exclusives: self.exclusives.load(Acquire),
+        }
     }
 
     pub(super) fn as_raw(&self) -> *mut bindings::mmu_interval_notifier {
@@ -192,6 +279,37 @@ impl<T: Invalidate> IntervalNotifier<T> {
     }
 }
 
+/// A notifier and a user of its address space: what a walk of the page tables needs. See
+/// [`IntervalNotifier::with_user`].
+///
+/// # Invariants
+///
+/// `mm` is the address space that `notifier` is inserted in.
+pub struct NotifierWithUser<'a, T: Invalidate> {
+    notifier: &'a IntervalNotifier<T>,
+    mm: &'a MmWithUser,
+}
+
+impl<T: Invalidate> Copy for NotifierWithUser<'_, T> {}
+
+impl<T: Invalidate> Clone for NotifierWithUser<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<'a, T: Invalidate> NotifierWithUser<'a, T> {
+    /// The notifier.
+    pub fn notifier(&self) -> &'a IntervalNotifier<T> {
+        self.notifier
+    }
+
+    /// Its address space.
+    pub fn mm(&self) -> &'a MmWithUser {
+        self.mm
+    }
+}
+
 #[pinned_drop]
 impl<T: Invalidate> PinnedDrop for IntervalNotifier<T> {
     fn drop(self: Pin<&mut Self>) {
@@ -205,7 +323,10 @@ impl<T: Invalidate> PinnedDrop for IntervalNotifier<T> {
 #[kunit_tests(hmm_cdm_notifier)]
 mod tests {
     use super::*;
-    use crate::mm::kunit::UserMemory;
+    use crate::mm::kunit::{
+        other_mm,
+        UserMemory, //
+    };
     use kernel::current;
 
     #[derive(Default)]
@@ -290,6 +411,41 @@ mod tests {
         memory.unmap(memory.pages(3, 4)?)?;
         assert_eq!(low.commit(at_low, |seen| seen.count), Ok(0));
         assert_eq!(high.commit(at_high, |seen| seen.count), Err(Stale));
+        Ok(())
+    }
+
+    #[test]
+    fn a_notifier_is_paired_with_its_own_address_space() -> Result {
+        let memory = UserMemory::map(1)?;
+        let current = current!();
+        let mm = current.mm().ok_or(ESRCH)?;
+        let other = other_mm()?;
+        let (own, others) = (watch(mm, memory.span())?, watch(&other, memory.span())?);
+
+        assert!(own
+            .with_user(mm)
+            .is_ok_and(|watched| watched.mm().as_raw() == mm.as_raw()));
+        assert!(others.with_user(&other).is_ok());
+        assert_eq!(own.with_user(&other).err(), Some(EINVAL));
+        assert_eq!(others.with_user(mm).err(), Some(EINVAL));
+        Ok(())
+    }
+
+    #[test]
+    fn an_exclusive_page_makes_older_looks_stale() -> Result {
+        let memory = UserMemory::map(1)?;
+        let current = current!();
+        let mm = current.mm().ok_or(ESRCH)?;
+        let notifier = watch(mm, memory.span())?;
+        let (look, first, second) = (notifier.begin(), notifier.begin(), notifier.begin());
+
+        assert_eq!(notifier.commit(look, |seen| seen.count), Ok(0));
+        assert_eq!(notifier.commit_exclusive(first, |seen| seen.count), Ok(0));
+        assert_eq!(notifier.commit(look, |seen| seen.count), Err(Stale));
+        // Two pages can be taken at the same time.
+        assert_eq!(notifier.commit_exclusive(second, |seen| seen.count), Ok(0));
+        let look = notifier.begin();
+        assert_eq!(notifier.commit(look, |seen| seen.count), Ok(0));
         Ok(())
     }
 }

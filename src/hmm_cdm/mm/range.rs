@@ -6,13 +6,26 @@
 
 use super::{
     folio::Pfn,
-    notifier::{IntervalNotifier, Invalidate, Sequence, Stale},
+    notifier::{
+        IntervalNotifier,
+        Invalidate,
+        Nothing,
+        NotifierWithUser,
+        Sequence,
+        Stale, //
+    },
     pagemap::Owner,
     vma::Mappings,
-    Span,
+    Span, //
 };
 use crate::bindings;
-use kernel::{alloc::KVVec, error::to_result, mm::MmWithUser, page::PAGE_SHIFT, prelude::*};
+use kernel::{
+    alloc::KVVec,
+    error::to_result,
+    mm::MmWithUser,
+    page::PAGE_SHIFT,
+    prelude::*, //
+};
 
 /// How an address is accessed, or what a page table entry allows.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -71,8 +84,7 @@ impl Walker {
     /// * EINVAL: no room, or the notifier or `addr` is elsewhere
     pub fn look<'a, T: Invalidate>(
         &'a mut self,
-        mm: &MmWithUser,
-        notifier: &'a IntervalNotifier<T>,
+        watched: NotifierWithUser<'a, T>,
         span: Span,
         addr: usize,
         owner: Owner,
@@ -82,16 +94,18 @@ impl Walker {
         if page.intersect(span) != Some(page) {
             return Err(EINVAL);
         }
+        let notifier = watched.notifier();
         let seq = notifier.begin();
-        let mappings = Mappings::lock_killable(mm)?;
+        let mappings = Mappings::lock_killable(watched.mm())?;
         if mappings.is_unstable() {
             return Err(EFAULT);
         }
         let (span, plain) = readable_part(&mappings, span, page);
         let (mut range, pfns) = self.range(notifier, span, owner)?;
-        range.notifier_seq = seq.0;
-        // SAFETY: `range` describes memory that is valid during the call and large enough; the
-        // notifier is inserted, for `mm`, whose mmap lock is held.
+        range.notifier_seq = seq.mmu;
+        // SAFETY: `range` describes memory that is valid during the call and large enough. The
+        // function walks the page tables of the notifier's address space, whose mmap lock is held:
+        // it is that of `watched`, by the invariants of `NotifierWithUser`.
         to_result(unsafe { bindings::hmm_range_fault(&mut range) })?;
         drop(mappings);
         Ok(Snapshot::new(notifier, seq, span, pfns, plain))
@@ -142,12 +156,13 @@ impl Walker {
     /// * ENOMEM, EINVAL
     pub fn walk<'a, T: Invalidate>(
         &'a mut self,
-        mm: &MmWithUser,
-        notifier: &'a IntervalNotifier<T>,
+        watched: NotifierWithUser<'a, T>,
         span: Span,
         fault: Option<Access>,
         owner: Owner,
     ) -> Result<Snapshot<'a, T>> {
+        let notifier = watched.notifier();
+        let mut seq = notifier.sequence();
         let (mut range, pfns) = self.range(notifier, span, owner)?;
         range.default_flags = match fault {
             None => 0,
@@ -157,18 +172,48 @@ impl Walker {
                     | bindings::hmm_pfn_flags_HMM_PFN_REQ_WRITE
             }
         };
-        // SAFETY: `range` describes memory that is valid during the call and large enough; the
-        // notifier is inserted, for `mm`, whose `mm_users` the caller holds. No lock is held.
-        let ret = to_result(unsafe {
+        // SAFETY: `range` describes memory that is valid during the call and large enough. The
+        // function takes the mmap lock of the notifier's address space, which `watched` keeps from
+        // being torn down.
+        to_result(unsafe {
             bindings::hmm_range_fault_unlocked_timeout(
                 &mut range,
                 kernel::time::msecs_to_jiffies(TIMEOUT_MS),
             )
-        });
-        let _ = mm;
-        ret?;
-        let seq = Sequence(range.notifier_seq);
+        })?;
+        seq.mmu = range.notifier_seq;
         Ok(Snapshot::new(notifier, seq, span, pfns, false))
+    }
+
+    /// Looks at `span` of `mm`, which need not be watched, without faulting anything in, and runs
+    /// `with` on its entries while they hold: the loop of Documentation/mm/hmm.rst. `None` if the
+    /// span has changed during each of `attempts` walks; then `with` was not called.
+    ///
+    /// Otherwise as [`Self::walk`]: EINTR, ENOMEM, EINVAL.
+    pub(crate) fn snapshot_of<R>(
+        &mut self,
+        mm: &MmWithUser,
+        span: Span,
+        owner: Owner,
+        attempts: u32,
+        with: impl FnOnce(&View<'_>) -> R,
+    ) -> Result<Option<R>> {
+        // For this span alone, so that changes elsewhere do not make the walk stale.
+        let notifier = KBox::pin_init(IntervalNotifier::new(mm, span, Nothing), GFP_KERNEL)?;
+        let watched = notifier.with_user(mm)?;
+        let mut with = Some(with);
+
+        for _ in 0..attempts {
+            let snapshot = match self.walk(watched, span, None, owner) {
+                Ok(snapshot) => snapshot,
+                Err(EBUSY) => continue,
+                Err(e) => return Err(e),
+            };
+            if let Ok(seen) = snapshot.commit(|_, view| with.take().map(|with| with(view))) {
+                return Ok(seen);
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -393,12 +438,6 @@ mod tests {
     use crate::mm::{folio::NewPage, kunit::UserMemory};
     use kernel::{current, page::PAGE_SIZE};
 
-    struct Nothing;
-
-    impl Invalidate for Nothing {
-        fn invalidate(&mut self, _: Span) {}
-    }
-
     fn watch(mm: &MmWithUser, span: Span) -> Result<Pin<KBox<IntervalNotifier<Nothing>>>> {
         KBox::pin_init(IntervalNotifier::new(mm, span, Nothing), GFP_KERNEL)
     }
@@ -514,15 +553,10 @@ mod tests {
         let current = current!();
         let mm = current.mm().ok_or(ESRCH)?;
         let notifier = watch(mm, memory.pages(2, 6)?)?;
+        let watched = notifier.with_user(mm)?;
         let mut walker = Walker::new(2)?;
         let mut walk = |first, end| -> Result {
-            walker.walk(
-                mm,
-                &notifier,
-                memory.pages(first, end)?,
-                None,
-                Owner::NOBODY,
-            )?;
+            walker.walk(watched, memory.pages(first, end)?, None, Owner::NOBODY)?;
             Ok(())
         };
 
@@ -541,6 +575,7 @@ mod tests {
         let current = current!();
         let mm = current.mm().ok_or(ESRCH)?;
         let notifier = watch(mm, memory.span())?;
+        let watched = notifier.with_user(mm)?;
         let mut walker = Walker::new(4)?;
 
         // Page 0 is untouched, 1 the zero page, 2 written to, 3 unmapped.
@@ -548,7 +583,7 @@ mod tests {
         memory.write(2, 7)?;
         memory.unmap(memory.pages(3, 4)?)?;
         for _ in 0..2 {
-            let seen = walker.walk(mm, &notifier, memory.span(), None, Owner::NOBODY)?;
+            let seen = walker.walk(watched, memory.span(), None, Owner::NOBODY)?;
             let seen = seen.commit(|_, view| [0, 1, 2, 3].map(|page| kind(view, page)));
 
             assert_eq!(
@@ -570,11 +605,12 @@ mod tests {
         let current = current!();
         let mm = current.mm().ok_or(ESRCH)?;
         let notifier = watch(mm, memory.span())?;
+        let watched = notifier.with_user(mm)?;
         let mut walker = Walker::new(8)?;
         let at = |page: usize| memory.span().start() + page * PAGE_SIZE;
         let mut look =
             |span: Span, page: usize| -> Result<(Span, bool, [Option<Option<Access>>; 2])> {
-                let seen = walker.look(mm, &notifier, span, at(page), Owner::NOBODY)?;
+                let seen = walker.look(watched, span, at(page), Owner::NOBODY)?;
                 let seen =
                     seen.commit(|_, view| (view.span(), view.plain, [0, 1].map(|i| kind(view, i))));
 
@@ -616,10 +652,11 @@ mod tests {
         let current = current!();
         let mm = current.mm().ok_or(ESRCH)?;
         let notifier = watch(mm, memory.span())?;
+        let watched = notifier.with_user(mm)?;
         let mut walker = Walker::new(2)?;
 
         for access in [Access::Read, Access::Write] {
-            let seen = walker.walk(mm, &notifier, memory.span(), Some(access), Owner::NOBODY)?;
+            let seen = walker.walk(watched, memory.span(), Some(access), Owner::NOBODY)?;
             let seen = seen.commit(|_, view| [kind(view, 0), kind(view, 1)]);
 
             assert_eq!(seen, Ok([Some(Some(access)); 2]));
@@ -633,20 +670,14 @@ mod tests {
         let current = current!();
         let mm = current.mm().ok_or(ESRCH)?;
         let notifier = watch(mm, memory.span())?;
+        let watched = notifier.with_user(mm)?;
         let mut walker = Walker::new(4)?;
 
         memory.unmap(memory.pages(2, 3)?)?;
-        let hole = walker.walk(
-            mm,
-            &notifier,
-            memory.span(),
-            Some(Access::Read),
-            Owner::NOBODY,
-        );
+        let hole = walker.walk(watched, memory.span(), Some(Access::Read), Owner::NOBODY);
         assert_eq!(hole.err(), Some(EFAULT));
         let beside = walker.walk(
-            mm,
-            &notifier,
+            watched,
             memory.pages(0, 2)?,
             Some(Access::Read),
             Owner::NOBODY,
@@ -661,13 +692,14 @@ mod tests {
         let current = current!();
         let mm = current.mm().ok_or(ESRCH)?;
         let notifier = watch(mm, memory.span())?;
+        let watched = notifier.with_user(mm)?;
         let mut walker = Walker::new(2)?;
 
         memory.write(0, 7)?;
-        let seen = walker.walk(mm, &notifier, memory.span(), None, Owner::NOBODY)?;
+        let seen = walker.walk(watched, memory.span(), None, Owner::NOBODY)?;
         memory.unmap(memory.pages(0, 1)?)?;
         assert_eq!(seen.commit(|_, view| kind(view, 0)), Err(Stale));
-        let again = walker.walk(mm, &notifier, memory.span(), None, Owner::NOBODY)?;
+        let again = walker.walk(watched, memory.span(), None, Owner::NOBODY)?;
         assert_eq!(again.commit(|_, view| kind(view, 0)), Ok(None));
         Ok(())
     }
