@@ -22,7 +22,7 @@ use crate::mm::{
     self,
     copy::{Copier, Direction, Mover},
     fault::{CpuFault, FaultOutcome},
-    folio::{NewPage, Pfn},
+    folio::{NewPage, PageRef, Pfn},
     pagemap::{Frames, Kind, Owner, Pagemap},
 };
 use crate::os::{
@@ -125,20 +125,13 @@ pub(crate) struct PageOwner {
 }
 
 impl PageOwner {
-    /// Whose `pfn` is, if it is a page of one of the library's nodes.
-    ///
-    /// # Safety
-    ///
-    /// The page is in use, and stays so meanwhile.
-    pub(crate) unsafe fn of(pfn: Pfn) -> Option<Self> {
-        // SAFETY: By the safety requirements.
-        unsafe {
-            Pagemap::<NodePages>::with_page(pfn, |memory| Self {
-                owner: memory.owner(),
-                kind: memory.frames().kind,
-                device: memory.frames().device.as_ref().copied(),
-            })
-        }
+    /// The owner of a page, if it is one of the library's nodes.
+    pub(crate) fn of(page: PageRef<'_>) -> Option<Self> {
+        Pagemap::<NodePages>::with_page(page, |memory| Self {
+            owner: memory.owner(),
+            kind: memory.frames().kind,
+            device: memory.frames().device.as_ref().copied(),
+        })
     }
 }
 

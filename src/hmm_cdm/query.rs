@@ -153,13 +153,19 @@ fn correct(mm: &MmWithUser, part: Span, infos: &mut [PageInfo]) {
     }
 }
 
-fn describe(node: Option<&Node>, entry: CpuEntry) -> PageInfo {
+fn describe(node: Option<&Node>, entry: CpuEntry<'_>) -> PageInfo {
     let mut info = PageInfo::default();
 
     let place = match entry {
         CpuEntry::Error => Where::Unmapped,
         CpuEntry::None => Where::Absent,
-        CpuEntry::Page { pfn, access, order } => {
+        CpuEntry::Page {
+            page,
+            access,
+            order,
+        } => {
+            let pfn = page.pfn();
+
             info.order = order;
             info.cpu = ACCESS_READ as u8;
             if access == Access::Write {
@@ -167,9 +173,7 @@ fn describe(node: Option<&Node>, entry: CpuEntry) -> PageInfo {
             }
             if pfn.is_zero() {
                 info.flags |= PAGE_ZERO;
-            // SAFETY: Called under the lock of the notifier, after the sequence was rechecked: the
-            // page is mapped and cannot be freed meanwhile.
-            } else if unsafe { pfn.has_extra_references() } {
+            } else if page.has_extra_refs() {
                 info.flags |= PAGE_PINNED;
             }
             if let Some(node) = node.filter(|node| node.contains(pfn)) {
@@ -180,8 +184,7 @@ fn describe(node: Option<&Node>, entry: CpuEntry) -> PageInfo {
             } else if pfn.is_system() {
                 Where::System
             } else {
-                // SAFETY: As above.
-                let device = unsafe { PageOwner::of(pfn) }.and_then(|whose| whose.device);
+                let device = PageOwner::of(page).and_then(|owner| owner.device);
 
                 // There are fewer than 255 of them.
                 info.flags |= device.map_or(0, |index| (index as u16 + 1) << PAGE_DEVICE_SHIFT);

@@ -8,7 +8,7 @@
 
 use crate::{
     mm::{
-        folio::Pfn,
+        folio::PageRef,
         pagemap::{Kind, Owner},
         range::{CpuEntry, Walker},
         Span,
@@ -63,37 +63,34 @@ pub(super) fn locate(
         .map(|_| ())
 }
 
-fn location_of(node: &Node, entry: CpuEntry) -> PageLocation {
-    let pfn = match entry {
+fn location_of(node: &Node, entry: CpuEntry<'_>) -> PageLocation {
+    let page = match entry {
         CpuEntry::None => return PageLocation::Absent,
         CpuEntry::Error => return PageLocation::Fixed,
-        CpuEntry::Page { pfn, .. } => pfn,
+        CpuEntry::Page { page, .. } => page,
     };
+    let pfn = page.pfn();
 
     if let Some(index) = node.index(pfn) {
-        return PageLocation::Node(held(pfn), index);
+        return PageLocation::Node(why_not_collected(page), index);
     }
     if pfn.is_zero() {
         return PageLocation::Zero;
     }
     if pfn.is_system() {
-        // SAFETY: As below.
-        if !unsafe { pfn.is_anon() } {
+        if !page.is_anon() {
             return PageLocation::NotAnon;
         }
-        return PageLocation::System(held(pfn));
+        return PageLocation::System(why_not_collected(page));
     }
-    // SAFETY: Called under the lock of the notifier, after the sequence was rechecked: the page is
-    // mapped and cannot be freed meanwhile.
-    match unsafe { PageOwner::of(pfn) } {
+    match PageOwner::of(page) {
         Some(peer) if peer.kind == Kind::Coherent => PageLocation::Peer(peer.owner),
         _ => PageLocation::Foreign,
     }
 }
 
-fn held(pfn: Pfn) -> Skip {
-    // SAFETY: As in `location_of()`.
-    if unsafe { pfn.has_extra_references() } {
+fn why_not_collected(page: PageRef<'_>) -> Skip {
+    if page.has_extra_refs() {
         Skip::Pinned
     } else {
         Skip::Raced

@@ -73,8 +73,8 @@ impl Mirror {
             }
             let (mut own, _) = self.own();
 
-            let entered = exclusive::take(watched, addr, |entries, pfn| {
-                entries.load_exclusive(addr, pfn, &mut spare, &mut own)
+            let entered = exclusive::take(watched, addr, |entries, page| {
+                entries.load_exclusive(addr, page.pfn(), &mut spare, &mut own)
             })?;
             if entered == Ok(true) {
                 return Ok(());

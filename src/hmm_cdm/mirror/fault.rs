@@ -360,7 +360,7 @@ impl Mirror {
                 _ if entries.get(addr).allows(access) => Loaded::Ready {
                     local: entries.get(addr).is_local(),
                 },
-                CpuEntry::Page { pfn, .. } if private && frames.contains(&pfn.raw()) => {
+                CpuEntry::Page { page, .. } if private && frames.contains(&page.pfn().raw()) => {
                     Loaded::ReadOnly
                 }
                 // There is a page that the process may access that way, and the device may not.

@@ -11,7 +11,7 @@ use super::table::{DeviceMemory, Extent, Shared};
 use crate::mm::{
     folio::{mark_written, Pfn},
     notifier::Invalidate,
-    range::{Access, CpuEntry, View},
+    range::{Access, CpuEntry, RawEntry, View},
     Span,
 };
 use kernel::{
@@ -386,13 +386,19 @@ impl Entries {
     /// This is most of what a fault costs beside the walk, and is better compiled by itself. Every
     /// instruction here is one for each page.
     #[inline(never)]
-    fn fill_alike(entries: &mut [DeviceEntry], cpu: &[usize], own: &DeviceMemory) -> usize {
+    fn fill_alike(entries: &mut [DeviceEntry], cpu: &[RawEntry<'_>], own: &DeviceMemory) -> usize {
         let Some(head) = cpu.first() else {
             return 0;
         };
-        let CpuEntry::Page { pfn, access, order } = View::decode(*head) else {
+        let CpuEntry::Page {
+            page,
+            access,
+            order,
+        } = head.decode()
+        else {
             return 0;
         };
+        let pfn = page.pfn();
         let mut new = DeviceEntry::new(pfn, access, own);
         let mut filled = 0_usize;
 
@@ -409,11 +415,11 @@ impl Entries {
         }
         let (elsewhere, place) = (DeviceEntry::rights(access), DeviceEntry::place(own));
         let here = elsewhere | place;
-        let flags = head.wrapping_sub(pfn.raw());
+        let flags = head.raw().wrapping_sub(pfn.raw());
 
         for (entry, raw) in entries.iter_mut().zip(cpu) {
             // With other flags it is no frame's number.
-            let frame = raw.wrapping_sub(flags);
+            let frame = raw.raw().wrapping_sub(flags);
 
             if !View::is_frame(frame) {
                 break;
@@ -469,8 +475,13 @@ impl Entries {
             while let Some((entry, cpu)) = pages.next() {
                 let i = inaccessible.wrapping_sub(1).wrapping_sub(pages.len());
 
-                match View::decode(*cpu) {
-                    CpuEntry::Page { pfn, access, order } => {
+                match cpu.decode() {
+                    CpuEntry::Page {
+                        page,
+                        access,
+                        order,
+                    } => {
+                        let pfn = page.pfn();
                         let mut new = DeviceEntry::new(pfn, access, own);
 
                         set(i, entry, new);

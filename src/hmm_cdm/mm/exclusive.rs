@@ -10,7 +10,10 @@
 //! C file: `mm/rmap.c`.
 
 use super::{
-    folio::Pfn,
+    folio::{
+        PageRef,
+        Pfn, //
+    },
     notifier::{
         Invalidate,
         NotifierWithUser,
@@ -36,6 +39,12 @@ struct Taken {
 }
 
 impl Taken {
+    /// The page.
+    fn page(&self) -> PageRef<'_> {
+        // SAFETY: By the type invariants the value owns a reference.
+        unsafe { PageRef::new(self.pfn) }
+    }
+
     /// Takes the page at `addr`, which is faulted in for writing. All notifiers but `notifier` see
     /// an invalidation. Sleeps, with the mmap lock held for reading.
     fn new<T: Invalidate>(watched: NotifierWithUser<'_, T>, addr: usize) -> Result<Self> {
@@ -71,7 +80,7 @@ impl Drop for Taken {
 }
 
 /// Takes the page at `addr`, inside of the notifier's span, away from the CPU, and runs `enter` with
-/// what the notifier guards and the page's frame, if it still holds. While `enter` runs, no
+/// what the notifier guards and the page, if it still holds. While `enter` runs, no
 /// invalidation of the page returns.
 ///
 /// The folio's lock keeps faults from taking the page back meanwhile, but not an munmap(2) or
@@ -86,7 +95,7 @@ impl Drop for Taken {
 pub fn take<T: Invalidate + Unpin, R>(
     watched: NotifierWithUser<'_, T>,
     addr: usize,
-    enter: impl FnOnce(&mut T, Pfn) -> R,
+    enter: impl FnOnce(&mut T, PageRef<'_>) -> R,
 ) -> Result<core::result::Result<R, Stale>> {
     let notifier = watched.notifier();
     let page = Span::covering(addr, 1).ok_or(EINVAL)?;
@@ -97,7 +106,7 @@ pub fn take<T: Invalidate + Unpin, R>(
     let seq = notifier.begin();
     let taken = Taken::new(watched, page.start())?;
 
-    Ok(notifier.commit_exclusive(seq, |data| enter(data, taken.pfn)))
+    Ok(notifier.commit_exclusive(seq, |data| enter(data, taken.page())))
 }
 
 #[kunit_tests(hmm_cdm_exclusive)]
@@ -162,7 +171,7 @@ mod tests {
         let at = memory.span().start();
 
         // The fault changes the page table, so that it may take a second attempt.
-        let frame = (0..3).find_map(|_| take(watched, at, |_, pfn| pfn).ok()?.ok());
+        let frame = (0..3).find_map(|_| take(watched, at, |_, page| page.pfn()).ok()?.ok());
         assert!(frame.is_some_and(|pfn| pfn.is_system()));
         assert_eq!(memory.read(0)?, 0);
         Ok(())

@@ -5,8 +5,14 @@
 //! C files: `mm/memremap.c` (`zone_device_page_init()`), `mm/page_alloc.c`.
 
 use crate::bindings;
-use core::ptr::NonNull;
-use kernel::{page::PAGE_SIZE, prelude::*};
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
+use kernel::{
+    page::PAGE_SIZE,
+    prelude::*, //
+};
 
 /// The number of a page frame that has a `struct page`.
 ///
@@ -50,27 +56,6 @@ impl Pfn {
         unsafe { NonNull::new_unchecked(bindings::hmm_cdm_helper_pfn_to_page(self.0)) }
     }
 
-    /// Whether more is holding the page than its mappings, its caches and its mapping's page cache
-    /// account for.
-    ///
-    /// # Safety
-    ///
-    /// The page cannot be freed meanwhile.
-    pub(crate) unsafe fn has_extra_references(self) -> bool {
-        // SAFETY: By the safety requirements.
-        unsafe { bindings::hmm_cdm_helper_page_has_extra_refs(self.page().as_ptr()) }
-    }
-
-    /// Whether it is anonymous memory, and not merged by KSM, at this moment.
-    ///
-    /// # Safety
-    ///
-    /// The page cannot be freed meanwhile.
-    pub(crate) unsafe fn is_anon(self) -> bool {
-        // SAFETY: By the safety requirements.
-        unsafe { bindings::hmm_cdm_helper_page_is_anon(self.page().as_ptr()) }
-    }
-
     /// How many references there are to the page at this moment, and how many page table entries.
     pub(crate) fn counts(self) -> (i32, i32) {
         let page = self.page().as_ptr();
@@ -110,8 +95,54 @@ impl Pfn {
     }
 }
 
-/// Notes that the device is going to write to the page behind the CPU's back. `helpers.c` says why
-/// and for which pages.
+/// A page that is lent for `'v`, and cannot be freed meanwhile.
+///
+/// # Invariants
+///
+/// For `'v` something keeps the page in use: a lock that the invalidation of its mapping takes, the
+/// page's own lock, or a reference.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct PageRef<'v> {
+    pfn: Pfn,
+    _lent: PhantomData<&'v ()>,
+}
+
+impl PageRef<'_> {
+    /// # Safety
+    ///
+    /// As in the type's invariants, for all of its lifetime.
+    #[inline(always)]
+    pub(super) unsafe fn new(pfn: Pfn) -> Self {
+        // INVARIANT: By the safety requirements.
+        Self {
+            pfn,
+            _lent: PhantomData,
+        }
+    }
+
+    /// Its frame.
+    #[inline(always)]
+    pub fn pfn(self) -> Pfn {
+        self.pfn
+    }
+
+    /// Whether the page has more references than its mappings, its caches and the page cache account
+    /// for: someone has pinned it, or is about to use it.
+    pub(crate) fn has_extra_refs(self) -> bool {
+        // SAFETY: The function reads the folio's counts; by the type invariants the page is in use,
+        // so the folio stays what it is.
+        unsafe { bindings::hmm_cdm_helper_page_has_extra_refs(self.pfn.as_raw_page()) }
+    }
+
+    /// Whether it is anonymous memory, and not merged by KSM, at this moment.
+    pub(crate) fn is_anon(self) -> bool {
+        // SAFETY: As above, for the folio's mapping.
+        unsafe { bindings::hmm_cdm_helper_page_is_anon(self.pfn.as_raw_page()) }
+    }
+}
+
+/// Notes that the device is going to write to the page behind the CPU's back. The C function says
+/// why and for which pages.
 ///
 /// # Safety
 ///
@@ -208,6 +239,13 @@ impl NewPage {
         self.pfn
     }
 
+    /// The page, lent for as long as it is not given away.
+    #[cfg(CONFIG_KUNIT = "y")]
+    pub(crate) fn lend(&self) -> PageRef<'_> {
+        // SAFETY: The value owns a reference.
+        unsafe { PageRef::new(self.pfn) }
+    }
+
     /// How many base pages it has.
     pub fn pages(&self) -> usize {
         1 << self.order
@@ -275,7 +313,7 @@ pub struct MappedPage<'a> {
     pfn: Pfn,
     writable: bool,
     private: bool,
-    _section: core::marker::PhantomData<&'a ()>,
+    _lent: PhantomData<&'a ()>,
 }
 
 impl MappedPage<'_> {
@@ -293,7 +331,7 @@ impl MappedPage<'_> {
             pfn,
             writable,
             private,
-            _section: core::marker::PhantomData,
+            _lent: PhantomData,
         }
     }
 
@@ -413,8 +451,7 @@ mod tests {
         assert!(page.pfn().is_system());
         assert_eq!(page.pfn().counts(), (1, 0));
         // Ours; to the kernel it is one on its way to the LRU list.
-        // SAFETY: The page is ours.
-        assert!(!unsafe { page.pfn().has_extra_references() });
+        assert!(!page.lend().has_extra_refs());
         Ok(())
     }
 

@@ -5,8 +5,15 @@
 //! C files: `mm/memremap.c`, `include/linux/memremap.h`.
 
 use super::{
-    fault::{CpuFault, FaultOutcome},
-    folio::{NewPage, Pfn},
+    fault::{
+        CpuFault,
+        FaultOutcome, //
+    },
+    folio::{
+        NewPage,
+        PageRef,
+        Pfn, //
+    }, //
 };
 use crate::bindings;
 use kernel::{
@@ -108,14 +115,11 @@ impl<T: Frames> Pagemap<T> {
         &Self::OPS
     }
 
-    /// Runs `look` on the memory that the page `pfn` is of, if its owner is of the same kind.
-    ///
-    /// # Safety
-    ///
-    /// The page is in use, and stays so meanwhile.
-    pub(crate) unsafe fn with_page<R>(pfn: Pfn, look: impl FnOnce(&Self) -> R) -> Option<R> {
-        // SAFETY: Reads what kind of page it is, and its pagemap, which is set while it is in use.
-        let pgmap = unsafe { bindings::hmm_cdm_helper_page_pgmap(pfn.as_raw_page()) };
+    /// Runs `look` on the memory that a page is of, if its owner is of the same kind.
+    pub(crate) fn with_page<R>(page: PageRef<'_>, look: impl FnOnce(&Self) -> R) -> Option<R> {
+        // SAFETY: Reads what kind of page it is, and its pagemap, which is set while it is in use:
+        // as long as it is lent.
+        let pgmap = unsafe { bindings::hmm_cdm_helper_page_pgmap(page.pfn().as_raw_page()) };
         // SAFETY: A pagemap outlives its pages that are in use (`memunmap_pages()` waits for them).
         let ours = !pgmap.is_null() && core::ptr::eq(unsafe { (*pgmap).ops }, Self::ops());
 

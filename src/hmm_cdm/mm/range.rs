@@ -5,7 +5,10 @@
 //! C file: `mm/hmm.c`.
 
 use super::{
-    folio::Pfn,
+    folio::{
+        PageRef,
+        Pfn, //
+    },
     notifier::{
         IntervalNotifier,
         Invalidate,
@@ -19,6 +22,7 @@ use super::{
     Span, //
 };
 use crate::bindings;
+use core::marker::PhantomData;
 use kernel::{
     alloc::KVVec,
     error::to_result,
@@ -40,22 +44,75 @@ pub enum Access {
 /// decides whether to go on (`HMM_RANGE_DEFAULT_TIMEOUT` in include/linux/hmm.h).
 const TIMEOUT_MS: u32 = 1000;
 
-/// One page as the CPU's page table has it.
+/// One page as the CPU's page table has it; the page is lent by the view.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum CpuEntry {
+pub enum CpuEntry<'v> {
     /// No page, and the address may not be accessed at all: unmapped, `PROT_NONE`, special.
     Error,
     /// No page at the moment.
     None,
     /// A page.
     Page {
-        /// Its frame.
-        pfn: Pfn,
+        /// The page.
+        page: PageRef<'v>,
         /// What the CPU's page table entry allows.
         access: Access,
         /// It is mapped as part of a page of `1 << order` base pages.
         order: u8,
     },
+}
+
+/// An entry in the form of `hmm_range_fault()`.
+///
+/// # Invariants
+///
+/// It is what `hmm_range_fault()` has reported for a page, and holds for `'v`.
+#[derive(Copy, Clone)]
+#[repr(transparent)]
+pub(crate) struct RawEntry<'v> {
+    raw: usize,
+    _view: PhantomData<&'v ()>,
+}
+
+impl<'v> RawEntry<'v> {
+    const VALID: usize = bindings::hmm_pfn_flags_HMM_PFN_VALID;
+    const ERROR: usize = bindings::hmm_pfn_flags_HMM_PFN_ERROR;
+    const WRITE: usize = bindings::hmm_pfn_flags_HMM_PFN_WRITE;
+    const FLAGS: usize = bindings::hmm_pfn_flags_HMM_PFN_FLAGS;
+    const ORDER_SHIFT: u32 = bindings::hmm_pfn_flags_HMM_PFN_ORDER_SHIFT as u32;
+
+    /// The number: the page's frame in the lower bits, flags in the upper ones.
+    #[inline(always)]
+    pub(crate) fn raw(self) -> usize {
+        self.raw
+    }
+
+    fn is_page(self) -> bool {
+        self.raw & (Self::VALID | Self::ERROR) == Self::VALID
+    }
+
+    /// What it means.
+    #[inline(always)]
+    pub(crate) fn decode(self) -> CpuEntry<'v> {
+        if self.raw & Self::ERROR != 0 {
+            CpuEntry::Error
+        } else if self.raw & Self::VALID == 0 {
+            CpuEntry::None
+        } else {
+            CpuEntry::Page {
+                // SAFETY: By the type invariants. `hmm_range_fault()` reports frames of pages only:
+                // what has none is HMM_PFN_ERROR (`hmm_vma_handle_pte()`). As the entry holds, the
+                // page is mapped.
+                page: unsafe { PageRef::new(Pfn::new(self.raw & !Self::FLAGS)) },
+                access: if self.raw & Self::WRITE != 0 {
+                    Access::Write
+                } else {
+                    Access::Read
+                },
+                order: ((self.raw >> Self::ORDER_SHIFT) & 0x1f) as u8,
+            }
+        }
+    }
 }
 
 /// Room for the result of a walk, allocated once and used for many.
@@ -255,11 +312,11 @@ fn place_huge(span: Span, pfns: &mut [usize]) {
         return;
     }
     for (i, raw) in (lead..pages).zip(pfns) {
-        match View::decode(*raw) {
-            CpuEntry::Page { order, .. } if u32::from(order) == super::pmd_order() => {
-                *raw = *raw & !(pages - 1) | i;
-            }
-            _ => (),
+        let order = (*raw >> RawEntry::ORDER_SHIFT) & 0x1f;
+        let is_page = *raw & (RawEntry::VALID | RawEntry::ERROR) == RawEntry::VALID;
+
+        if is_page && order == super::pmd_order() as usize {
+            *raw = *raw & !(pages - 1) | i;
         }
     }
 }
@@ -269,7 +326,9 @@ fn place_huge(span: Span, pfns: &mut [usize]) {
 pub struct Snapshot<'a, T: Invalidate> {
     notifier: &'a IntervalNotifier<T>,
     seq: Sequence,
-    view: View<'a>,
+    span: Span,
+    pfns: &'a [usize],
+    plain: bool,
 }
 
 impl<'a, T: Invalidate> Snapshot<'a, T> {
@@ -284,7 +343,9 @@ impl<'a, T: Invalidate> Snapshot<'a, T> {
         Self {
             notifier,
             seq,
-            view: View { span, pfns, plain },
+            span,
+            pfns,
+            plain,
         }
     }
 }
@@ -293,16 +354,21 @@ impl<T: Invalidate + Unpin> Snapshot<'_, T> {
     /// Runs `enter` with the entries and what the notifier guards, if the entries still hold.
     /// While it runs, no invalidation of the span returns.
     pub fn commit<R>(self, enter: impl FnOnce(&mut T, &View<'_>) -> R) -> Result<R, Stale> {
-        let view = self.view;
+        self.notifier.commit(self.seq, |data| {
+            // SAFETY: The array was filled by `hmm_range_fault()`. Nothing has changed since, and
+            // while the notifier's lock is held, which is as long as the view lives, no invalidation
+            // of the span returns.
+            let view = unsafe { View::new(self.span, self.pfns, self.plain) };
 
-        self.notifier.commit(self.seq, |data| enter(data, &view))
+            enter(data, &view)
+        })
     }
 }
 
 /// The entries of a walk, valid inside of [`Snapshot::commit`].
 pub struct View<'a> {
     span: Span,
-    pfns: &'a [usize],
+    entries: &'a [RawEntry<'a>],
     // All pages were seen in anonymous mappings.
     plain: bool,
 }
@@ -311,9 +377,9 @@ pub struct View<'a> {
 impl<'a> View<'a> {
     /// What a walk of `span` would have given: entries made by [`Self::raw`], or zero for no page.
     pub(crate) fn of(span: Span, pfns: &'a [usize]) -> Self {
-        let plain = false;
-
-        Self { span, pfns, plain }
+        // SAFETY: By the invariants of `Pfn`, entries that [`Self::raw`] has made are of pages; the
+        // tests keep them.
+        unsafe { Self::new(span, pfns, false) }
     }
 
     /// The entry of a page in the form of `hmm_range_fault()`.
@@ -334,39 +400,57 @@ impl<'a> View<'a> {
     }
 }
 
-impl View<'_> {
-    const VALID: usize = bindings::hmm_pfn_flags_HMM_PFN_VALID;
-    const ERROR: usize = bindings::hmm_pfn_flags_HMM_PFN_ERROR;
+impl<'a> View<'a> {
+    /// # Safety
+    ///
+    /// `hmm_range_fault()` has filled `pfns` for the pages of `span`, and that holds for `'a`.
+    #[inline(always)]
+    unsafe fn new(span: Span, pfns: &'a [usize], plain: bool) -> Self {
+        // SAFETY: The type of the entries is transparent.
+        // INVARIANT: By the safety requirements.
+        let entries = unsafe { core::slice::from_raw_parts(pfns.as_ptr().cast(), pfns.len()) };
 
+        Self {
+            span,
+            entries,
+            plain,
+        }
+    }
+}
+
+impl View<'_> {
     /// The span that was walked.
     pub fn span(&self) -> Span {
         self.span
     }
 
     /// The entry of the page at `addr`; [`CpuEntry::Error`] outside of the span.
-    pub fn at(&self, addr: usize) -> CpuEntry {
+    pub fn at(&self, addr: usize) -> CpuEntry<'_> {
         addr.checked_sub(self.span.start())
-            .and_then(|offset| self.pfns.get(offset >> PAGE_SHIFT))
-            .map_or(CpuEntry::Error, |raw| Self::decode(*raw))
+            .and_then(|offset| self.entries.get(offset >> PAGE_SHIFT))
+            .map_or(CpuEntry::Error, |raw| raw.decode())
     }
 
     /// All entries, in order.
-    pub fn entries(&self) -> impl Iterator<Item = CpuEntry> + '_ {
-        self.pfns.iter().map(|raw| Self::decode(*raw))
+    pub fn entries(&self) -> impl Iterator<Item = CpuEntry<'_>> + '_ {
+        self.entries.iter().map(|raw| raw.decode())
     }
 
     /// The same from the first page that there is to the last one, or one entry without a page.
     pub(crate) fn trimmed(&self) -> View<'_> {
-        let is_page = |raw: &usize| *raw & (Self::VALID | Self::ERROR) == Self::VALID;
-        let before = self.pfns.iter().position(is_page).unwrap_or(0);
-        let behind = self.pfns.iter().rev().position(is_page);
-        let end = self.pfns.len() - behind.unwrap_or(self.pfns.len().saturating_sub(1));
+        let is_page = |raw: &RawEntry<'_>| raw.is_page();
+        let before = self.entries.iter().position(is_page).unwrap_or(0);
+        let behind = self.entries.iter().rev().position(is_page);
+        let end = self.entries.len() - behind.unwrap_or(self.entries.len().saturating_sub(1));
         let at = |i: usize| self.span.start() + (i << PAGE_SHIFT);
 
-        match (Span::new(at(before), at(end)), self.pfns.get(before..end)) {
-            (Some(span), Some(pfns)) => View {
+        match (
+            Span::new(at(before), at(end)),
+            self.entries.get(before..end),
+        ) {
+            (Some(span), Some(entries)) => View {
                 span,
-                pfns,
+                entries,
                 ..*self
             },
             _ => View { ..*self },
@@ -376,16 +460,17 @@ impl View<'_> {
     /// The place of the first page, from place `i` on, that no device may access; `helpers.c` says
     /// which ones those are. `usize::MAX` if there is none.
     pub(crate) fn next_inaccessible(&self, i: usize) -> usize {
-        let nr = self.pfns.len();
+        let nr = self.entries.len();
 
         // SAFETY: It reads a variable.
         if self.plain && !unsafe { bindings::hmm_cdm_helper_any_damaged() } {
             return usize::MAX;
         }
-        // SAFETY: The array has that many entries. While there is a view, no invalidation of its
-        // span returns, so its pages are mapped.
-        let inaccessible =
-            unsafe { bindings::hmm_cdm_helper_next_inaccessible(self.pfns.as_ptr(), i, nr) };
+        // SAFETY: The array has that many entries, of a type that is a transparent wrapper. By their
+        // invariants they hold, so the pages are mapped.
+        let inaccessible = unsafe {
+            bindings::hmm_cdm_helper_next_inaccessible(self.entries.as_ptr().cast(), i, nr)
+        };
 
         if inaccessible < nr {
             inaccessible
@@ -395,40 +480,14 @@ impl View<'_> {
     }
 
     /// All entries in the form of `hmm_range_fault()`, in order.
-    pub(crate) fn raw_entries(&self) -> &[usize] {
-        self.pfns
+    pub(crate) fn raw_entries(&self) -> &[RawEntry<'_>] {
+        self.entries
     }
 
-    /// Whether one of them is the number of a frame and nothing else.
+    /// Whether a number is that of a frame and nothing else.
     #[inline(always)]
     pub(crate) fn is_frame(raw: usize) -> bool {
-        raw & bindings::hmm_pfn_flags_HMM_PFN_FLAGS == 0
-    }
-
-    /// What one of them means.
-    #[inline(always)]
-    pub(crate) fn decode(raw: usize) -> CpuEntry {
-        const WRITE: usize = bindings::hmm_pfn_flags_HMM_PFN_WRITE;
-        const FLAGS: usize = bindings::hmm_pfn_flags_HMM_PFN_FLAGS;
-        const ORDER_SHIFT: u32 = bindings::hmm_pfn_flags_HMM_PFN_ORDER_SHIFT as u32;
-
-        if raw & Self::ERROR != 0 {
-            CpuEntry::Error
-        } else if raw & Self::VALID == 0 {
-            CpuEntry::None
-        } else {
-            CpuEntry::Page {
-                // SAFETY: `hmm_range_fault()` reports frames of pages only: what has none is
-                // HMM_PFN_ERROR (hmm_vma_handle_pte()).
-                pfn: unsafe { Pfn::new(raw & !FLAGS) },
-                access: if raw & WRITE != 0 {
-                    Access::Write
-                } else {
-                    Access::Read
-                },
-                order: ((raw >> ORDER_SHIFT) & 0x1f) as u8,
-            }
-        }
+        raw & RawEntry::FLAGS == 0
     }
 }
 
@@ -470,10 +529,13 @@ mod tests {
         assert_eq!(kind(&view, 1), Some(Some(Access::Read)));
         assert_eq!(kind(&view, 2), Some(Some(Access::Write)));
         assert_eq!(kind(&view, 3), None);
-        let CpuEntry::Page { pfn, order, .. } = view.at(0x12 * PAGE_SIZE) else {
+        let CpuEntry::Page {
+            page: seen, order, ..
+        } = view.at(0x12 * PAGE_SIZE)
+        else {
             return Err(EINVAL);
         };
-        assert_eq!(pfn, page.pfn());
+        assert_eq!(seen.pfn(), page.pfn());
         assert_eq!(order, 9);
         assert_eq!(view.entries().count(), 4);
         Ok(())
@@ -517,7 +579,8 @@ mod tests {
             let part = view.trimmed();
 
             assert_eq!(Some(part.span()), Span::new(at(first), at(end)));
-            assert_eq!(Some(part.raw_entries()), raw.get(first..end));
+            let left = part.raw_entries().iter().map(|entry| entry.raw());
+            assert!(left.eq(raw.get(first..end).unwrap_or_default().iter().copied()));
             Ok(())
         };
 
