@@ -9,6 +9,7 @@ use kernel::{
     ioctl::_IO,
     page::PAGE_SIZE,
     prelude::*,
+    transmute::{AsBytes, FromBytes},
     uaccess::{UserPtr, UserSlice, UserSliceReader},
 };
 
@@ -123,19 +124,14 @@ pub enum Where {
 }
 
 /// A structure of the interface: it begins with its size and flags, and may grow.
-///
-/// # Safety
-///
-/// The type is `repr(C)`, consists of integers only, has no padding, and any bytes are a valid
-/// value.
-pub(crate) unsafe trait Wire: Sized + Default {
+pub(crate) trait Wire: AsBytes + FromBytes + Default {
     /// Size of the structure in the first version of the interface.
     const FIRST_SIZE: usize = size_of::<Self>();
 }
 
-// SAFETY (all): bindgen made them from the header, where each field has its natural alignment. That
-// the fields follow each other without padding can be read off the numbers below, which are the
-// same on every architecture.
+// SAFETY (all): bindgen made them from the header: `repr(C)`, integers only, and each field has its
+// natural alignment. That the fields follow each other without padding can be read off the numbers
+// below, which are the same on every architecture.
 macro_rules! wire {
     ($($type:ty = $size:literal $(, first $first:literal)? {
         $($field:ident: $offset:literal),* $(,)?
@@ -143,8 +139,11 @@ macro_rules! wire {
         $(
             const _: () = assert!(size_of::<$type>() == $size);
             $(const _: () = assert!(offset_of!($type, $field) == $offset);)*
-            // SAFETY: See above.
-            unsafe impl Wire for $type {
+            // SAFETY: See above: there is no padding that could be uninitialised.
+            unsafe impl AsBytes for $type {}
+            // SAFETY: See above: integers may have any bits.
+            unsafe impl FromBytes for $type {}
+            impl Wire for $type {
                 $(const FIRST_SIZE: usize = $first;)?
             }
         )*
@@ -196,14 +195,8 @@ wire! {
     },
 }
 
-fn bytes_mut<T: Wire>(value: &mut T) -> &mut [u8] {
-    // SAFETY: By the safety requirements of `Wire` every byte is initialised, and any is valid.
-    unsafe { core::slice::from_raw_parts_mut(core::ptr::from_mut(value).cast(), size_of::<T>()) }
-}
-
 pub(crate) fn bytes<T: Wire>(values: &[T]) -> &[u8] {
-    // SAFETY: By the safety requirements of `Wire` every byte is initialised.
-    unsafe { core::slice::from_raw_parts(values.as_ptr().cast(), core::mem::size_of_val(values)) }
+    values.as_bytes()
 }
 
 /// Makes a value of the interface from its bytes; `None` if there are too few or too many.
@@ -219,14 +212,7 @@ pub trait FromWire: Sized {
 
 impl<T: Wire> FromWire for T {
     fn from_wire(from: &[u8]) -> Option<Self> {
-        let mut value = T::default();
-        let to = bytes_mut(&mut value);
-
-        if from.len() != to.len() {
-            return None;
-        }
-        to.copy_from_slice(from);
-        Some(value)
+        T::from_bytes_copy(from)
     }
 }
 
@@ -259,7 +245,7 @@ impl<T: Wire> Arg<T> {
         let mut value = T::default();
         let known = size.min(size_of::<T>());
         let mut reader = reader_of(user, size)?;
-        let to = bytes_mut(&mut value).get_mut(..known).ok_or(EINVAL)?;
+        let to = value.as_bytes_mut().get_mut(..known).ok_or(EINVAL)?;
 
         reader.read_slice(to)?;
         while !reader.is_empty() {
@@ -273,7 +259,7 @@ impl<T: Wire> Arg<T> {
     /// Writes the structure back, as far as the caller knows it. EFAULT.
     pub(crate) fn write(&self) -> Result {
         let known = self.size.min(size_of::<T>());
-        let all = bytes(core::slice::from_ref(&self.value));
+        let all = self.value.as_bytes();
 
         UserSlice::new(self.user, known)
             .writer()
