@@ -48,12 +48,12 @@ const NAMES: [&CStr; MAX_DEVICES] = [
 
 kernel::sync::global_lock! {
     // SAFETY: Initialised in the module's init function, before any device can be registered.
-    unsafe(uninit) static DEVICES: Mutex<[MinorState; MAX_DEVICES]> =
+    pub(crate) unsafe(uninit) static DEVICES: Mutex<[MinorState; MAX_DEVICES]> =
         [const { MinorState::Free }; MAX_DEVICES];
 }
 
 /// The state of one N of `/dev/hmm_cdm<N>`.
-enum MinorState {
+pub(crate) enum MinorState {
     /// Unused.
     Free,
     /// Reserved: its device is being created.
@@ -69,16 +69,6 @@ impl MinorState {
             MinorState::Free | MinorState::Taken => None,
         }
     }
-}
-
-/// Initialises the table of devices.
-///
-/// # Safety
-///
-/// Called once, before anything else here.
-pub(crate) unsafe fn init() {
-    // SAFETY: By the safety requirements.
-    unsafe { DEVICES.init() };
 }
 
 /// A device in the table and in `/dev`. Dropping it removes it from both; open files stay open.

@@ -46,11 +46,12 @@ struct HmmCdm;
 
 impl kernel::Module for HmmCdm {
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        // SAFETY: Once, and before a driver can link to us.
+        // SAFETY: Each once, and before a driver can link to this module and use them.
         unsafe {
-            chardev::init();
-            registration::init();
-            node::failure::init();
+            chardev::DEVICES.init();
+            node::failure::POISON_PAGES.init();
+            registration::ORPHANS.init();
+            registration::instance::IN_USE.init();
         }
         Ok(Self)
     }

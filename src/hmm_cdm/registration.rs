@@ -10,7 +10,7 @@
 //! If only the driver can copy from the memory, or must be told of freed pages, removal waits
 //! without a limit, since the driver may be unloaded afterwards. Private pages cannot be pinned.
 
-mod instance;
+pub(crate) mod instance;
 
 use crate::{
     chardev::Chardev,
@@ -35,27 +35,14 @@ const RETRY_MS: i64 = 50;
 /// The interval between two reports in the log. The first comes after one second.
 const REPORT_MS: i64 = 5_000;
 
-struct Orphan {
+pub(crate) struct Orphan {
     node: Arc<Node>,
     _library: ModuleRef,
 }
 
 kernel::sync::global_lock! {
     // SAFETY: Initialised in the module's init function, before any device can be registered.
-    unsafe(uninit) static ORPHANS: Mutex<KVec<Orphan>> = KVec::new();
-}
-
-/// Initialises the statics.
-///
-/// # Safety
-///
-/// Called once, before anything else here.
-pub(crate) unsafe fn init() {
-    // SAFETY: By the safety requirements.
-    unsafe {
-        ORPHANS.init();
-        instance::init();
-    }
+    pub(crate) unsafe(uninit) static ORPHANS: Mutex<KVec<Orphan>> = KVec::new();
 }
 
 /// The memory to register.

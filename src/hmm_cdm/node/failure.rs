@@ -65,24 +65,14 @@ const RETRY_MS: u32 = 20;
 const PATIENCE_MS: i64 = 20_000;
 const SLOW_RETRY_MS: u32 = 1000;
 
-struct PoisonPages {
+pub(crate) struct PoisonPages {
     node: Arc<Node>,
     _library: ModuleRef,
 }
 
 kernel::sync::global_lock! {
     // SAFETY: Initialised in the module's init function, before there are nodes.
-    unsafe(uninit) static POISON_PAGES: Mutex<Option<PoisonPages>> = None;
-}
-
-/// Prepares what is needed before there are nodes.
-///
-/// # Safety
-///
-/// Called once, before anything else here.
-pub(crate) unsafe fn init() {
-    // SAFETY: By the safety requirements.
-    unsafe { POISON_PAGES.init() };
+    pub(crate) unsafe(uninit) static POISON_PAGES: Mutex<Option<PoisonPages>> = None;
 }
 
 impl PoisonPages {

@@ -12,17 +12,7 @@ use kernel::{
 
 kernel::sync::global_lock! {
     // SAFETY: Initialised in the module's init function, before any device can be registered.
-    unsafe(uninit) static IN_USE: Mutex<KVec<u32>> = KVec::new();
-}
-
-/// Prepares the list of numbers.
-///
-/// # Safety
-///
-/// Called once, before anything else here.
-pub(super) unsafe fn init() {
-    // SAFETY: By the safety requirements.
-    unsafe { IN_USE.init() };
+    pub(crate) unsafe(uninit) static IN_USE: Mutex<KVec<u32>> = KVec::new();
 }
 
 /// A number that no other instance has at the same time.
