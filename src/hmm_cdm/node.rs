@@ -76,7 +76,7 @@ pub struct NodePages {
 }
 
 impl Frames for NodePages {
-    fn freed(&self, index: usize, order: u32) {
+    fn folio_free(&self, index: usize, order: u32) {
         self.window_lru.freed(index, 1 << order);
         // Before someone else can get them.
         if let Some(copier) = &self.copier {
@@ -92,7 +92,7 @@ impl Frames for NodePages {
         }
     }
 
-    fn touched(memory: &Pagemap<Self>, fault: &CpuFault<'_>) -> FaultOutcome {
+    fn migrate_to_ram(memory: &Pagemap<Self>, fault: &CpuFault<'_>) -> FaultOutcome {
         // Private memory that nobody copies is where lost pages are.
         if fault.is_damaged() || memory.frames().copier.is_none() {
             return FaultOutcome::Damaged;
@@ -100,7 +100,7 @@ impl Frames for NodePages {
         migrate_to_ram::bring(memory, fault)
     }
 
-    fn failed(memory: &Pagemap<Self>, index: usize) -> Result {
+    fn memory_failure(memory: &Pagemap<Self>, index: usize) -> Result {
         failure::handle(memory, index)
     }
 }

@@ -53,26 +53,25 @@ impl Owner {
     }
 }
 
-/// What the owner of device memory does when the kernel gives pages of it back.
+/// What the driver of device memory does for its pages: the operations of `struct dev_pagemap_ops`.
 pub trait Frames: Send + Sync + Sized {
-    /// The `1 << order` pages from `index` on, counted from the first of the memory, have lost their
-    /// last user and may be handed out again.
+    /// The last reference to the `1 << order` pages from `index` on has gone, and they may be
+    /// allocated again. Indices count from the first page of the memory.
     ///
     /// Context: any, interrupts included; locks must be taken accordingly, and nothing may sleep.
-    fn freed(&self, index: usize, order: u32);
+    fn folio_free(&self, index: usize, order: u32);
 
-    /// The CPU has touched a page of private memory, and waits for it to come home.
+    /// Moves a page of private memory to system memory, as the CPU has accessed it.
     ///
-    /// Context: that of a page fault, with the mmap lock held for reading and the page locked;
-    /// sleeps.
-    fn touched(memory: &Pagemap<Self>, fault: &CpuFault<'_>) -> FaultOutcome;
+    /// Context: a page fault, with the mmap lock held for reading and the page locked; sleeps.
+    fn migrate_to_ram(memory: &Pagemap<Self>, fault: &CpuFault<'_>) -> FaultOutcome;
 
-    /// The hardware reported that page `index` is damaged. It must not be handed out again, and
-    /// who uses it must not get to see what is there now: an error means that somebody still can,
-    /// and the kernel kills whose access it was that has found the damage.
+    /// The hardware reported that page `index` is damaged. It must not be allocated again, and its
+    /// users must not see its current contents. On error the kernel kills the task that hit the
+    /// damage.
     ///
-    /// Context: process, under the lock that handles one such report at a time; sleeps.
-    fn failed(memory: &Pagemap<Self>, index: usize) -> Result;
+    /// Context: process, under `mf_mutex` (`memory_failure()`); sleeps.
+    fn memory_failure(memory: &Pagemap<Self>, index: usize) -> Result;
 }
 
 /// A range of physical memory, registered as pages that the kernel never allocates from. Of private
@@ -233,7 +232,7 @@ impl<T: Frames> Pagemap<T> {
     /// # Safety
     ///
     /// The caller has got the pages from the allocator, which gives a page only once until
-    /// [`Frames::freed`] is called for it. `order` is zero, or, with private memory, that of
+    /// [`Frames::folio_free`] is called for it. `order` is zero, or, with private memory, that of
     /// [`super::pmd_order`]; then they are naturally aligned.
     pub unsafe fn hand_out(&self, index: usize, order: u32) -> Option<NewPage> {
         let pfn = self.pfn(index)?;
@@ -271,7 +270,7 @@ impl<T: Frames> Pagemap<T> {
         // SAFETY: As above; nobody else uses it any more.
         unsafe { bindings::hmm_cdm_helper_folio_clear_damaged(folio) };
 
-        this.frames.freed(pfn - this.first, order);
+        this.frames.folio_free(pfn - this.first, order);
     }
 
     /// # Safety
@@ -286,7 +285,7 @@ impl<T: Frames> Pagemap<T> {
         // SAFETY: As in `folio_free()`.
         let this = unsafe { Self::from_raw(pgmap) };
 
-        T::touched(this, &fault).end(fault)
+        T::migrate_to_ram(this, &fault).end(fault)
     }
 
     /// The generic handler would dereference the mapping of an anonymous page
@@ -308,7 +307,7 @@ impl<T: Frames> Pagemap<T> {
         let pages = first..first.saturating_add(nr).min(this.nr);
 
         // All of them, whatever becomes of the first.
-        let failed = pages.filter_map(|index| T::failed(this, index).err());
+        let failed = pages.filter_map(|index| T::memory_failure(this, index).err());
         failed.last().map_or(0, Error::to_errno)
     }
 }
@@ -335,11 +334,11 @@ mod tests {
     }
 
     impl Frames for Owner {
-        fn freed(&self, _: usize, _: u32) {}
-        fn touched(_: &Pagemap<Self>, _: &CpuFault<'_>) -> FaultOutcome {
+        fn folio_free(&self, _: usize, _: u32) {}
+        fn migrate_to_ram(_: &Pagemap<Self>, _: &CpuFault<'_>) -> FaultOutcome {
             FaultOutcome::Lost
         }
-        fn failed(_: &Pagemap<Self>, _: usize) -> Result {
+        fn memory_failure(_: &Pagemap<Self>, _: usize) -> Result {
             Ok(())
         }
     }
