@@ -8,6 +8,7 @@
 //! come back in any context, interrupts included, which is why the allocator is under a spinlock
 //! that disables them.
 
+mod bitmap;
 mod buddy;
 mod charge;
 pub(crate) mod failure;

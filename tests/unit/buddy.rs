@@ -1,14 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the page-frame allocator, by case and against a model that keeps no blocks at all.
+//! Tests of the page frame allocator: single cases, and random ones against a model without blocks.
 //!
 //! The random test prints its seed; `HMM_CDM_SEED` repeats one, `HMM_CDM_STEPS` sets its length.
 
+#[path = "../../src/hmm_cdm/node/bitmap.rs"]
+mod bitmap;
 #[path = "../../src/hmm_cdm/node/buddy.rs"]
 mod buddy;
+#[path = "shim/random.rs"]
+mod random;
 
-use buddy::{Buddy, FreeError, BATCH};
+use buddy::{
+    Buddy,
+    FreeError,
+    BATCH, //
+};
 use kernel::prelude::*;
+use random::Random;
 
 /// 2 MiB of 4 KiB pages.
 const PMD: u32 = 9;
@@ -84,7 +93,7 @@ fn smallest_sufficient_block_is_taken() {
     let mut buddy = Buddy::new(0, 4 * 16, 4).unwrap();
 
     assert_eq!(buddy.alloc(3), Some(0));
-    // The broken window serves all that fits into it.
+    // The broken window is used for all that fits.
     assert_eq!(buddy.alloc(2), Some(8));
     assert_eq!(buddy.alloc(0), Some(12));
     assert_eq!(buddy.alloc(1), Some(14));
@@ -171,12 +180,12 @@ fn singles_are_contiguous_where_possible() {
 
     let batch = singles(&mut buddy, 300);
     assert_eq!(batch, (0..300).collect::<Vec<_>>());
-    // What is left of the first window goes first, as far as it reaches.
+    // The rest of the first window is used up first.
     let batch = singles(&mut buddy, 300);
     assert!(batch.iter().filter(|&&index| index < 512).count() == 212);
     assert_eq!(buddy.free_blocks(PMD), 2);
 
-    // A run that fits a hole is taken from it, in one piece.
+    // A run that fits into a hole is taken from it, in one piece.
     let mut buddy = Buddy::new(0, 2 * 512, PMD).unwrap();
     assert_eq!(singles(&mut buddy, 512).len(), 512);
     buddy.free(3, 0).unwrap();
@@ -212,20 +221,20 @@ fn summaries_find_the_last_of_many() {
     }
 }
 
-/// What a frame is to the model.
+/// The state of a frame in the model.
 #[derive(Clone, Copy, Default)]
 struct Frame {
     used: bool,
     retired: bool,
 }
 
-/// The frames one by one. Blocks are worked out from them whenever one is asked for.
+/// The state of every frame. Blocks are derived from the frames each time.
 struct Model {
     first_pfn: usize,
     max_order: u32,
     frames: Vec<Frame>,
-    /// Blocks handed out and not freed: index and order.
-    held: Vec<(usize, u32)>,
+    /// Blocks in use: index and order.
+    allocated: Vec<(usize, u32)>,
 }
 
 impl Model {
@@ -238,7 +247,7 @@ impl Model {
         self.frames.iter().filter(|frame| is(frame)).count()
     }
 
-    /// The block of `order` around a frame, if it is inside the node and free.
+    /// The first frame of the block of `order` around a frame, if all of it is free.
     fn block(&self, index: usize, order: u32) -> Option<usize> {
         let pfn = self.first_pfn + index;
         let start = (pfn - pfn % (1 << order)).checked_sub(self.first_pfn)?;
@@ -253,7 +262,7 @@ impl Model {
             .last()
     }
 
-    /// The number of free blocks of each order, coalesced as far as can be.
+    /// The number of free blocks of each order, all coalesced.
     fn blocks(&self) -> Vec<usize> {
         let mut counts = vec![0; self.max_order as usize + 1];
         let mut index = 0;
@@ -267,18 +276,18 @@ impl Model {
         counts
     }
 
-    /// Marks a block as handed out, which all of its frames have to be free for.
-    fn hold(&mut self, index: usize, order: u32) {
+    /// Marks a block as in use. All of its frames must be free.
+    fn alloc_block(&mut self, index: usize, order: u32) {
         assert_eq!((self.first_pfn + index) % (1 << order), 0, "alignment");
         for index in index..index + (1 << order) {
             assert!(self.free(index), "frame {index} was not free");
             self.frames[index].used = true;
         }
-        self.held.push((index, order));
+        self.allocated.push((index, order));
     }
 
-    /// What freeing a block has to give, which is then done.
-    fn drop_block(&mut self, index: usize, order: u32) -> Result<(), FreeError> {
+    /// Frees a block, and returns what the allocator must return for it.
+    fn free_block(&mut self, index: usize, order: u32) -> Result<(), FreeError> {
         if order > self.max_order {
             return Err(FreeError::OutOfRange);
         }
@@ -295,7 +304,7 @@ impl Model {
         Ok(())
     }
 
-    /// Holds everything that the allocator says against the frames.
+    /// Compares all that the allocator says with the frames.
     fn check(&self, buddy: &mut Buddy) {
         self.check_counts(buddy);
         assert_eq!(blocks(buddy, self.max_order), self.blocks());
@@ -325,53 +334,32 @@ impl Model {
     }
 }
 
-/// xorshift64*.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        ((self.next() >> 32) as usize) % bound
-    }
-}
-
-fn env(name: &str) -> Option<u64> {
-    let value = std::env::var(name).ok()?;
-    Some(value.parse().expect("a number"))
-}
-
 /// One step: an allocation, a batch, a free in one of several right and wrong ways.
 fn step(buddy: &mut Buddy, model: &mut Model, random: &mut Random, filling: bool) {
     let orders = model.max_order as usize + 2;
     let nr = model.frames.len();
 
     match random.below(100) {
-        // Small orders are asked for more often, as in life.
+        // Small orders are allocated more often.
         0..45 if filling => {
             let order = random.below(orders).min(random.below(orders)) as u32;
             step_alloc(buddy, model, order);
         }
         45..50 if filling => step_singles(buddy, model, random.below(2 * BATCH)),
         50..52 => {
-            // Anything at all: mostly an error, and then the same one.
+            // Any block at all: mostly an error, which must be the same one.
             let index = random.below(nr + nr / 8 + 1);
             let order = random.below(orders) as u32;
             step_free(buddy, model, index, order);
         }
         _ => {
-            if model.held.is_empty() {
+            if model.allocated.is_empty() {
                 return;
             }
-            let at = random.below(model.held.len());
-            let (index, order) = model.held.swap_remove(at);
+            let at = random.below(model.allocated.len());
+            let (index, order) = model.allocated.swap_remove(at);
             if random.below(4) == 0 {
-                // Frame by frame, as a process that ends gives them back: these are gathered.
+                // Frame by frame, as when a process exits: these are gathered.
                 let last = index + (1 << order) - 1;
                 let backwards = random.below(2) == 0;
                 for at in 0..1 << order {
@@ -382,17 +370,17 @@ fn step(buddy: &mut Buddy, model: &mut Model, random: &mut Random, filling: bool
                     assert_eq!(buddy.free_frames(), free);
                 }
             } else if random.below(4) == 0 {
-                // In halves, of which one is freed later.
+                // One half now, the other one later.
                 let half = order.saturating_sub(1);
                 step_free(buddy, model, index, half);
                 if order > 0 {
-                    model.held.push((index + (1 << half), half));
+                    model.allocated.push((index + (1 << half), half));
                 }
             } else {
                 step_free(buddy, model, index, order);
             }
             if random.below(8) == 0 {
-                // Again: refused, unless it was freed behind the list's back and handed out since.
+                // Again: refused, unless all of it was freed and allocated since.
                 step_free(buddy, model, index, order);
             }
         }
@@ -406,7 +394,7 @@ fn step_alloc(buddy: &mut Buddy, model: &mut Model, order: u32) {
     assert_eq!(got.is_some(), best.is_some(), "order {order}");
     if let Some(index) = got {
         assert_eq!(model.order_at(index), best, "not the smallest block");
-        model.hold(index, order);
+        model.alloc_block(index, order);
     }
 }
 
@@ -417,33 +405,33 @@ fn step_singles(buddy: &mut Buddy, model: &mut Model, count: usize) {
 
     let got = singles(buddy, count);
     assert_eq!(got.len(), expected);
-    got.iter().for_each(|&index| model.hold(index, 0));
+    got.iter().for_each(|&index| model.alloc_block(index, 0));
 
-    // Not more windows are broken than it takes.
+    // No more windows are broken than necessary.
     let needed = expected.saturating_sub(broken);
     let left = windows - needed.div_ceil(1 << model.max_order);
     assert_eq!(buddy.free_blocks(model.max_order), left);
 }
 
 fn step_free(buddy: &mut Buddy, model: &mut Model, index: usize, order: u32) {
-    let expected = model.drop_block(index, order);
+    let expected = model.free_block(index, order);
     assert_eq!(buddy.free(index, order), expected, "{index} order {order}");
 }
 
 fn random_run(seed: u64, steps: u64, first_pfn: usize, nr: usize, max_order: u32) {
     println!("seed {seed}: {nr} frames from {first_pfn:#x}, order {max_order}, {steps} steps");
-    let mut random = Random(seed | 1);
+    let mut random = Random::new(seed);
     let mut buddy = Buddy::new(first_pfn, nr, max_order).unwrap();
     let mut model = Model {
         first_pfn,
         max_order,
         frames: vec![Frame::default(); nr],
-        held: Vec::new(),
+        allocated: Vec::new(),
     };
     model.check(&mut buddy);
     let initial = blocks(&mut buddy, max_order);
 
-    // The full check takes time that grows with the node, so smaller nodes have it more often.
+    // The full check takes longer for larger nodes, so they have it less often.
     let every = (nr as u64 / 16).max(1);
     let mut filling = true;
     for at in 0..steps {
@@ -456,13 +444,13 @@ fn random_run(seed: u64, steps: u64, first_pfn: usize, nr: usize, max_order: u32
         }
     }
 
-    // With everything freed, the node is as it was.
+    // With everything freed, the node is as it was at first.
     for index in 0..nr {
         if model.frames[index].used {
             step_free(&mut buddy, &mut model, index, 0);
         }
     }
-    model.held.clear();
+    model.allocated.clear();
     model.check(&mut buddy);
     assert_eq!(blocks(&mut buddy, max_order), initial);
 
@@ -488,9 +476,8 @@ fn random_run(seed: u64, steps: u64, first_pfn: usize, nr: usize, max_order: u32
 
 #[test]
 fn random_against_model() {
-    let now = std::time::SystemTime::UNIX_EPOCH.elapsed();
-    let seed = env("HMM_CDM_SEED").unwrap_or(now.map_or(1, |now| now.as_micros() as u64));
-    let steps = env("HMM_CDM_STEPS").unwrap_or(40_000);
+    let seed = random::seed();
+    let steps = random::steps(40_000);
 
     random_run(seed, steps, 0, 1, 0);
     random_run(seed, steps, 5, 67, 3);

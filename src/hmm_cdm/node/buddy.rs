@@ -2,64 +2,81 @@
 
 //! The buddy allocator of a node's page frames.
 //!
-//! Coherent device memory is not in the kernel's page allocator, so a node hands out its frames
-//! itself: single frames fast, since every folio on the node is of order 0, and whole *windows*
-//! (the largest order, as a rule the size of a PMD) as long as there are any, since a device maps
-//! contiguous frames with large page-table entries.
+//! The kernel's page allocator does not manage coherent device memory, so a node allocates its
+//! frames itself: single frames quickly, since every coherent folio has order 0, and whole *windows*
+//! (blocks of the largest order, as a rule the size of a PMD) for as long as there are any, since a
+//! device maps contiguous frames with large page-table entries.
 //!
-//! Frames are named by their *index*, 0 for the node's first one. Blocks are naturally aligned by
-//! page frame number, not by index, and windows lie as they do for the CPU's page tables.
+//! Frames are named by their *index*, 0 for the first frame of the node. Blocks are naturally aligned
+//! by page frame number, not by index, so that windows match the CPU's page tables.
 //!
 //! # Contexts
 //!
-//! Pure logic without a lock: the node keeps its [`Buddy`] under a spinlock, taken with interrupts
-//! off where frames are freed in atomic context. Only [`Buddy::new`] allocates and may sleep.
-//! Everything else takes bounded time and neither allocates, sleeps, panics nor recurses.
+//! Pure logic without a lock: a node keeps its [`Buddy`] under a spinlock that disables interrupts,
+//! as frames are freed in atomic context. Only [`Buddy::new`] allocates and may sleep. Everything
+//! else takes bounded time and neither allocates, sleeps, panics nor recurses.
 //!
 //! # Representation and cost
 //!
-//! Nothing is stored in the frames or in `struct page`: one bitmap for each order tells which of
-//! its blocks are free, two more which frames are in use and which are retired. That is 4 bits a
-//! frame (64 KiB for 512 MiB in 4 KiB pages), where linked lists would take 8 bytes.
+//! Nothing is stored in the frames or in `struct page`. One bitmap per order has the free blocks of
+//! that order, and two more have the frames that are in use and those that are retired. That is 4
+//! bits per frame (64 KiB for 512 MiB in 4 KiB pages), where linked lists would take 8 bytes.
 //!
-//! Over each free bitmap lie summaries, each with a bit for every word below that is not empty. So
-//! finding the lowest free block reads one word per level (three for 262,144 blocks, six at most)
-//! and coalescing tests one bit per order. With `o` the largest order and `l` the number of levels,
-//! [`Buddy::alloc`], [`Buddy::free`] and [`Buddy::retire`] cost O(o * l), plus a word for each 64
-//! frames of the block to mark them used or not.
+//! The bitmaps of free blocks are hierarchical ([`HierarchicalBitmap`]), so finding the lowest free
+//! block reads one word per level, and coalescing tests one bit per order. With `o` the largest order
+//! and `l` the number of levels, [`Buddy::alloc`], [`Buddy::free`] and [`Buddy::retire`] cost
+//! O(o * l), plus one word for each 64 frames of the block to mark them used or free.
 //!
 //! # Fragmentation
 //!
-//! A block is split only if there is none of a smaller sufficient order, so that windows already
-//! broken are used up before a whole one is; of equal blocks the lowest is taken, so that the
-//! others have time to grow together. Freed blocks coalesce before anything is handed out: the free
-//! blocks are then the largest into which the free frames can be put together. Single frames come
-//! back one after the other, as a rule, and coalescing each of them costs more than all the rest of
-//! freeing it; so those of one word of the bitmaps are gathered, and coalesce together.
+//! A block is split only if no smaller block suffices, so that windows already broken are used up
+//! before a whole one is split. Of equal blocks the lowest is taken, which gives the others time to
+//! coalesce. Freed blocks coalesce before the next allocation, so the free blocks are then the
+//! largest that the free frames can form. Most frames are freed one by one, and to coalesce each of
+//! them would cost more than the rest of freeing it; those that share a word of the bitmaps are
+//! gathered and coalesce together.
+//!
+//! # Why not `kernel::gpu::buddy`
+//!
+//! The kernel has a buddy allocator for GPU memory (`drivers/gpu/buddy.c`) with a Rust abstraction
+//! (`rust/kernel/gpu/buddy.rs`). It suits buffer objects, which are allocated and freed as a whole by
+//! their driver. It does not suit pages that the kernel frees one by one:
+//!
+//! - `folio_free` runs in atomic context. The abstraction takes a mutex for every call, and each
+//!   split allocates a `struct gpu_buddy_block` with `GFP_KERNEL`.
+//! - A page is freed by its page frame number, and a window in parts. The abstraction frees an
+//!   allocation as a whole, when its `AllocatedBlocks` is dropped, and finds no block by address.
+//! - `memory_failure` asks whether a frame is in use and retires a single frame, free or in use, for
+//!   good. There is no state per frame, and no way to retire part of a block.
+//! - Each block, and each frame of a block in single frames, takes 88 bytes; the bitmaps take 4 bits.
+//! - `CONFIG_GPU_BUDDY` has no prompt and comes with DRM only. Debian's cloud kernel has no DRM, and
+//!   so has no `kernel::gpu::buddy`.
 
+use super::bitmap::{
+    Bitmap,
+    HierarchicalBitmap,
+    WORD, //
+};
 use kernel::prelude::*;
 
-/// Bits in a word of a bitmap.
-const WORD: usize = u64::BITS as usize;
-
-/// The largest order of a window: 1 GiB of 4 KiB pages. It bounds the time of one call.
+/// The largest order that a window can have: 1 GiB of 4 KiB pages. It bounds the time of one call.
 const ORDER_LIMIT: u32 = 18;
 
-/// Most frames that one call of [`Buddy::alloc_singles`] hands out.
+/// The most frames that one call of [`Buddy::alloc_singles`] allocates.
 pub(crate) const BATCH: usize = 512;
 
-/// Why [`Buddy::free`] refused a block. Nothing has changed then.
+/// Why [`Buddy::free`] refused a block, and changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FreeError {
-    /// The block reaches beyond the node's frames, or its order beyond a window's.
+    /// The block reaches beyond the node's frames, or its order is larger than that of a window.
     OutOfRange,
     /// The page frame number is not a multiple of the block's size.
     Misaligned,
-    /// Not every frame of the block is in use: it was freed before, or never handed out.
+    /// Not every frame of the block is in use: some were freed before, or never allocated.
     NotUsed,
 }
 
-/// The frames of a node: which are free, in use, or retired.
+/// The frames of a node, each free, in use or retired.
 ///
 /// # Invariants
 ///
@@ -69,17 +86,17 @@ pub(crate) enum FreeError {
 /// - Bit `n` of `orders` is set if and only if `blocks[n]` is not empty.
 pub(crate) struct Buddy {
     /// Free blocks, by order.
-    blocks: KVVec<FreeMap>,
-    /// The orders of which there are free blocks, as a mask.
+    blocks: KVVec<HierarchicalBitmap>,
+    /// A mask of the orders that have free blocks.
     orders: u32,
-    /// Free frames that are in no block yet, as bits of a word of the bitmaps, and which word that is.
+    /// Free frames that are in no block yet: the index of a word of the bitmaps, and bits of it.
     gathered: (usize, u64),
-    /// Frames handed out.
+    /// Frames in use.
     used: Bitmap,
-    /// Frames that are not to be handed out again.
+    /// Frames that must not be allocated again.
     retired: Bitmap,
-    /// Where the node's first frame lies in its window. Internally a frame is known by its
-    /// *position*, `lead` + index, so that alignment can be read off it.
+    /// The offset of the node's first frame in its window. Internally the *position* of a frame,
+    /// `lead` + index, identifies it: alignment can be read off it.
     lead: usize,
     /// The number of frames.
     total: usize,
@@ -94,7 +111,7 @@ impl Buddy {
     /// Makes the allocator for the `nr` page frames that start with `first_pfn`, all of them free.
     ///
     /// `max_order` is the order of a window. Neither `first_pfn` nor `nr` has to be a multiple of
-    /// it; what sticks out is handed out in smaller blocks. May sleep.
+    /// its size; frames outside of whole windows are allocated in smaller blocks. May sleep.
     ///
     /// Fails with `EINVAL` for no frames, more than `u32::MAX` of them, a range beyond the last
     /// page frame number or an order over 18, and with `ENOMEM`.
@@ -104,13 +121,13 @@ impl Buddy {
             return Err(EINVAL);
         }
 
-        // Not more than `first_pfn + nr`, so no sum of positions overflows.
+        // At most `first_pfn + nr`, so that no sum of positions overflows.
         let lead = first_pfn % (1 << max_order);
         let end = lead + nr;
 
         let mut blocks = KVVec::with_capacity(max_order as usize + 1, GFP_KERNEL)?;
         for order in 0..=max_order {
-            blocks.push(FreeMap::new(end >> order)?, GFP_KERNEL)?;
+            blocks.push(HierarchicalBitmap::new(end >> order)?, GFP_KERNEL)?;
         }
 
         let mut buddy = Self {
@@ -130,10 +147,10 @@ impl Buddy {
         Ok(buddy)
     }
 
-    /// Hands out a block of `2^order` frames and returns the index of its first one.
+    /// Allocates a block of `2^order` frames and returns the index of the first.
     ///
-    /// `None` if no free block is large enough, which an order over that of a window never is. The
-    /// block may be freed in parts.
+    /// Returns `None` if no free block is large enough; no block is larger than a window. The block
+    /// may be freed in parts.
     pub(crate) fn alloc(&mut self, order: u32) -> Option<usize> {
         self.settle();
         let from = self.smallest_order(order)?;
@@ -141,12 +158,11 @@ impl Buddy {
         Some(pos - self.lead)
     }
 
-    /// Hands out up to `count` single frames, calls `each` with the index of each, and returns how
-    /// many there were: `count` or [`BATCH`] if that is less, fewer only if the node is full.
+    /// Allocates up to `count` single frames, but at most [`BATCH`], and calls `each` with the index
+    /// of each. Returns how many were allocated: fewer only if the node is full.
     ///
-    /// The frames come in runs as long as can be had from windows already broken; a whole window is
-    /// broken only once those are used up. A caller who wants a window whole asks
-    /// [`alloc`](Self::alloc) for it first. `each` is called under the caller's lock.
+    /// The frames come in runs, as long as the windows already broken allow; a whole window is broken
+    /// only when those are used up. `each` is called under the caller's lock.
     pub(crate) fn alloc_singles(&mut self, count: usize, mut each: impl FnMut(usize)) -> usize {
         let count = count.min(BATCH);
         let mut done = 0;
@@ -168,10 +184,10 @@ impl Buddy {
         done
     }
 
-    /// Takes back the `2^order` frames from `index` on, which coalesce with their neighbours.
+    /// Frees the `2^order` frames from `index` on, which coalesce with their neighbours.
     ///
-    /// All of them have to be in use, in blocks of whatever orders they were handed out. Those that
-    /// are retired stay out of use.
+    /// All of them must be in use; the orders in which they were allocated do not matter. Retired
+    /// frames do not become free.
     pub(crate) fn free(&mut self, index: usize, order: u32) -> Result<(), FreeError> {
         if order > self.max_order {
             return Err(FreeError::OutOfRange);
@@ -195,7 +211,7 @@ impl Buddy {
         Ok(())
     }
 
-    /// Notes a frame that is free, and in no block.
+    /// Adds a free frame that is in no block.
     fn gather(&mut self, pos: usize) {
         if self.gathered.0 != pos / WORD {
             self.settle();
@@ -206,7 +222,7 @@ impl Buddy {
         *bits |= 1 << (pos % WORD);
     }
 
-    /// Makes blocks of the frames that were gathered.
+    /// Coalesces the frames that were gathered into blocks.
     fn settle(&mut self) {
         let (word, mut bits) = self.gathered;
 
@@ -221,11 +237,10 @@ impl Buddy {
         }
     }
 
-    /// Takes a frame out of use for ever, as for a poisoned page: at once if it is free, else when
-    /// it is freed.
+    /// Retires a frame, which is never allocated again: for pages that are damaged. A frame in use
+    /// becomes unavailable when it is freed.
     ///
-    /// Returns whether this changed anything: not if it was retired before, or is none of the
-    /// node's.
+    /// Returns false, and does nothing, if the frame is already retired or not one of the node's.
     pub(crate) fn retire(&mut self, index: usize) -> bool {
         let Some(pos) = self.position(index, 1) else {
             return false;
@@ -241,70 +256,70 @@ impl Buddy {
         true
     }
 
-    /// Whether a frame is handed out.
+    /// Returns whether a frame is in use.
     pub(crate) fn is_used(&self, index: usize) -> bool {
         self.position(index, 1)
             .is_some_and(|pos| self.used.test(pos))
     }
 
+    /// Returns whether a frame can be allocated.
     #[cfg(any(test, CONFIG_KUNIT = "y"))]
-    /// Whether a frame can be handed out.
     pub(crate) fn is_free(&self, index: usize) -> bool {
         self.position(index, 1)
             .is_some_and(|pos| !self.used.test(pos) && !self.retired.test(pos))
     }
 
+    /// Returns the number of frames, whatever their state.
     #[cfg(any(test, CONFIG_KUNIT = "y"))]
-    /// The number of frames, of whatever state.
     pub(crate) fn total_frames(&self) -> usize {
         self.total
     }
 
-    /// The number of frames that can be handed out.
+    /// Returns the number of frames that can be allocated.
     pub(crate) fn free_frames(&self) -> usize {
         self.nr_free + self.gathered.1.count_ones() as usize
     }
 
-    /// The number of frames that are handed out, with those among them that are retired.
+    /// Returns the number of frames in use, including those that are retired.
     pub(crate) fn used_frames(&self) -> usize {
         self.nr_used
     }
 
+    /// Returns the number of retired frames, including those that are still in use.
     #[cfg(any(test, CONFIG_KUNIT = "y"))]
-    /// The number of frames that are retired, with those among them that are still in use.
     pub(crate) fn retired_frames(&self) -> usize {
         self.nr_retired
     }
 
-    /// The number of free blocks of exactly this order.
+    /// Returns the number of free blocks of exactly this order.
     pub(crate) fn free_blocks(&mut self, order: u32) -> usize {
         self.settle();
         self.blocks
             .get(order as usize)
-            .map_or(0, |blocks| blocks.count)
+            .map_or(0, |blocks| blocks.count())
     }
 
+    /// Returns the order of the largest free block, `None` if the node is full.
     #[cfg(any(test, CONFIG_KUNIT = "y"))]
-    /// The order of the largest free block, `None` if the node is full.
     pub(crate) fn largest_free_order(&mut self) -> Option<u32> {
         self.settle();
         self.orders.checked_ilog2()
     }
 
-    /// The position of the frame `index`, if it and the `len` - 1 after it are the node's.
+    /// Returns the position of frame `index`, if it and the `len - 1` after it are the node's.
     fn position(&self, index: usize, len: usize) -> Option<usize> {
         let end = index.checked_add(len)?;
         (end <= self.total).then_some(self.lead + index)
     }
 
-    /// The smallest order, from `order` on, of which there is a free block.
+    /// Returns the smallest order, from `order` on, that has a free block.
     fn smallest_order(&self, order: u32) -> Option<u32> {
         let enough = self.orders & u32::MAX.checked_shl(order)?;
         (enough != 0).then(|| enough.trailing_zeros())
     }
 
-    /// The order of the block from which to take a run of at most `2^want` frames: the smallest
-    /// sufficient one, else the largest smaller one, and a window only if there is nothing else.
+    /// Returns the order of the block from which to take a run of at most `2^want` frames: the
+    /// smallest sufficient order, else the largest smaller one. A window is the last resort.
     fn order_for_run(&self, want: u32) -> Option<u32> {
         let window = 1 << self.max_order;
         let broken = self.orders & !window;
@@ -319,8 +334,8 @@ impl Buddy {
         }
     }
 
-    /// Hands out the first `2^order` frames of the lowest free block of order `from`, which is not
-    /// less than `order`; the rest stays free. Returns their position.
+    /// Allocates the first `2^order` frames of the lowest free block of order `from`, which is at
+    /// least `order`; the rest stays free. Returns their position.
     fn take(&mut self, from: u32, order: u32) -> Option<usize> {
         let pos = self.blocks.get(from as usize)?.first()? << from;
 
@@ -333,7 +348,7 @@ impl Buddy {
         Some(pos)
     }
 
-    /// Makes the positions `start..end`, which are in no free block, free, apart from retired ones.
+    /// Makes the positions `start..end` free, except retired ones. None of them is in a free block.
     fn release(&mut self, mut start: usize, end: usize) {
         while start < end {
             let stop = self.retired.find(start, end).unwrap_or(end);
@@ -347,7 +362,7 @@ impl Buddy {
         }
     }
 
-    /// Makes a block free, grown together with its buddy, and with the buddy of both, and so on.
+    /// Makes a block free, after merging it with its buddy for as long as that is free, too.
     fn coalesce(&mut self, mut pos: usize, mut order: u32) {
         while order < self.max_order && self.remove(pos ^ (1 << order), order) {
             pos &= !(1 << order);
@@ -356,8 +371,7 @@ impl Buddy {
         self.insert(pos, order);
     }
 
-    /// Takes a single frame out of the free block it lies in, if any; the rest of the block stays
-    /// free.
+    /// Removes a single frame from the free block around it, if any; the rest stays free.
     fn carve_out(&mut self, pos: usize) {
         let holds = |order: u32| pos & (usize::MAX << order);
         let Some(from) = (0..=self.max_order).find(|&order| self.remove(holds(order), order))
@@ -370,7 +384,7 @@ impl Buddy {
         }
     }
 
-    /// Adds a free block, which is inside the node.
+    /// Adds a free block.
     fn insert(&mut self, pos: usize, order: u32) {
         let Some(blocks) = self.blocks.get_mut(order as usize) else {
             return;
@@ -381,7 +395,7 @@ impl Buddy {
         }
     }
 
-    /// Removes a free block. Returns false if there is no such block, inside the node or outside.
+    /// Removes a free block. Returns false if there is none, or it is outside of the node.
     fn remove(&mut self, pos: usize, order: u32) -> bool {
         let Some(blocks) = self.blocks.get_mut(order as usize) else {
             return false;
@@ -389,7 +403,7 @@ impl Buddy {
         if !blocks.remove(pos >> order) {
             return false;
         }
-        if blocks.count == 0 {
+        if blocks.count() == 0 {
             self.orders &= !(1 << order);
         }
         self.nr_free -= 1 << order;
@@ -397,169 +411,7 @@ impl Buddy {
     }
 }
 
-/// The levels of a [`FreeMap`] that are enough for `u32::MAX` frames and a window.
-const LEVELS: usize = 6;
-
-/// The free blocks of one order: a bitmap under a tree of summaries.
-///
-/// # Invariants
-///
-/// A bit of level `n + 1` is set if and only if the word of level `n` that it stands for is not 0.
-/// The topmost level is a single word.
-struct FreeMap {
-    /// The words of all levels, one level after the other.
-    words: KVVec<u64>,
-    /// The first word of each level.
-    starts: [usize; LEVELS],
-    /// The number of levels.
-    levels: usize,
-    /// The number of bits in level 0.
-    len: usize,
-    /// The number of bits set in level 0.
-    count: usize,
-}
-
-impl FreeMap {
-    /// An empty map for `len` blocks. May sleep.
-    fn new(len: usize) -> Result<Self> {
-        let mut starts = [0; LEVELS];
-        let mut levels = 0;
-        let mut total = 0;
-        let mut words = len;
-
-        for start in &mut starts {
-            words = words.div_ceil(WORD).max(1);
-            *start = total;
-            total += words;
-            levels += 1;
-            if words == 1 {
-                break;
-            }
-        }
-
-        Ok(Self {
-            words: KVVec::zeroed(total, GFP_KERNEL)?,
-            starts,
-            levels,
-            len,
-            count: 0,
-        })
-    }
-
-    /// The lowest bit that is set.
-    fn first(&self) -> Option<usize> {
-        let mut bit = 0;
-        for &start in self.starts.iter().take(self.levels).rev() {
-            let word = self.words.get(start + bit).filter(|&&word| word != 0)?;
-            bit = bit * WORD + word.trailing_zeros() as usize;
-        }
-        Some(bit)
-    }
-
-    /// Sets a bit. Returns whether it was clear.
-    fn insert(&mut self, mut bit: usize) -> bool {
-        if bit >= self.len || self.test(bit) {
-            return false;
-        }
-        self.count += 1;
-
-        for &start in self.starts.iter().take(self.levels) {
-            let Some(word) = self.words.get_mut(start + bit / WORD) else {
-                break;
-            };
-            let before = *word;
-            *word |= 1 << (bit % WORD);
-            if before != 0 {
-                break;
-            }
-            bit /= WORD;
-        }
-        true
-    }
-
-    /// Clears a bit. Returns whether it was set; one beyond the end never is.
-    fn remove(&mut self, mut bit: usize) -> bool {
-        if bit >= self.len || !self.test(bit) {
-            return false;
-        }
-        self.count -= 1;
-
-        for &start in self.starts.iter().take(self.levels) {
-            let Some(word) = self.words.get_mut(start + bit / WORD) else {
-                break;
-            };
-            *word &= !(1 << (bit % WORD));
-            if *word != 0 {
-                break;
-            }
-            bit /= WORD;
-        }
-        true
-    }
-
-    fn test(&self, bit: usize) -> bool {
-        let word = self.words.get(bit / WORD);
-        word.is_some_and(|word| word & (1 << (bit % WORD)) != 0)
-    }
-}
-
-/// A plain bitmap, set and searched by ranges.
-struct Bitmap {
-    words: KVVec<u64>,
-}
-
-impl Bitmap {
-    /// A bitmap of `len` clear bits. May sleep.
-    fn new(len: usize) -> Result<Self> {
-        let words = KVVec::zeroed(len.div_ceil(WORD), GFP_KERNEL)?;
-        Ok(Self { words })
-    }
-
-    fn test(&self, bit: usize) -> bool {
-        self.all(bit, bit + 1)
-    }
-
-    fn set(&mut self, start: usize, end: usize) {
-        for (at, mask) in masks(start, end) {
-            if let Some(word) = self.words.get_mut(at) {
-                *word |= mask;
-            }
-        }
-    }
-
-    fn clear(&mut self, start: usize, end: usize) {
-        for (at, mask) in masks(start, end) {
-            if let Some(word) = self.words.get_mut(at) {
-                *word &= !mask;
-            }
-        }
-    }
-
-    /// Whether all of the bits `start..end` are set.
-    fn all(&self, start: usize, end: usize) -> bool {
-        masks(start, end).all(|(at, mask)| self.words.get(at).is_some_and(|w| w & mask == mask))
-    }
-
-    /// The lowest of the bits `start..end` that is set.
-    fn find(&self, start: usize, end: usize) -> Option<usize> {
-        masks(start, end).find_map(|(at, mask)| {
-            let found = self.words.get(at)? & mask;
-            (found != 0).then(|| at * WORD + found.trailing_zeros() as usize)
-        })
-    }
-}
-
-/// The words in which the bits `start..end` lie, each with a mask of those bits.
-fn masks(start: usize, end: usize) -> impl Iterator<Item = (usize, u64)> {
-    let words = start / WORD..end.div_ceil(WORD);
-    words.map(move |at| {
-        let from = start.saturating_sub(at * WORD);
-        let after = ((at + 1) * WORD).saturating_sub(end);
-        (at, (u64::MAX << from) & (u64::MAX >> after))
-    })
-}
-
-// On the host, too: tests/unit/buddy.rs, which has what takes long and what needs a host.
+// These run on the host, too: tests/unit/buddy.rs, which adds tests that take long or need `std`.
 #[kunit_tests(hmm_cdm_buddy)]
 mod tests {
     use super::*;
@@ -567,7 +419,7 @@ mod tests {
     /// 2 MiB of 4 KiB pages.
     const PMD: u32 = 9;
 
-    /// Whether there are exactly so many free blocks of each order.
+    /// Returns whether the numbers of free blocks of each order are as expected.
     fn has_blocks(buddy: &mut Buddy, expected: &[usize]) -> bool {
         (0..)
             .zip(expected)
@@ -637,7 +489,7 @@ mod tests {
     }
 
     #[test]
-    fn orders_over_a_window_are_never_had() -> Result {
+    fn orders_over_a_window_are_refused() -> Result {
         let mut buddy = Buddy::new(0, 1024, PMD)?;
 
         for order in [10, 18, 31, 32, 63, 64, u32::MAX] {
@@ -660,7 +512,7 @@ mod tests {
         assert_eq!(buddy.free(0, 0), Err(FreeError::NotUsed));
         // Half of it is in use.
         assert_eq!(buddy.free(0, 4), Err(FreeError::NotUsed));
-        // Never handed out.
+        // Never allocated.
         assert_eq!(buddy.free(512, PMD), Err(FreeError::NotUsed));
         assert!(has_blocks(&mut buddy, &[0, 0, 0, 1, 1, 1, 1, 1, 1, 1]));
         assert_eq!(buddy.used_frames(), 8);
@@ -688,7 +540,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_that_came_back_one_by_one_are_retired_and_found() -> Result {
+    fn frames_freed_one_by_one_are_retired_and_allocated() -> Result {
         let mut buddy = Buddy::new(0, 512, PMD)?;
 
         buddy.alloc_singles(512, |_| ());
@@ -699,12 +551,12 @@ mod tests {
         assert_eq!((buddy.free_frames(), buddy.used_frames()), (4, 508));
         assert!(buddy.retire(71));
         assert_eq!((buddy.free_frames(), buddy.is_free(71)), (3, false));
-        // One that is somewhere else has them coalesce.
+        // Freeing a frame of another word makes them coalesce.
         assert_eq!(buddy.free(0, 0), Ok(()));
         assert_eq!(buddy.free_frames(), 4);
-        let mut handed_out = 0;
-        assert_eq!(buddy.alloc_singles(8, |index| handed_out += index), 4);
-        assert_eq!(handed_out, 70 + 64 + 127);
+        let mut sum = 0;
+        assert_eq!(buddy.alloc_singles(8, |index| sum += index), 4);
+        assert_eq!(sum, 70 + 64 + 127);
         Ok(())
     }
 
@@ -716,15 +568,15 @@ mod tests {
         assert!(!buddy.is_free(77) && !buddy.is_used(77));
         assert!(buddy.is_free(76) && buddy.is_free(78));
         assert!(has_blocks(&mut buddy, &[1, 1, 1, 1, 1, 1, 1, 1, 1, 0]));
-        // Again, and beyond the end: nothing.
+        // A second time, and beyond the end, nothing happens.
         assert!(!buddy.retire(77));
         assert!(!buddy.retire(512));
         assert!(!buddy.retire(usize::MAX));
         assert_eq!((buddy.free_frames(), buddy.retired_frames()), (511, 1));
 
-        let mut handed_out = false;
-        let got = buddy.alloc_singles(512, |index| handed_out |= index == 77);
-        assert_eq!((got, handed_out), (511, false));
+        let mut found = false;
+        let got = buddy.alloc_singles(512, |index| found |= index == 77);
+        assert_eq!((got, found), (511, false));
         assert_eq!(buddy.free(77, 0), Err(FreeError::NotUsed));
         Ok(())
     }
