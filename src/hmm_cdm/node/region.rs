@@ -1,27 +1,38 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A range of physical memory that a driver wants to make a node of, and whether that is possible.
+//! A range of physical memory that a driver asks to register as a node, and the checks it must pass.
 //!
-//! `memremap_pages()` answers most mistakes with a WARNING and some with the wrong errno, so
-//! everything is checked before, with a message that tells what to do.
+//! `memremap_pages()` answers most mistakes with a WARNING and some with a misleading errno. So
+//! everything is checked first, and the log says what to do.
 
 use super::tree;
 use crate::os::{
-    of::NodePath,
-    resource::{self, ClaimedRange},
+    of::{
+        DeviceNode,
+        NodePath, //
+    },
+    resource::{
+        self,
+        ClaimedRange, //
+    }, //
 };
-use kernel::{fmt, prelude::*, str::CString};
+use kernel::{
+    device::Device,
+    fmt,
+    prelude::*,
+    str::CString, //
+};
 
 /// A range of physical memory.
 #[derive(Clone)]
 pub struct Region {
     /// Physical address of the first byte.
     pub start: u64,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// The NUMA node to register it on; `None` to ask the firmware, or else take node 0.
+    /// The NUMA node to register it on; `None` asks the firmware, with node 0 as the fallback.
     pub nid: Option<i32>,
-    /// The node of the device tree that described it, if that is where it is from.
+    /// The device tree node that described it, if one did.
     pub origin: Option<NodePath>,
 }
 
@@ -38,7 +49,7 @@ impl fmt::Display for Region {
     }
 }
 
-/// What is wrong with a region.
+/// Why a region is refused.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RegionError {
     Empty,
@@ -52,7 +63,7 @@ pub(crate) enum RegionError {
     NotInTree,
 }
 
-/// The kernel's parameter that keeps it off a part of its RAM.
+/// The kernel parameter that keeps the kernel off a part of RAM.
 const KEEP_OFF: &str = if cfg!(CONFIG_X86) {
     "memmap=size$start"
 } else {
@@ -100,7 +111,7 @@ impl fmt::Display for RegionError {
 }
 
 impl Region {
-    /// A region that someone has named.
+    /// Makes a region from numbers, such as those of a module parameter.
     pub fn new(start: u64, size: u64, nid: Option<i32>) -> Self {
         Self {
             start,
@@ -110,22 +121,49 @@ impl Region {
         }
     }
 
-    /// Checks everything that can be known before the range is claimed, and returns the NUMA node
-    /// to use. What is wrong is in the kernel's log.
+    /// Makes the region of a device tree node that describes coherent device memory. The log says
+    /// what is wrong with a node; [`Region::check`] checks the region itself.
     ///
-    /// * EINVAL: empty, or not aligned to what the kernel's memory map needs
-    /// * ERANGE: it does not fit into the address space, or into that of the linear mapping
-    /// * ENXIO: no such NUMA node
-    /// * EBUSY: it is RAM that the kernel uses
-    /// * ENODEV: there is no memory at that address, as far as the firmware tells
-    pub fn check(&self) -> Result<i32> {
-        self.find_fault().map_err(|fault| {
-            pr_err!("region {self}: {fault}\n");
-            fault.errno()
+    /// * ENODEV: its first compatible string is another, or its status is not okay
+    /// * EINVAL: `reg` is missing or empty, or not exactly one pair of address and size;
+    ///   `linux,usable-memory` is not such a pair; addresses or sizes have neither 1 nor 2 cells
+    /// * EBUSY: `linux,usable-memory` is missing or not empty: the kernel uses the memory as RAM
+    /// * ENXIO: the kernel has no NUMA node for it
+    /// * ENOMEM
+    pub fn of_node(node: &DeviceNode) -> Result<Self> {
+        let (range, nid) = tree::cdm_range(node)?;
+
+        Ok(Self {
+            origin: Some(node.to_path()?),
+            ..Self::new(range.start, range.size, Some(nid))
         })
     }
 
-    fn find_fault(&self) -> core::result::Result<i32, RegionError> {
+    /// Makes the region of a device's memory from the device's own node: what the driver of a GPU
+    /// calls with its PCI device. Errors are those of [`tree::Pointer::of_node`] and of
+    /// [`Region::of_node`]; drivers that need [`tree::Pointer::target`] call these two themselves.
+    pub fn of_device(device: &Device) -> Result<Self> {
+        let node = DeviceNode::of_device(device).ok_or(ENODEV)?;
+
+        Self::of_node(tree::Pointer::of_node(&node)?.memory())
+    }
+
+    /// Checks the region, as far as that is possible before it is claimed, and returns the NUMA node
+    /// to use. The log says what is wrong.
+    ///
+    /// * EINVAL: empty, or not aligned as the kernel's memory map requires
+    /// * ERANGE: outside of the physical address space, or of the linear mapping
+    /// * ENXIO: no such NUMA node
+    /// * EBUSY: RAM that the kernel uses
+    /// * ENODEV: the firmware describes no memory there
+    pub fn check(&self) -> Result<i32> {
+        self.find_error().map_err(|error| {
+            pr_err!("region {self}: {error}\n");
+            error.errno()
+        })
+    }
+
+    fn find_error(&self) -> Result<i32, RegionError> {
         let align = resource::alignment();
         let last = resource::max_address();
 
@@ -154,20 +192,21 @@ impl Region {
         if resource::is_system_ram(self.start, self.size) {
             return Err(RegionError::InUse);
         }
-        // The firmware's memory map on x86 says which memory exists and is nobody's.
+        // On x86 the firmware's memory map has the memory that exists and that the kernel does not
+        // use.
         #[cfg(CONFIG_X86)]
         if !resource::is_reserved(self.start, self.size) {
             return Err(RegionError::NotReserved);
         }
-        // Elsewhere it may be the device tree. RAM that mem= keeps from the kernel is still in it.
-        // On powerpc touching what is not there is a machine check.
+        // Elsewhere the device tree may have it, even RAM that mem= keeps from the kernel. On powerpc
+        // an access to an address without memory is a machine check.
         if !tree::has_memory(self.start, self.size) {
             return Err(RegionError::NotInTree);
         }
         Ok(nid)
     }
 
-    /// Makes the range ours. EBUSY if part of it is someone else's already.
+    /// Claims the range in `/proc/iomem`, as `name`. EBUSY if part of it is already claimed.
     pub fn claim(&self, name: CString) -> Result<ClaimedRange> {
         ClaimedRange::request(self.start, self.size, name).inspect_err(|_| {
             pr_err!("region {self}: it is taken by someone else; see /proc/iomem\n");
@@ -175,13 +214,13 @@ impl Region {
     }
 }
 
-/// Checks the size of memory that has no addresses yet, and returns the NUMA node to use. What is
-/// wrong is in the kernel's log. EINVAL, ENXIO.
+/// Checks the size of private memory, which has no addresses yet, and returns the NUMA node to use.
+/// The log says what is wrong. EINVAL, ENXIO.
 pub(super) fn check_private(size: u64, nid: Option<i32>) -> Result<i32> {
     let align = resource::alignment();
     let nid = nid.unwrap_or(0);
 
-    let fault = if size == 0 {
+    let error = if size == 0 {
         RegionError::Empty
     } else if size & (align - 1) != 0 {
         RegionError::Size(align)
@@ -190,8 +229,8 @@ pub(super) fn check_private(size: u64, nid: Option<i32>) -> Result<i32> {
     } else {
         return Ok(nid);
     };
-    pr_err!("private memory of {size:#x} bytes: {fault}\n");
-    Err(fault.errno())
+    pr_err!("private memory of {size:#x} bytes: {error}\n");
+    Err(error.errno())
 }
 
 #[kunit_tests(hmm_cdm_region)]
@@ -200,13 +239,13 @@ mod tests {
     use crate::mm::folio::NewPage;
     use kernel::page::PAGE_SHIFT;
 
-    fn fault(start: u64, size: u64, nid: Option<i32>) -> Option<(RegionError, Error)> {
-        let fault = Region::new(start, size, nid).find_fault().err()?;
+    fn error(start: u64, size: u64, nid: Option<i32>) -> Option<(RegionError, Error)> {
+        let error = Region::new(start, size, nid).find_error().err()?;
 
-        Some((fault, fault.errno()))
+        Some((error, error.errno()))
     }
 
-    /// An aligned range with RAM in it that the kernel uses.
+    /// The start of an aligned range with RAM in it that the kernel uses.
     fn ram() -> Result<u64> {
         let page = NewPage::system().ok_or(ENOMEM)?;
 
@@ -221,11 +260,11 @@ mod tests {
     fn empty_regions() {
         let align = resource::alignment();
 
-        assert_eq!(fault(0, 0, None), Some((RegionError::Empty, EINVAL)));
-        // Said before anything else that is wrong.
-        assert_eq!(fault(1, 0, Some(-1)), Some((RegionError::Empty, EINVAL)));
-        assert_eq!(fault(u64::MAX, 0, None), Some((RegionError::Empty, EINVAL)));
-        assert!(fault(align, align, None) != Some((RegionError::Empty, EINVAL)));
+        assert_eq!(error(0, 0, None), Some((RegionError::Empty, EINVAL)));
+        // This is reported before all other errors.
+        assert_eq!(error(1, 0, Some(-1)), Some((RegionError::Empty, EINVAL)));
+        assert_eq!(error(u64::MAX, 0, None), Some((RegionError::Empty, EINVAL)));
+        assert!(error(align, align, None) != Some((RegionError::Empty, EINVAL)));
     }
 
     #[test]
@@ -234,13 +273,13 @@ mod tests {
         let start = Some((RegionError::Start(align), EINVAL));
         let size = Some((RegionError::Size(align), EINVAL));
 
-        assert_eq!(fault(1, align, None), start);
-        assert_eq!(fault(align - 1, align, None), start);
-        assert_eq!(fault(align / 2, align / 2, None), start);
-        assert_eq!(fault(align, 1, None), size);
-        assert_eq!(fault(align, align - 1, None), size);
-        assert_eq!(fault(align, align + align / 2, None), size);
-        assert_eq!(fault(align, u64::MAX, None), size);
+        assert_eq!(error(1, align, None), start);
+        assert_eq!(error(align - 1, align, None), start);
+        assert_eq!(error(align / 2, align / 2, None), start);
+        assert_eq!(error(align, 1, None), size);
+        assert_eq!(error(align, align - 1, None), size);
+        assert_eq!(error(align, align + align / 2, None), size);
+        assert_eq!(error(align, u64::MAX, None), size);
     }
 
     #[test]
@@ -250,15 +289,15 @@ mod tests {
         let beyond = Some((RegionError::Beyond(last), ERANGE));
         let top = u64::MAX - (align - 1);
 
-        assert_eq!(fault(last + 1, align, None), beyond);
-        assert_eq!(fault(last + 1 - align, 2 * align, None), beyond);
-        assert_eq!(fault(0, last + 1 + align, None), beyond);
+        assert_eq!(error(last + 1, align, None), beyond);
+        assert_eq!(error(last + 1 - align, 2 * align, None), beyond);
+        assert_eq!(error(0, last + 1 + align, None), beyond);
         // The sum overflows, or the end is the last number there is.
-        assert_eq!(fault(top, 2 * align, None), beyond);
-        assert_eq!(fault(align, top, None), beyond);
-        assert_eq!(fault(top, align, None), beyond);
-        // The last one that fits has other faults.
-        assert!(fault(last + 1 - align, align, None) != beyond);
+        assert_eq!(error(top, 2 * align, None), beyond);
+        assert_eq!(error(align, top, None), beyond);
+        assert_eq!(error(top, align, None), beyond);
+        // The last one that fits has other errors.
+        assert!(error(last + 1 - align, align, None) != beyond);
     }
 
     #[test]
@@ -268,16 +307,16 @@ mod tests {
 
         for nid in [-1, i32::MIN, i32::MAX] {
             assert_eq!(
-                fault(ram, align, Some(nid)),
+                error(ram, align, Some(nid)),
                 Some((RegionError::NoNode(nid), ENXIO))
             );
         }
-        // One that there is, and none at all, are no faults; what is left is that it is RAM.
+        // With a possible node, or none given, the only error left is that this is RAM in use.
         assert_eq!(
-            fault(ram, align, Some(0)),
+            error(ram, align, Some(0)),
             Some((RegionError::InUse, EBUSY))
         );
-        assert_eq!(fault(ram, align, None), Some((RegionError::InUse, EBUSY)));
+        assert_eq!(error(ram, align, None), Some((RegionError::InUse, EBUSY)));
         Ok(())
     }
 
@@ -286,13 +325,13 @@ mod tests {
         let align = resource::alignment();
         let ram = ram()?;
 
-        // Also if only a part of it is.
+        // Even if only a part is in use.
         assert_eq!(
-            fault(ram, 2 * align, None),
+            error(ram, 2 * align, None),
             Some((RegionError::InUse, EBUSY))
         );
         assert_eq!(
-            fault(ram.saturating_sub(align), 2 * align, None),
+            error(ram.saturating_sub(align), 2 * align, None),
             Some((RegionError::InUse, EBUSY))
         );
         Ok(())
@@ -305,7 +344,7 @@ mod tests {
         let end = resource::max_address() + 1 - align;
 
         assert_eq!(
-            fault(end, align, None),
+            error(end, align, None),
             Some((RegionError::NotReserved, ENODEV))
         );
     }

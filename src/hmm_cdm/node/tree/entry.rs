@@ -1,39 +1,45 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a node of the device tree says about memory, and what is wrong with it: no access to the
-//! tree, only to the bytes of properties.
+//! How a device tree node describes memory, and the checks it must pass: pure functions of the bytes
+//! of its properties.
 
-use super::COMPATIBLE;
 use core::iter::from_fn;
-use kernel::{fmt, prelude::*};
+use kernel::{
+    fmt,
+    prelude::*, //
+};
+
+/// The first compatible string of coherent device memory.
+pub(super) const COMPATIBLE: &CStr = c"ibm,coherent-device-memory";
 
 /// Bytes in a cell.
 const CELL: usize = 4;
 
-/// What the node of a device's memory says.
+/// The properties of a node that describes coherent device memory.
 #[derive(Copy, Clone)]
 pub(super) struct CdmNode<'a> {
-    /// The first of its compatible strings.
+    /// The first compatible string.
     pub(super) compatible: Option<&'a [u8]>,
-    /// Its status allows to use it.
+    /// Whether its status is okay.
     pub(super) available: bool,
     pub(super) reg: Option<&'a [u8]>,
-    /// What of it the kernel is to use as RAM: `linux,usable-memory`.
+    /// `linux,usable-memory`: the part that the kernel uses as RAM.
     pub(super) usable: Option<&'a [u8]>,
-    /// How many cells addresses and sizes have.
+    /// The numbers of cells in an address and in a size.
     pub(super) cells: (usize, usize),
+    /// The NUMA node that the kernel has for it.
     pub(super) nid: Option<i32>,
 }
 
 /// A range of physical memory.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(super) struct TreeRange {
-    pub(super) start: u64,
-    pub(super) size: u64,
+pub(crate) struct TreeRange {
+    pub(crate) start: u64,
+    pub(crate) size: u64,
 }
 
 impl TreeRange {
-    /// The end of the range, if `at` is in it.
+    /// Returns the end of the range if `at` is in it.
     pub(super) fn end_after(&self, at: u64) -> Option<u64> {
         let offset = at.checked_sub(self.start)?;
 
@@ -41,7 +47,7 @@ impl TreeRange {
     }
 }
 
-/// Why a node is not used.
+/// Why a node is refused.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) enum CdmNodeError {
     Compatible,
@@ -107,9 +113,9 @@ impl fmt::Display for CdmNodeError {
     }
 }
 
-/// The ranges that a property such as `reg` holds. `None` if it is empty, does not end with a
-/// range, or has numbers that do not fit into 64 bits.
-pub(super) fn extents(
+/// Returns the ranges in a property such as `reg`. `None` if it is empty, ends in the middle of a
+/// range, or has numbers of more than 64 bits.
+pub(super) fn ranges(
     value: &[u8],
     cells: (usize, usize),
 ) -> Option<impl Iterator<Item = TreeRange> + '_> {
@@ -120,8 +126,8 @@ pub(super) fn extents(
     let mut rest = value;
 
     (!value.is_empty() && value.len().checked_rem(step) == Some(0)).then_some(from_fn(move || {
-        let (extent, after) = rest.split_at_checked(step)?;
-        let (start, size) = extent.split_at_checked(cells.0 * CELL)?;
+        let (range, after) = rest.split_at_checked(step)?;
+        let (start, size) = range.split_at_checked(cells.0 * CELL)?;
 
         rest = after;
         Some(TreeRange {
@@ -135,7 +141,7 @@ fn are_supported(cells: (usize, usize)) -> bool {
     (1..=2).contains(&cells.0) && (1..=2).contains(&cells.1)
 }
 
-/// The device tree is big endian whatever the machine is.
+/// Reads a number, which is big endian on every machine.
 fn number(bytes: &[u8]) -> u64 {
     bytes
         .iter()
@@ -143,7 +149,7 @@ fn number(bytes: &[u8]) -> u64 {
 }
 
 impl CdmNode<'_> {
-    /// Where the memory is, and its NUMA node, if the driver may have it.
+    /// Returns the memory's range and NUMA node if a driver may use it.
     pub(super) fn check(&self) -> Result<(TreeRange, i32), CdmNodeError> {
         if self.compatible != Some(COMPATIBLE.to_bytes()) {
             return Err(CdmNodeError::Compatible);
@@ -154,36 +160,36 @@ impl CdmNode<'_> {
         if !are_supported(self.cells) {
             return Err(CdmNodeError::Cells(self.cells.0, self.cells.1));
         }
-        let extent = self.extent()?;
+        let range = self.range()?;
 
-        // The kernel takes the size from here if the property is there, else from reg, for RAM that
-        // is its own (early_init_dt_scan_memory() in drivers/of/fdt.c).
+        // early_init_dt_scan_memory() in drivers/of/fdt.c takes the RAM that the kernel uses from
+        // this property if it is there, else from reg.
         let usable = self.usable.ok_or(CdmNodeError::NoUsable)?;
-        let ram = extents(usable, self.cells)
+        let ram = ranges(usable, self.cells)
             .ok_or(CdmNodeError::UsableLength(usable.len()))?
             .fold(0u64, |sum, ram| sum.saturating_add(ram.size));
         if ram != 0 {
             return Err(CdmNodeError::Usable(ram));
         }
-        Ok((extent, self.nid.ok_or(CdmNodeError::NoNid)?))
+        Ok((range, self.nid.ok_or(CdmNodeError::NoNid)?))
     }
 
-    fn extent(&self) -> Result<TreeRange, CdmNodeError> {
+    fn range(&self) -> Result<TreeRange, CdmNodeError> {
         let reg = self.reg.ok_or(CdmNodeError::NoReg)?;
         let wrong = CdmNodeError::RegLength(reg.len());
-        let mut all = extents(reg, self.cells).ok_or(wrong)?;
-        let extent = all.next().ok_or(wrong)?;
+        let mut all = ranges(reg, self.cells).ok_or(wrong)?;
+        let range = all.next().ok_or(wrong)?;
 
         match all.count() {
-            0 if extent.size == 0 => Err(CdmNodeError::RegEmpty),
-            0 => Ok(extent),
+            0 if range.size == 0 => Err(CdmNodeError::RegEmpty),
+            0 => Ok(range),
             more => Err(CdmNodeError::RegSeveral(more + 1)),
         }
     }
 }
 
-/// Whether everything from `start` on is covered, where `end_after` tells how far the ranges go that
-/// an address is in. Firmware may have split what is one piece of memory.
+/// Returns whether all of `size` bytes from `start` are covered: `end_after` returns the largest end
+/// of a range that contains an address. Firmware may describe one piece of memory in several ranges.
 pub(super) fn is_covered(start: u64, size: u64, end_after: impl Fn(u64) -> Option<u64>) -> bool {
     let Some(end) = start.checked_add(size) else {
         return false;
@@ -219,12 +225,12 @@ mod tests {
 
     #[test]
     fn good_node() {
-        let extent = TreeRange {
+        let range = TreeRange {
             start: 0x2_8000_0000,
             size: 0x2000_0000,
         };
 
-        assert_eq!(good().check(), Ok((extent, 255)));
+        assert_eq!(good().check(), Ok((range, 255)));
     }
 
     #[test]
@@ -237,15 +243,15 @@ mod tests {
         };
         let one = [0x80, 0, 0, 0, 0x20, 0, 0, 0];
         let two_one = [0, 0, 0, 1, 0, 0, 0, 0, 0x20, 0, 0, 0];
-        let extent = |start| TreeRange {
+        let range = |start| TreeRange {
             start,
             size: 0x2000_0000,
         };
         let checked = entry((1, 1), &one, &[0; 8]).check();
-        assert_eq!(checked, Ok((extent(0x8000_0000), 255)));
+        assert_eq!(checked, Ok((range(0x8000_0000), 255)));
         let checked = entry((2, 1), &two_one, &[0; 12]).check();
-        assert_eq!(checked, Ok((extent(0x1_0000_0000), 255)));
-        // What is one range of two cells each, is two of one.
+        assert_eq!(checked, Ok((range(0x1_0000_0000), 255)));
+        // The bytes of one range with two cells each are two ranges with one cell each.
         let checked = entry((1, 1), &REG, &[0; 8]).check();
         assert_eq!(checked, Err(CdmNodeError::RegSeveral(2)));
         for cells in [(0, 2), (2, 0), (3, 2), (2, 3), (usize::MAX, usize::MAX)] {
@@ -335,7 +341,7 @@ mod tests {
         assert!(!covered(0x3000, u64::MAX));
     }
 
-    /// Two values of a property, one after the other.
+    /// Concatenates two values of a property.
     trait ConcatAll {
         fn concat_all(&self) -> [u8; 32];
     }
