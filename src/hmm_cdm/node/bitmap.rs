@@ -3,7 +3,8 @@
 //! Bitmaps for the page frame allocator: one that is set and searched by ranges, and one that finds
 //! its lowest bit by a few words, however large it is.
 //!
-//! `kernel::bitmap` sets and clears single bits; the allocator marks blocks of up to a whole window.
+//! `kernel::bitmap` sets and clears single bits; the allocator marks blocks of up to a whole
+//! window.
 //!
 //! Context: only the constructors allocate and may sleep. Nothing else allocates, sleeps, panics or
 //! recurses; bits beyond the end read as clear, and writes to them are ignored.
@@ -16,10 +17,11 @@ pub(super) const WORD: usize = u64::BITS as usize;
 /// The levels of a [`HierarchicalBitmap`] that are enough for `u32::MAX` frames and a window.
 const LEVELS: usize = 6;
 
-/// A bitmap under a tree of summaries, which have one bit for each non-zero word of the level below.
+/// A bitmap under a tree of summaries, which have one bit for each non-zero word of the level
+/// below.
 ///
-/// Finding the lowest set bit reads one word per level: three for 262,144 bits, six at most. Setting
-/// or clearing a bit writes one word per level at most.
+/// Finding the lowest set bit reads one word per level: three for 262,144 bits, six at most.
+/// Setting or clearing a bit writes one word per level at most.
 ///
 /// # Invariants
 ///

@@ -3,12 +3,12 @@
 //! The buddy allocator of a node's page frames.
 //!
 //! The kernel's page allocator does not manage coherent device memory, so a node allocates its
-//! frames itself: single frames quickly, since every coherent folio has order 0, and whole *windows*
-//! (blocks of the largest order, as a rule the size of a PMD) for as long as there are any, since a
-//! device maps contiguous frames with large page-table entries.
+//! frames itself: single frames quickly, since every coherent folio has order 0, and whole
+//! *windows* (blocks of the largest order, as a rule the size of a PMD) for as long as there are
+//! any, since a device maps contiguous frames with large page-table entries.
 //!
-//! Frames are named by their *index*, 0 for the first frame of the node. Blocks are naturally aligned
-//! by page frame number, not by index, so that windows match the CPU's page tables.
+//! Frames are named by their *index*, 0 for the first frame of the node. Blocks are naturally
+//! aligned by page frame number, not by index, so that windows match the CPU's page tables.
 //!
 //! # Contexts
 //!
@@ -23,8 +23,8 @@
 //! bits per frame (64 KiB for 512 MiB in 4 KiB pages), where linked lists would take 8 bytes.
 //!
 //! The bitmaps of free blocks are hierarchical ([`HierarchicalBitmap`]), so finding the lowest free
-//! block reads one word per level, and coalescing tests one bit per order. With `o` the largest order
-//! and `l` the number of levels, [`Buddy::alloc`], [`Buddy::free`] and [`Buddy::retire`] cost
+//! block reads one word per level, and coalescing tests one bit per order. With `o` the largest
+//! order and `l` the number of levels, [`Buddy::alloc`], [`Buddy::free`] and [`Buddy::retire`] cost
 //! O(o * l), plus one word for each 64 frames of the block to mark them used or free.
 //!
 //! # Fragmentation
@@ -39,18 +39,19 @@
 //! # Why not `kernel::gpu::buddy`
 //!
 //! The kernel has a buddy allocator for GPU memory (`drivers/gpu/buddy.c`) with a Rust abstraction
-//! (`rust/kernel/gpu/buddy.rs`). It suits buffer objects, which are allocated and freed as a whole by
-//! their driver. It does not suit pages that the kernel frees one by one:
+//! (`rust/kernel/gpu/buddy.rs`). It suits buffer objects, which are allocated and freed as a whole
+//! by their driver. It does not suit pages that the kernel frees one by one:
 //!
 //! - `folio_free` runs in atomic context. The abstraction takes a mutex for every call, and each
 //!   split allocates a `struct gpu_buddy_block` with `GFP_KERNEL`.
 //! - A page is freed by its page frame number, and a window in parts. The abstraction frees an
 //!   allocation as a whole, when its `AllocatedBlocks` is dropped, and finds no block by address.
-//! - `memory_failure` asks whether a frame is in use and retires a single frame, free or in use, for
-//!   good. There is no state per frame, and no way to retire part of a block.
-//! - Each block, and each frame of a block in single frames, takes 88 bytes; the bitmaps take 4 bits.
-//! - `CONFIG_GPU_BUDDY` has no prompt and comes with DRM only. Debian's cloud kernel has no DRM, and
-//!   so has no `kernel::gpu::buddy`.
+//! - `memory_failure` asks whether a frame is in use and retires a single frame, free or in use,
+//!   for good. There is no state per frame, and no way to retire part of a block.
+//! - Each block, and each frame of a block in single frames, takes 88 bytes; the bitmaps take 4
+//!   bits.
+//! - `CONFIG_GPU_BUDDY` has no prompt and comes with DRM only. Debian's cloud kernel has no DRM,
+//!   and so has no `kernel::gpu::buddy`.
 
 use super::bitmap::{
     Bitmap,
@@ -158,11 +159,11 @@ impl Buddy {
         Some(pos - self.lead)
     }
 
-    /// Allocates up to `count` single frames, but at most [`BATCH`], and calls `each` with the index
-    /// of each. Returns how many were allocated: fewer only if the node is full.
+    /// Allocates up to `count` single frames, but at most [`BATCH`], and calls `each` with the
+    /// index of each. Returns how many were allocated: fewer only if the node is full.
     ///
-    /// The frames come in runs, as long as the windows already broken allow; a whole window is broken
-    /// only when those are used up. `each` is called under the caller's lock.
+    /// The frames come in runs, as long as the windows already broken allow; a whole window is
+    /// broken only when those are used up. `each` is called under the caller's lock.
     pub(crate) fn alloc_singles(&mut self, count: usize, mut each: impl FnMut(usize)) -> usize {
         let count = count.min(BATCH);
         let mut done = 0;

@@ -1,63 +1,76 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Who is charged for the pages of a node: the cgroup of the process that asked for them, where the
-//! kernel has the dmem controller ([`crate::os::dmem`]).
+//! Charges of a node's pages to cgroups: each page is charged to the cgroup of the process that
+//! allocated it, if the kernel has the dmem controller ([`crate::os::dmem`]).
 //!
-//! A page stays charged to the cgroup that it was first charged to until it is freed, whatever
-//! becomes of the process or of the cgroup, as with other memory (Documentation/admin-guide/
-//! cgroup-v2.rst, "Memory Ownership"). Without a controller there is no region, and all this costs
-//! is a look at whether there is one.
+//! A page stays charged to that cgroup until it is freed, whatever happens to the process or to the
+//! cgroup, as with other memory (Documentation/admin-guide/cgroup-v2.rst, "Memory Ownership").
+//! Without a controller nothing is registered, and all this costs one check for that.
 //!
-//! # Whose page it is
+//! # Accounts
 //!
-//! A node has an [`Account`] for each cgroup that has pages of it, and for each page the number of
-//! its account: two bytes a page. Accounts come with a cgroup's first page and go with its last.
+//! A node has an [`Account`] for each cgroup that has pages of it, and two bytes per page, the
+//! number of the account that the page is charged to. An account is made for a cgroup's first page,
+//! and goes with its last.
 //!
-//! The controller gives bytes back only together with a reference that a charge has taken, so single
-//! pages are charged one by one: then what is charged is what is in use, to the page, and a limit is
-//! used to the last page. A huge page is one charge. It may be split, and its parts are freed then
-//! without a reference each. So an account gives back what the average charge was when it has that
-//! much to give back, and everything with its last page.
+//! The controller takes bytes back only together with a reference, and a charge takes one
+//! reference. So single pages are charged one by one: the charge is then exact, and a limit can be
+//! used up to the last page. A huge page is one charge. It may be split, and its parts are then
+//! freed without a reference for each. So an account returns pages when it has as many to return as
+//! an average charge has, and all the rest with its last page.
 //!
 //! # Contexts
 //!
-//! [`DmemCharges::reserve`] charges `current`, and sleeps. [`DmemCharges::freed`] may be called in any context.
-//! The lock is innermost: nothing is called under it but, in [`DmemCharges::victims`], the
-//! controller's walk of its counters, which takes no lock.
+//! [`DmemCharges::reserve`] charges the cgroup of `current`, and sleeps. [`DmemCharges::freed`] may
+//! be called in any context. `DmemCharges::table` is an innermost lock: nothing is called under it
+//! but the controller's walk of its counters, by [`DmemCharges::victims`], which takes no lock.
 
-use crate::os::dmem::{Charge, DmemRegion, Limit};
-use core::{mem, ops::Range};
+use crate::os::dmem::{
+    Charge,
+    DmemRegion,
+    Limit, //
+};
+use core::{
+    mem,
+    ops::Range, //
+};
 use kernel::{
     alloc::KVVec,
     new_spinlock_irq,
     page::PAGE_SIZE,
     prelude::*,
-    sync::{SetOnce, SpinLockIrq},
+    sync::{
+        SetOnce,
+        SpinLockIrq, //
+    }, //
 };
 
-/// How many accounts there is room for at first.
+/// The number of accounts that there is room for at first.
 const ACCOUNTS: usize = 16;
 
-/// What one cgroup has of the node.
+/// The share of one cgroup in the node.
 struct Account {
     charge: Charge,
-    // Pages in use, or granted.
+    // Pages in use or reserved.
     used: usize,
 }
 
+/// The accounts of a node, and the account of each page.
 struct ChargeTable {
     accounts: KVVec<Option<Account>>,
-    // For each page of the node the number of its account, plus one; zero if it is free.
+    // For each page of the node the number of its account plus one; zero if the page is free.
     owners: KVVec<u16>,
 }
 
-/// With how many calls pages are given back: no account keeps more than it has pages, each of which
-/// may go by itself. Every call holds references, which a full node would else gather without bound.
+/// Returns the number of calls whose references are returned together with pages: an account keeps
+/// at most one call per page, as each page may be freed by itself. Otherwise the references would
+/// accumulate without bound on a full node.
 fn calls_due(calls: u64, used: u64) -> u64 {
     calls.saturating_sub(used).max(1)
 }
 
-/// Pages that are charged and not given back before a further charge is: see the top.
+/// Returns the number of pages to return to the controller, of those that are charged but no longer
+/// used: all of them if they are as many as an average charge has, or else none.
 fn due(charged: u64, calls: u64, used: u64) -> Option<u64> {
     let spare = charged.saturating_sub(used);
 
@@ -65,9 +78,9 @@ fn due(charged: u64, calls: u64, used: u64) -> Option<u64> {
 }
 
 impl ChargeTable {
-    /// Enters a charge for `pages` pages, and returns the number of its account. It is handed back if
-    /// there is no room for another one.
-    fn enter(&mut self, charge: Charge, pages: usize) -> Result<usize, Charge> {
+    /// Adds a charge for `pages` pages, and returns the number of its account. Returns the charge
+    /// if there is no room for another account.
+    fn add(&mut self, charge: Charge, pages: usize) -> Result<usize, Charge> {
         let known = self
             .accounts
             .iter()
@@ -92,8 +105,8 @@ impl ChargeTable {
         Ok(id)
     }
 
-    /// `pages` pages of the account are no longer used. Returns what is to be given back, which the
-    /// caller drops when it has let go of the lock.
+    /// Removes `pages` pages from an account. Returns the charge to undo, which the caller drops
+    /// after it has released the lock.
     fn release(&mut self, id: usize, pages: usize) -> Option<Charge> {
         let slot = self.accounts.get_mut(id)?;
         let account = slot.as_mut()?;
@@ -109,66 +122,67 @@ impl ChargeTable {
         account.charge.split(due * size, calls_due(calls, used))
     }
 
+    /// Returns the number of the account that page `index` is charged to.
     fn account_of(&self, index: usize) -> Option<usize> {
         usize::from(*self.owners.get(index)?).checked_sub(1)
     }
 }
 
-/// The accounts of a node.
+/// The charges of a node's pages to cgroups.
 #[pin_data]
 pub(super) struct DmemCharges {
     region: SetOnce<DmemRegion>,
     #[pin]
-    books: SpinLockIrq<ChargeTable>,
+    table: SpinLockIrq<ChargeTable>,
 }
 
 impl DmemCharges {
-    /// Nothing is charged until [`Self::open`].
+    /// Makes an empty table; nothing is charged until [`Self::open`].
     pub(super) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             region: SetOnce::new(),
-            books <- new_spinlock_irq!(
+            table <- new_spinlock_irq!(
                 ChargeTable {
                     accounts: KVVec::new(),
                     owners: KVVec::new(),
                 },
-                "DmemCharges::books"
+                "DmemCharges::table"
             ),
         })
     }
 
-    /// From now on the `pages` pages of the node are charged, as the memory of `region`. Called
-    /// before any is handed out. ENOMEM.
+    /// Starts to charge the `pages` pages of the node, as the memory of `region`. Called before any
+    /// is allocated. ENOMEM.
     pub(super) fn open(&self, region: DmemRegion, pages: usize) -> Result {
         let owners = KVVec::from_elem(0, pages, GFP_KERNEL)?;
         let accounts = empty(ACCOUNTS)?;
         {
-            let mut books = self.books.lock();
-            // What was there is empty.
-            books.owners = owners;
-            books.accounts = accounts;
+            let mut table = self.table.lock();
+            // Both replace empty vectors, so nothing is freed under the lock.
+            table.owners = owners;
+            table.accounts = accounts;
         }
         self.region.populate(region);
         Ok(())
     }
 
-    /// Whether anything is charged.
+    /// Returns whether pages are charged.
     pub(super) fn is_open(&self) -> bool {
         self.region.as_ref().is_some()
     }
 
-    /// Charges `current`'s cgroup for up to `count` single pages: for as many as its limits allow.
+    /// Charges the cgroup of `current` for up to `count` single pages: as many as its limits allow.
     pub(super) fn reserve(&self, count: usize) -> Reservation<'_> {
         self.charge(count, 1)
     }
 
-    /// Charges `current`'s cgroup for a huge page of `pages` pages. `None` if a limit does not allow
-    /// it.
+    /// Charges the cgroup of `current` for a huge page of `pages` pages. `None` if a limit does not
+    /// allow it.
     pub(super) fn reserve_huge(&self, pages: usize) -> Option<Reservation<'_>> {
-        Some(self.charge(1, pages)).filter(|reserve| reserve.pages == pages)
+        Some(self.charge(1, pages)).filter(|reservation| reservation.pages == pages)
     }
 
-    /// Charges for up to `count` times `each` pages.
+    /// Makes up to `count` charges for `each` pages.
     fn charge(&self, count: usize, each: usize) -> Reservation<'_> {
         let Some(region) = self.region.as_ref() else {
             return Reservation {
@@ -186,8 +200,8 @@ impl DmemCharges {
             };
             match &mut charged {
                 Some(sum) => {
-                    // If somebody has just moved the process to another cgroup, that one is for the
-                    // next reserve.
+                    // The process was moved to another cgroup just now, which the next reservation
+                    // charges.
                     if sum.join(more).is_err() {
                         break;
                     }
@@ -196,7 +210,7 @@ impl DmemCharges {
             }
             pages += each;
         }
-        match charged.and_then(|charge| self.enter(charge, pages)) {
+        match charged.and_then(|charge| self.add(charge, pages)) {
             Some(id) => Reservation {
                 account: Some((self, id)),
                 pages,
@@ -208,79 +222,81 @@ impl DmemCharges {
         }
     }
 
-    fn enter(&self, mut charge: Charge, pages: usize) -> Option<usize> {
+    /// Adds a charge to the table, which grows if necessary. Returns the number of its account,
+    /// `None` without memory.
+    fn add(&self, mut charge: Charge, pages: usize) -> Option<usize> {
         loop {
-            let mut books = self.books.lock();
-            let have = books.accounts.len();
+            let mut table = self.table.lock();
+            let have = table.accounts.len();
 
-            charge = match books.enter(charge, pages) {
+            charge = match table.add(charge, pages) {
                 Ok(id) => return Some(id),
                 Err(charge) => charge,
             };
-            drop(books);
+            drop(table);
             self.grow(have).ok()?;
         }
     }
 
-    /// Makes room for more than `have` accounts. ENOMEM, also if there can be no more.
+    /// Makes room for more than `have` accounts. ENOMEM, also if there are as many as possible.
     fn grow(&self, have: usize) -> Result {
         let room = (2 * have).min(usize::from(u16::MAX));
         if room <= have {
             return Err(ENOMEM);
         }
         let mut accounts = empty(room)?;
-        let mut books = self.books.lock();
+        let mut table = self.table.lock();
 
-        // Else someone else was faster.
-        if books.accounts.len() == have {
-            for (new, old) in accounts.iter_mut().zip(books.accounts.iter_mut()) {
+        // Otherwise another task has made room.
+        if table.accounts.len() == have {
+            for (new, old) in accounts.iter_mut().zip(table.accounts.iter_mut()) {
                 *new = old.take();
             }
-            mem::swap(&mut books.accounts, &mut accounts);
+            mem::swap(&mut table.accounts, &mut accounts);
         }
-        // `accounts` is freed after the lock, which was taken later.
+        // The lock is released before `accounts`, which was declared earlier, is freed.
         Ok(())
     }
 
-    /// The `1 << order` pages from `index` have lost their last user. Called before someone else
-    /// can get them. Context: any.
+    /// Uncharges the `1 << order` pages from `index` on, which have lost their last user. Called
+    /// before they can be allocated again. Context: any.
     pub(super) fn freed(&self, index: usize, order: u32) {
         if !self.is_open() {
             return;
         }
         let pages = 1 << order;
-        let mut books = self.books.lock();
-        // All are one account's: a huge page is charged as a whole.
-        let id = books.account_of(index);
+        let mut table = self.table.lock();
+        // They have the same account, as a huge page is charged as a whole.
+        let id = table.account_of(index);
 
-        if let Some(owners) = books.owners.get_mut(index..index + pages) {
+        if let Some(owners) = table.owners.get_mut(index..index + pages) {
             owners.fill(0);
         }
-        let back = id.and_then(|id| books.release(id, pages));
-        drop(books);
-        drop(back);
+        let uncharged = id.and_then(|id| table.release(id, pages));
+        drop(table);
+        drop(uncharged);
     }
 
-    /// The pages that are worth while to be freed for the sake of `limit`. `hit_low` becomes true if
-    /// there are some that are not, as long as `ignore_low` is false. ENOMEM.
+    /// Returns the pages that are worth freeing to get below `limit`. Sets `hit_low` if, with
+    /// `ignore_low` false, some are protected by `dmem.low`. ENOMEM.
     pub(super) fn victims(
         &self,
         limit: Limit<'_>,
         ignore_low: bool,
         hit_low: &mut bool,
     ) -> Result<Victims<'_>> {
-        // Accounts that come later are not looked at.
-        let have = self.books.lock().accounts.len();
+        // Accounts that are made later do not count.
+        let have = self.table.lock().accounts.len();
         let mut accounts = KVVec::with_capacity(have, GFP_KERNEL)?;
 
         for id in 0..have {
-            // For one account at a time: interrupts are off.
-            let books = self.books.lock();
-            let worth = match books.accounts.get(id) {
+            // The lock is taken for each account, as interrupts are off under it.
+            let table = self.table.lock();
+            let worth = match table.accounts.get(id) {
                 Some(Some(account)) => account.charge.is_worth_freeing(limit, ignore_low, hit_low),
                 _ => false,
             };
-            drop(books);
+            drop(table);
             accounts.push(worth, GFP_KERNEL)?;
         }
         Ok(Victims {
@@ -290,6 +306,7 @@ impl DmemCharges {
     }
 }
 
+/// Makes `room` empty slots for accounts.
 fn empty(room: usize) -> Result<KVVec<Option<Account>>> {
     let mut accounts = KVVec::with_capacity(room, GFP_KERNEL)?;
 
@@ -299,28 +316,29 @@ fn empty(room: usize) -> Result<KVVec<Option<Account>>> {
     Ok(accounts)
 }
 
-/// Pages that are charged, and yet to be taken. What is not taken is given back.
+/// Pages that are charged but not allocated yet. Dropping it uncharges those that were not
+/// assigned.
 pub(super) struct Reservation<'a> {
     account: Option<(&'a DmemCharges, usize)>,
     pages: usize,
 }
 
 impl Reservation<'_> {
-    /// How many.
+    /// Returns the number of pages.
     pub(super) fn pages(&self) -> usize {
         self.pages
     }
 
-    /// These pages are the ones. Called before they are handed out.
+    /// Assigns the charge to pages that were allocated. Called before anyone can free them.
     pub(super) fn assign(&mut self, indices: impl IntoIterator<Item = usize>) {
         let Some((charges, id)) = self.account else {
             return;
         };
         let owner = u16::try_from(id + 1).unwrap_or(0);
-        let mut books = charges.books.lock();
+        let mut table = charges.table.lock();
 
         for index in indices {
-            if let (Some(slot), true) = (books.owners.get_mut(index), self.pages > 0) {
+            if let (Some(slot), true) = (table.owners.get_mut(index), self.pages > 0) {
                 *slot = owner;
                 self.pages -= 1;
             }
@@ -332,36 +350,36 @@ impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         if let Some((charges, id)) = self.account {
             if self.pages > 0 {
-                let back = charges.books.lock().release(id, self.pages);
-                drop(back);
+                let uncharged = charges.table.lock().release(id, self.pages);
+                drop(uncharged);
             }
         }
     }
 }
 
-/// Pages to be freed for the sake of a limit.
+/// Pages that are worth freeing to get below a limit.
 ///
-/// A guess in that an account may have gone since, and its number be another's.
+/// A hint only: an account may have gone since, and its number may be that of another cgroup.
 pub(crate) struct Victims<'a> {
     charges: &'a DmemCharges,
     accounts: KVVec<bool>,
 }
 
 impl Victims<'_> {
-    /// Whether page `index` is one.
+    /// Returns whether page `index` is one of them.
     pub(crate) fn contains(&self, index: usize) -> bool {
-        self.has(&self.charges.books.lock(), index)
+        self.has(&self.charges.table.lock(), index)
     }
 
-    /// Whether any of `range` is one.
+    /// Returns whether any page of `range` is one of them.
     pub(crate) fn any(&self, mut range: Range<usize>) -> bool {
-        let books = self.charges.books.lock();
+        let table = self.charges.table.lock();
 
-        range.any(|index| self.has(&books, index))
+        range.any(|index| self.has(&table, index))
     }
 
-    fn has(&self, books: &ChargeTable, index: usize) -> bool {
-        let id = books.account_of(index);
+    fn has(&self, table: &ChargeTable, index: usize) -> bool {
+        let id = table.account_of(index);
 
         id.is_some_and(|id| self.accounts.get(id) == Some(&true))
     }
@@ -372,7 +390,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn single_pages_are_given_back_at_once() {
+    fn single_pages_are_uncharged_at_once() {
         assert_eq!(due(10, 10, 10), None);
         assert_eq!(due(10, 10, 9), Some(1));
         assert_eq!(due(10, 10, 7), Some(3));
@@ -380,29 +398,29 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_huge_pages_wait_for_each_other() {
-        // One of 512 pages, of two; then all of it.
+    fn parts_of_huge_pages_are_uncharged_together() {
+        // Two huge pages: one page is freed, then all of the first but one, then all of it.
         assert_eq!(due(1024, 2, 1023), None);
         assert_eq!(due(1024, 2, 513), None);
         assert_eq!(due(1024, 2, 512), Some(512));
-        // Beside single pages it takes less.
+        // With single pages beside it the average charge is smaller.
         assert_eq!(due(512 + 100, 101, 606), None);
         assert_eq!(due(512 + 100, 101, 605), Some(7));
     }
 
     #[test]
     fn no_account_keeps_more_calls_than_pages() {
-        // 32 pages were granted to who has one, and none was there.
+        // A cgroup with one page reserved 32 more, and the node was full.
         assert_eq!(due(33, 33, 1), Some(32));
         assert_eq!(calls_due(33, 1), 32);
-        // Single pages come and go; a huge one is one call.
+        // Single pages have one call each; a huge page has one.
         assert_eq!(calls_due(10, 9), 1);
         assert_eq!(calls_due(2, 512), 1);
         assert_eq!(calls_due(1, 0), 1);
     }
 
     #[test]
-    fn nothing_is_due_that_is_in_use() {
+    fn pages_in_use_stay_charged() {
         assert_eq!(due(0, 1, 0), None);
         assert_eq!(due(5, 0, 5), None);
         assert_eq!(due(5, 5, 6), None);

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The place in a device that its memory is plugged into: a device may be there, and mirror address
-//! spaces, before its memory comes and after it has gone.
+//! A device's slot for its memory: a device may exist, and mirror address spaces, before its memory
+//! is plugged in and after it was removed.
 
 use super::Node;
 use kernel::{
     new_spinlock,
     prelude::*,
-    sync::{Arc, SpinLock},
+    sync::{
+        Arc,
+        SpinLock, //
+    }, //
 };
 
-/// The memory that a device has at the moment, or none.
+/// A device's slot for its memory.
 #[pin_data]
 pub struct Memory {
     #[pin]
@@ -18,7 +21,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// No memory. ENOMEM.
+    /// Makes an empty slot. ENOMEM.
     pub fn new() -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self { node <- new_spinlock!(None, "Memory::node") }),
@@ -26,13 +29,13 @@ impl Memory {
         )
     }
 
-    /// The node. The reference is for the work at hand: removal waits for its end. It is given up
-    /// in process context, with no lock held.
+    /// Returns the node, if there is one. Removal waits until the reference is dropped, so callers
+    /// keep it only for the operation at hand, and drop it in process context with no lock held.
     pub fn node(&self) -> Option<Arc<Node>> {
         self.node.lock().clone()
     }
 
-    /// Plugs a node in. EBUSY if there is one; then it is handed back.
+    /// Plugs a node in. Returns it if the slot is not empty.
     pub(crate) fn plug(&self, node: Arc<Node>) -> Result<(), Arc<Node>> {
         let mut slot = self.node.lock();
 
@@ -44,7 +47,7 @@ impl Memory {
         Ok(())
     }
 
-    /// Takes the node out.
+    /// Removes the node from the slot.
     pub(crate) fn unplug(&self) -> Option<Arc<Node>> {
         self.node.lock().take()
     }

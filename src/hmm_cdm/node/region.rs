@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A range of physical memory that a driver asks to register as a node, and the checks it must pass.
+//! A range of physical memory that a driver asks to register as a node, and the checks it must
+//! pass.
 //!
 //! `memremap_pages()` answers most mistakes with a WARNING and some with a misleading errno. So
 //! everything is checked first, and the log says what to do.
@@ -148,8 +149,8 @@ impl Region {
         Self::of_node(tree::Pointer::of_node(&node)?.memory())
     }
 
-    /// Checks the region, as far as that is possible before it is claimed, and returns the NUMA node
-    /// to use. The log says what is wrong.
+    /// Checks the region, as far as that is possible before it is claimed, and returns the NUMA
+    /// node to use. The log says what is wrong.
     ///
     /// * EINVAL: empty, or not aligned as the kernel's memory map requires
     /// * ERANGE: outside of the physical address space, or of the linear mapping
@@ -198,8 +199,8 @@ impl Region {
         if !resource::is_reserved(self.start, self.size) {
             return Err(RegionError::NotReserved);
         }
-        // Elsewhere the device tree may have it, even RAM that mem= keeps from the kernel. On powerpc
-        // an access to an address without memory is a machine check.
+        // Elsewhere the device tree may have it, even RAM that mem= keeps from the kernel. On
+        // powerpc an access to an address without memory is a machine check.
         if !tree::has_memory(self.start, self.size) {
             return Err(RegionError::NotInTree);
         }

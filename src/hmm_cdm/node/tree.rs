@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory in the device tree: the coherent memory of devices, as the firmware of POWER9 describes it,
-//! and whether there is memory at an address.
+//! Memory in the device tree: the coherent memory of devices, as the firmware of POWER9 describes
+//! it, and whether there is memory at an address.
 //!
 //! The memory of a device has a node of its own. The kernel does not use it as RAM if the size in
 //! `linux,usable-memory` is zero. The node of a device points to it with `memory-region`.
-//! Documentation/device-tree.rst has the requirements on both, and the messages about nodes that are
-//! refused.
+//! Documentation/device-tree.rst has the requirements on both, and the messages about nodes that
+//! are refused.
 
 mod entry;
 
@@ -119,8 +119,8 @@ impl Pointer {
     }
 }
 
-/// Returns the range and the NUMA node of coherent device memory. Errors, which are logged, are those
-/// of [`Region::of_node`](super::region::Region::of_node).
+/// Returns the range and the NUMA node of coherent device memory. Errors, which are logged, are
+/// those of [`Region::of_node`](super::region::Region::of_node).
 pub(super) fn cdm_range(node: &DeviceNode) -> Result<(TreeRange, i32)> {
     let entry = CdmNode {
         compatible: node.string(c"compatible"),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How a device tree node describes memory, and the checks it must pass: pure functions of the bytes
-//! of its properties.
+//! How a device tree node describes memory, and the checks it must pass: pure functions of the
+//! bytes of its properties.
 
 use core::iter::from_fn;
 use kernel::{
@@ -188,8 +188,9 @@ impl CdmNode<'_> {
     }
 }
 
-/// Returns whether all of `size` bytes from `start` are covered: `end_after` returns the largest end
-/// of a range that contains an address. Firmware may describe one piece of memory in several ranges.
+/// Returns whether all of `size` bytes from `start` are covered: `end_after` returns the largest
+/// end of a range that contains an address. Firmware may describe one piece of memory in several
+/// ranges.
 pub(super) fn is_covered(start: u64, size: u64, end_after: impl Fn(u64) -> Option<u64>) -> bool {
     let Some(end) = start.checked_add(size) else {
         return false;
