@@ -49,7 +49,7 @@ impl kernel::Module for HmmCdm {
         // SAFETY: Each once, and before a driver can link to this module and use them.
         unsafe {
             chardev::DEVICES.init();
-            node::failure::POISON_PAGES.init();
+            node::poison::POISON_PAGES.init();
             registration::ORPHANS.init();
             registration::instance::IN_USE.init();
         }

@@ -1,112 +1,90 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A memory node: a range of device memory, registered with the kernel, and the allocator of its
-//! pages.
+//! A memory node: a range of device memory that is registered with the kernel, from its creation to
+//! its removal.
 //!
-//! Pages leave through [`Node::alloc`] and its like, into the hands of a process, and come back when
-//! their last user has gone, by exit, munmap, COW or migration; nobody frees them explicitly. Pages
-//! come back in any context, interrupts included, which is why the allocator is under a spinlock
-//! that disables them.
+//! | module | subject |
+//! | --- | --- |
+//! | [`region`], [`tree`] | memory that may become a node: the checks, and the device tree |
+//! | [`memory`] | a device's slot for a node, which may be empty |
+//! | `pages`, `buddy`, `bitmap` | the page frames and their allocator |
+//! | `charge` | charges to cgroups |
+//! | [`window_lru`] | the order in which windows were used |
+//! | `alloc` | allocation of pages |
+//! | `owner` | the owner of a page that a page table names |
+//! | `ops` | the operations of the pagemap |
+//! | `migrate_to_ram`, `splitter` | the CPU's accesses to private memory |
+//! | `failure`, [`poison`], `poison_worker` | damaged pages |
 
+mod alloc;
 mod bitmap;
 mod buddy;
 mod charge;
-pub(crate) mod failure;
+mod failure;
 pub mod memory;
 mod migrate_to_ram;
+mod ops;
+mod owner;
+mod pages;
+pub(crate) mod poison;
+mod poison_worker;
 pub mod region;
+mod splitter;
 pub mod tree;
 pub(crate) mod window_lru;
 
-use crate::counter::Counter;
-use crate::mm::{
-    self,
-    copy::{Copier, Direction, Mover},
-    fault::{CpuFault, FaultOutcome},
-    folio::{NewPage, PageRef, Pfn},
-    pagemap::{Frames, Kind, Owner, Pagemap},
-};
-use crate::os::{
-    dmem::{self, Limit, Reclaim},
-    kthread::Thread,
-    of::NodePath,
-    resource::ClaimedRange,
-};
-use buddy::Buddy;
 pub(crate) use charge::Victims;
-use charge::{DmemCharges, Reservation};
+pub(crate) use owner::PageOwner;
+
+use crate::{
+    counter::Counter,
+    mm::{
+        copy::{
+            Copier,
+            Direction,
+            Mover, //
+        },
+        folio::Pfn,
+        pagemap::{
+            Kind,
+            Owner,
+            Pagemap, //
+        },
+        window_pages, //
+    },
+    os::{
+        dmem::{
+            DmemRegion,
+            Limit,
+            Reclaim, //
+        },
+        kthread::Thread,
+        of::NodePath,
+        resource::ClaimedRange, //
+    }, //
+};
 use core::ops::Range;
-use failure::PoisonWorker;
 use kernel::{
-    fmt, new_mutex, new_spinlock_irq,
+    fmt,
+    new_mutex,
     page::PAGE_SHIFT,
     prelude::*,
-    sync::{Arc, Completion, Mutex, MutexGuard, SetOnce, SpinLockIrq},
+    str::CString,
+    sync::{
+        Arc,
+        Completion,
+        Mutex,
+        MutexGuard,
+        SetOnce, //
+    }, //
 };
-use migrate_to_ram::Splitter;
+use pages::NodePages;
+use poison_worker::PoisonWorker;
 use region::Region;
+use splitter::Splitter;
 use window_lru::WindowLru;
 
-/// How many pages are taken from the allocator under one hold of its lock.
-const BATCH: usize = 32;
-
-/// The frames of a node that can be handed out.
-struct FreeFrames {
-    buddy: Buddy,
-    // Nothing is handed out any more.
-    closed: bool,
-}
-
-/// The allocator of a node's pages, where the kernel gives them back to.
-#[pin_data]
-pub struct NodePages {
-    kind: Kind,
-    copier: Option<Arc<dyn Copier>>,
-    #[pin]
-    free: SpinLockIrq<FreeFrames>,
-    #[pin]
-    charges: DmemCharges,
-    // BusyPage by the fault that brings home more than its own page; see `home`.
-    #[pin]
-    returning: Mutex<()>,
-    splitter: SetOnce<Arc<Splitter>>,
-    poison_worker: SetOnce<Arc<PoisonWorker>>,
-    window_lru: Arc<WindowLru>,
-    // The N of the `/dev/hmm_cdm<N>` that the memory is behind.
-    device: SetOnce<u32>,
-}
-
-impl Frames for NodePages {
-    fn folio_free(&self, index: usize, order: u32) {
-        self.window_lru.freed(index, 1 << order);
-        // Before someone else can get them.
-        if let Some(copier) = &self.copier {
-            copier.freed(index, 1 << order);
-        }
-        self.charges.freed(index, order);
-        let freed = self.free.lock().buddy.free(index, order);
-
-        if freed.is_err() {
-            // Then `struct page` and the allocator disagree about who owns the page. Nothing is
-            // handed out twice: the allocator did not change.
-            pr_err!("page {index} of a node was freed, but is not in use\n");
-        }
-    }
-
-    fn migrate_to_ram(memory: &Pagemap<Self>, fault: &CpuFault<'_>) -> FaultOutcome {
-        // Private memory that nobody copies is where lost pages are.
-        if fault.is_damaged() || memory.frames().copier.is_none() {
-            return FaultOutcome::Damaged;
-        }
-        migrate_to_ram::bring(memory, fault)
-    }
-
-    fn memory_failure(memory: &Pagemap<Self>, index: usize) -> Result {
-        failure::handle(memory, index)
-    }
-}
-
-/// Tells whoever waits that a node is no more.
+/// Completes when it is dropped, at the end of a node.
 struct ReleaseCompletion(Arc<Completion>);
 
 impl Drop for ReleaseCompletion {
@@ -115,63 +93,42 @@ impl Drop for ReleaseCompletion {
     }
 }
 
-/// Whose a page of device memory is.
-#[derive(Copy, Clone, PartialEq, Eq)]
-pub(crate) struct PageOwner {
-    /// What the kernel knows the memory by.
-    pub(crate) owner: Owner,
-    pub(crate) kind: Kind,
-    /// The N of its `/dev/hmm_cdm<N>`, if it has one.
-    pub(crate) device: Option<u32>,
-}
-
-impl PageOwner {
-    /// The owner of a page, if it is one of the library's nodes.
-    pub(crate) fn of(page: PageRef<'_>) -> Option<Self> {
-        Pagemap::<NodePages>::with_page(page, |memory| Self {
-            owner: memory.owner(),
-            kind: memory.frames().kind,
-            device: memory.frames().device.as_ref().copied(),
-        })
-    }
-}
-
 /// A memory node.
 #[pin_data]
 pub struct Node {
-    // Stopped before the pages go.
-    splitter: SetOnce<Thread<Splitter>>,
-    poison_worker: SetOnce<Thread<PoisonWorker>>,
-    // Before `_claim`: the pages go before the range is given back.
+    // Stopped before the pages are unregistered.
+    split_thread: SetOnce<Thread<Splitter>>,
+    poison_thread: SetOnce<Thread<PoisonWorker>>,
+    // Unregistered before `_claim` releases the range.
     #[pin]
     pagemap: Pagemap<NodePages>,
     _claim: ClaimedRange,
     nid: i32,
     origin: Option<NodePath>,
-    // BusyPage by who makes room. Outermost: nobody who takes it holds the mmap lock or a page lock.
+    // Serialises eviction. Outermost: never taken with the mmap lock or a page lock held.
     #[pin]
     evicting: Mutex<()>,
     evicted: Counter,
-    // Last.
+    // Dropped last.
     release: ReleaseCompletion,
 }
 
 impl Node {
-    /// Makes a node of coherent memory, of a region that is yet to be checked. The name is that in
-    /// `/proc/iomem`. Sleeps.
+    /// Makes a node of coherent memory from a region that has not been checked yet. `name` is for
+    /// `/proc/iomem`. The data in the memory is lost. Sleeps.
     ///
-    /// The memory is registered, and what it contained is lost. Errors are those of
-    /// [`Region::check`], and ENODEV if the memory does not hold what is written to it.
+    /// Errors are those of [`Region::check`] and [`Region::claim`], ENODEV if the memory does not
+    /// keep what is written to it, and ENOMEM.
     pub fn new(
         region: &Region,
-        name: kernel::str::CString,
+        name: CString,
         copier: Option<Arc<dyn Copier>>,
     ) -> Result<Arc<Self>> {
         let nid = region.check()?;
         let claim = region.claim(name)?;
         let node = Self::register(Kind::Coherent, claim, nid, region.origin.clone(), copier)?;
 
-        node.start_poison_worker()?;
+        node.start_poison_thread()?;
         if !node.pagemap.holds_data() {
             pr_err!("region {region}: there is no memory, what is written is lost\n");
             return Err(ENODEV);
@@ -179,39 +136,35 @@ impl Node {
         Ok(node)
     }
 
-    /// Makes a node of `size` bytes of memory that only the device can access, and that `copier`
-    /// copies and zeroes. Sleeps.
+    /// Makes a node of `size` bytes of memory that only the device can access; `copier` copies and
+    /// zeroes it. `name` is for `/proc/iomem`. Sleeps.
     ///
-    /// EINVAL if the size is zero or not aligned to what the kernel's memory map needs, ENXIO if
-    /// there is no such NUMA node, ENOSPC if there are no addresses for it, ENOMEM.
+    /// EINVAL if the size is zero or not aligned as the kernel's memory map requires, ENXIO if
+    /// there is no such NUMA node, ENOSPC if no addresses are left for it, ENOMEM.
     pub fn new_private(
         size: u64,
         nid: Option<i32>,
-        name: kernel::str::CString,
+        name: CString,
         copier: Arc<dyn Copier>,
     ) -> Result<Arc<Self>> {
         let nid = region::check_private(size, nid)?;
         let claim = ClaimedRange::request_free(size, name)?;
         let node = Self::register(Kind::Private, claim, nid, None, Some(copier.clone()))?;
 
-        let splitter = Splitter::new(&node.pagemap, copier)?;
+        let splitter = Splitter::new(node.owner(), node.first_pfn()?, copier)?;
         let thread = Thread::spawn(c"hmm_cdm_split", nid.unsigned_abs(), splitter.clone())?;
-        node.pagemap.frames().splitter.populate(splitter);
-        node.splitter.populate(thread);
-        node.start_poison_worker()?;
+        node.node_pages().set_splitter(splitter);
+        node.split_thread.populate(thread);
+        node.start_poison_thread()?;
         Ok(node)
     }
 
-    fn start_poison_worker(&self) -> Result {
-        let poison_worker = PoisonWorker::new(&self.pagemap)?;
-        let thread = Thread::spawn(
-            c"hmm_cdm_failed",
-            self.nid.unsigned_abs(),
-            poison_worker.clone(),
-        )?;
+    fn start_poison_thread(&self) -> Result {
+        let worker = PoisonWorker::new(self.first_pfn()?)?;
+        let thread = Thread::spawn(c"hmm_cdm_failed", self.nid.unsigned_abs(), worker.clone())?;
 
-        self.store().poison_worker.populate(poison_worker);
-        self.poison_worker.populate(thread);
+        self.node_pages().set_poison_worker(worker);
+        self.poison_thread.populate(thread);
         Ok(())
     }
 
@@ -225,148 +178,172 @@ impl Node {
         let (start, size) = (claim.start(), claim.size());
         let nr = (size >> PAGE_SHIFT) as usize;
         let first = (start >> PAGE_SHIFT) as usize;
-        let buddy = Buddy::new(first, nr, mm::pmd_order())?;
-        let window_lru = WindowLru::new(first, nr, mm::pmd_order())?;
-        let free = FreeFrames {
-            buddy,
-            closed: false,
-        };
-        let gone = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
+        let pages = NodePages::new(kind, copier, first, nr)?;
+        let released = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
 
         Arc::pin_init(
             try_pin_init!(Self {
-                splitter: SetOnce::new(),
-                poison_worker: SetOnce::new(),
-                pagemap <- Pagemap::register(kind, start, size, nid, pin_init!(NodePages {
-                    kind,
-                    copier,
-                    free <- new_spinlock_irq!(free, "NodePages::free"),
-                    charges <- DmemCharges::new(),
-                    returning <- new_mutex!((), "NodePages::returning"),
-                    splitter: SetOnce::new(),
-                    poison_worker: SetOnce::new(),
-                    window_lru,
-                    device: SetOnce::new(),
-                })),
+                split_thread: SetOnce::new(),
+                poison_thread: SetOnce::new(),
+                pagemap <- Pagemap::register(kind, start, size, nid, pages),
                 _claim: claim,
                 nid,
                 origin,
                 evicting <- new_mutex!((), "Node::evicting"),
                 evicted: Counter::new(),
-                release: ReleaseCompletion(gone),
+                release: ReleaseCompletion(released),
             }),
             GFP_KERNEL,
         )
     }
 
-    /// Charges its pages to the cgroups of the processes that get them, from now on: called before
-    /// anybody gets one. Cgroups know the memory as `hmm_cdm/<name>`, and ask `reclaim` to free some.
-    /// ENOMEM.
+    /// Starts to charge pages to the cgroups of the processes that allocate them. Called before any
+    /// is allocated. The dmem controller knows the memory as `hmm_cdm/<name>`, and calls `reclaim`
+    /// when a limit is lowered. ENOMEM.
     pub(crate) fn charge(&self, name: &CStr, reclaim: Arc<dyn Reclaim>) -> Result {
-        match dmem::DmemRegion::register(name, self.size(), reclaim)? {
-            Some(region) => self.store().charges.open(region, self.pages()),
+        match DmemRegion::register(name, self.size(), reclaim)? {
+            Some(region) => self.node_pages().charges().open(region, self.pages()),
             None => Ok(()),
         }
     }
 
-    /// What kind of memory it is.
-    pub fn kind(&self) -> Kind {
-        self.store().kind
-    }
-
-    /// Hands nothing out any more, for ever.
+    /// Ends allocation, for good.
     pub(crate) fn close(&self) {
-        self.store().free.lock().closed = true;
+        self.node_pages().close();
     }
 
-    /// Whether nothing is handed out any more.
+    /// Returns whether allocation has ended.
     pub(crate) fn is_closed(&self) -> bool {
-        self.store().free.lock().closed
+        self.node_pages().is_closed()
     }
 
-    /// Gives a reference up, and waits until everyone else has given theirs up, and the memory is
-    /// unregistered. For a node that is closed, and of which no page is in use: then nobody holds
-    /// it for long.
+    /// Drops a reference and waits until all others are dropped and the memory is unregistered. For
+    /// a node that is closed and has no page in use: then nobody keeps a reference for long.
     pub(crate) fn wait_unregistered(this: Arc<Self>) {
-        let gone = this.release.0.clone();
+        let released = this.release.0.clone();
 
         drop(this);
-        gone.wait_for_completion();
+        released.wait_for_completion();
     }
 
-    /// Who copies from and to its memory.
+    /// Returns the kind of memory.
+    pub fn kind(&self) -> Kind {
+        self.node_pages().kind()
+    }
+
+    /// Returns what copies between system memory and the node.
     pub(crate) fn mover(&self, direction: Direction) -> Mover<'_> {
-        mover(&self.pagemap, direction)
+        pages::mover(&self.pagemap, direction)
     }
 
-    /// Whether a driver has to be asked for what its pages contain.
+    /// Returns whether a driver copies the pages' data or is told of freed pages.
     pub(crate) fn needs_driver(&self) -> bool {
-        self.store().copier.is_some()
+        self.node_pages().copier().is_some()
     }
 
-    /// Physical address of the first byte.
+    /// Returns the physical address of the first byte.
     pub fn start(&self) -> u64 {
         self.pagemap.start()
     }
 
-    /// Bytes.
+    /// Returns the size in bytes.
     pub fn size(&self) -> u64 {
         self.pagemap.size()
     }
 
-    /// The NUMA node that the pages are on.
+    /// Returns the NUMA node of the pages.
     pub fn nid(&self) -> i32 {
         self.nid
     }
 
-    /// The node of the device tree that described the memory, if that is where it is from.
+    /// Returns the device tree node that described the memory, if one did.
     pub fn origin(&self) -> Option<&NodePath> {
         self.origin.as_ref()
     }
 
-    /// Pages.
+    /// Returns the owner by which the kernel tells the node's pages from those of other devices.
+    pub(crate) fn owner(&self) -> Owner {
+        self.pagemap.owner()
+    }
+
+    /// Sets the N of the node's `/dev/hmm_cdm<N>`.
+    pub(crate) fn set_device(&self, index: u32) {
+        self.node_pages().set_device(index);
+    }
+
+    /// Returns the number of pages.
     pub fn pages(&self) -> usize {
         self.pagemap.nr()
     }
 
-    /// Pages that no process uses. Damaged ones do not count.
+    /// Returns the number of pages that can be allocated. Retired pages do not count.
     pub fn free_pages(&self) -> usize {
-        self.store().free.lock().buddy.free_frames()
+        self.node_pages().free_frames()
     }
 
-    /// Pages in use.
+    /// Returns the number of pages in use.
     pub fn used_pages(&self) -> usize {
-        self.store().free.lock().buddy.used_frames()
+        self.node_pages().used_frames()
     }
 
-    /// Notes that the device has used page `index`. [`crate::mirror::Mirror::access`] does it by
-    /// itself; hardware that counts accesses says so here. Context: any.
+    /// Returns the number of windows that are free as a whole.
+    pub fn free_windows(&self) -> usize {
+        self.node_pages().free_windows()
+    }
+
+    /// Returns whether `pfn` is memory of this node.
+    pub fn contains(&self, pfn: Pfn) -> bool {
+        self.index(pfn).is_some()
+    }
+
+    /// Returns the index of page `pfn`, if it is one of this node.
+    pub fn index(&self, pfn: Pfn) -> Option<usize> {
+        self.pagemap.index(pfn)
+    }
+
+    /// Returns the frame of page `index`.
+    pub fn pfn(&self, index: usize) -> Option<Pfn> {
+        self.pagemap.pfn(index)
+    }
+
+    /// Returns whether any page of `range` is in use. Interrupts are off meanwhile, so a range has
+    /// at most a window's pages.
+    pub fn any_used(&self, range: Range<usize>) -> bool {
+        self.node_pages().first_used(range).is_some()
+    }
+
+    /// Returns the first page in use, for a message about what delays removal.
+    pub(crate) fn describe_used(&self) -> UsedPage {
+        // The lock is released after each window, as interrupts are off under it.
+        let index = (0..self.pages())
+            .step_by(window_pages())
+            .find_map(|first| self.node_pages().first_used(first..first + window_pages()));
+
+        UsedPage(index.and_then(|index| self.pfn(index)))
+    }
+
+    /// Records that the device used page `index`. [`crate::mirror::Mirror::access`] does so itself;
+    /// hardware that counts accesses reports them here. Context: any.
     pub fn touch(&self, index: usize) {
-        self.store().window_lru.touch(index);
+        self.window_lru().touch(index);
     }
 
-    /// When its windows were used.
+    /// Returns the order in which windows were last used.
     pub(crate) fn window_lru(&self) -> &Arc<WindowLru> {
-        &self.store().window_lru
+        self.node_pages().window_lru()
     }
 
-    /// Notes which `/dev/hmm_cdm<N>` it is behind.
-    pub(crate) fn set_device(&self, index: u32) {
-        self.store().device.populate(index);
-    }
-
-    /// Nobody else makes room meanwhile. Sleeps; the caller holds no lock of mm.
+    /// Serialises eviction. Sleeps; the caller holds neither the mmap lock nor a page lock.
     pub(crate) fn lock_eviction(&self) -> MutexGuard<'_, ()> {
         self.evicting.lock()
     }
 
-    /// Pages that left to make room for others.
+    /// Returns the number of pages that were evicted to make room.
     pub(crate) fn evicted(&self) -> &Counter {
         &self.evicted
     }
 
-    /// The pages of the window that was not used for the longest time, except those in use right
-    /// now. `None` if there are no others.
+    /// Returns the pages of the least recently used window that is not exempt from eviction.
     pub(crate) fn coldest(&self) -> Option<Range<usize>> {
         let window_lru = self.window_lru();
 
@@ -375,188 +352,37 @@ impl Node {
             .map(|window| window_lru.pages_of(window, self.pages()))
     }
 
-    /// The pages of all windows in use, in the same order. ENOMEM.
+    /// Returns the pages of all windows with pages in use, least recently used first. ENOMEM.
     pub(crate) fn coldest_first(&self) -> Result<KVVec<Range<usize>>> {
         self.window_lru().coldest_first(self.pages())
     }
 
-    /// Windows that are free as a whole.
-    pub fn free_windows(&self) -> usize {
-        self.store().free.lock().buddy.free_blocks(mm::pmd_order())
-    }
-
-    /// Whether `pfn` is memory of this node.
-    pub fn contains(&self, pfn: Pfn) -> bool {
-        self.index(pfn).is_some()
-    }
-
-    /// Which page of this node `pfn` is, if it is one.
-    pub fn index(&self, pfn: Pfn) -> Option<usize> {
-        self.pagemap.index(pfn)
-    }
-
-    /// The frame of page `index` of the node.
-    pub fn pfn(&self, index: usize) -> Option<Pfn> {
-        self.pagemap.pfn(index)
-    }
-
-    /// Whether any page of `range`, counted from the start of the node, is in use.
-    pub fn any_used(&self, range: Range<usize>) -> bool {
-        let free = self.store().free.lock();
-
-        range.into_iter().any(|index| free.buddy.is_used(index))
-    }
-
-    /// The pages that had better go if something has to, for the sake of a cgroup's limit; see
-    /// [`DmemCharges::victims`].
+    /// Returns the pages to evict for the limit of a cgroup. Sets `hit_low` if, with `ignore_low`
+    /// false, some are protected by `dmem.low`. ENOMEM.
     pub(crate) fn victims(
         &self,
         limit: Limit<'_>,
         ignore_low: bool,
         hit_low: &mut bool,
     ) -> Result<Victims<'_>> {
-        self.store().charges.victims(limit, ignore_low, hit_low)
+        self.node_pages()
+            .charges()
+            .victims(limit, ignore_low, hit_low)
     }
 
-    /// The first page in use, with its counts, for a message about what holds a node.
-    pub(crate) fn describe_used(&self) -> BusyPage {
-        let window = mm::window_pages();
-        // The lock is dropped for every window: interrupts are off under it.
-        let index = (0..self.pages()).step_by(window).find_map(|first| {
-            let free = self.store().free.lock();
-
-            (first..first + window).find(|index| free.buddy.is_used(*index))
-        });
-
-        BusyPage(index.and_then(|index| self.pfn(index)))
-    }
-
-    /// Takes up to `count` single pages, contiguous ones as far as there are any, and hands them
-    /// to `each`. Returns how many there were: fewer than `count` means that the node is full, or
-    /// that the current task's cgroup may not have more.
-    ///
-    /// Their content is what the last user left.
-    pub fn alloc(&self, count: usize, mut each: impl FnMut(NewPage)) -> usize {
-        let mut given = 0;
-
-        while given < count {
-            let mut batch = [0; BATCH];
-            let mut filled = 0;
-            let mut reserve = self.store().charges.reserve(BATCH.min(count - given));
-            let want = reserve.pages();
-
-            self.take(|buddy| {
-                buddy.alloc_singles(want, |index| {
-                    if let Some(slot) = batch.get_mut(filled) {
-                        *slot = index;
-                        filled += 1;
-                    }
-                })
-            });
-            reserve.assign(batch.iter().copied().take(filled));
-            for index in batch.iter().take(filled) {
-                if let Some(page) = self.hand_out(*index, 0) {
-                    each(page);
-                }
-            }
-            given += filled;
-            if filled < want || want == 0 {
-                break;
-            }
-        }
-        given
-    }
-
-    /// Takes a whole window of physically contiguous, naturally aligned pages and hands them to
-    /// `each`, in order. False if there is none, or the current task's cgroup may not have it.
-    pub fn alloc_window(&self, mut each: impl FnMut(NewPage)) -> bool {
-        let Some(first) = self.take_window(|charges, pages| Some(charges.reserve(pages))) else {
-            return false;
-        };
-
-        self.window_lru().taken(first, mm::window_pages());
-        for index in first..first + mm::window_pages() {
-            // SAFETY: As in `hand_out()`.
-            if let Some(page) = unsafe { self.pagemap.hand_out(index, 0) } {
-                each(page);
-            }
-        }
-        true
-    }
-
-    /// Takes a window as one huge page; `None` as with [`Self::alloc_window`]. For private memory: the
-    /// kernel cannot split huge pages of coherent memory.
-    pub fn alloc_huge(&self) -> Option<NewPage> {
-        if self.kind() != Kind::Private {
-            return None;
-        }
-        let first = self.take_window(DmemCharges::reserve_huge)?;
-
-        self.hand_out(first, mm::pmd_order())
-    }
-
-    /// What the kernel knows the node's pages by.
-    pub(crate) fn owner(&self) -> Owner {
-        self.pagemap.owner()
-    }
-
-    fn store(&self) -> &NodePages {
+    fn node_pages(&self) -> &NodePages {
         self.pagemap.frames()
     }
 
-    /// Takes something from the allocator, unless the node is closed.
-    fn take<R>(&self, take: impl FnOnce(&mut Buddy) -> R) -> Option<R> {
-        let mut free = self.store().free.lock();
-
-        if free.closed {
-            None
-        } else {
-            Some(take(&mut free.buddy))
-        }
-    }
-
-    /// Takes a window that is charged as `reserve` does it.
-    fn take_window<'a>(
-        &'a self,
-        reserve: impl FnOnce(&'a DmemCharges, usize) -> Option<Reservation<'a>>,
-    ) -> Option<usize> {
-        // Charging a window for nothing takes longer than to see that there is none.
-        let charges = &self.store().charges;
-        if charges.is_open() && self.free_windows() == 0 {
-            return None;
-        }
-        let pages = mm::window_pages();
-        let mut reserve = reserve(charges, pages).filter(|reserve| reserve.pages() == pages)?;
-        let first = self.take(|buddy| buddy.alloc(mm::pmd_order())).flatten()?;
-
-        reserve.assign(first..first + pages);
-        Some(first)
-    }
-
-    fn hand_out(&self, index: usize, order: u32) -> Option<NewPage> {
-        self.window_lru().taken(index, 1 << order);
-        // SAFETY: Called for what the allocator has just given, once for each block. Windows are
-        // naturally aligned.
-        unsafe { self.pagemap.hand_out(index, order) }
+    fn first_pfn(&self) -> Result<Pfn> {
+        self.pfn(0).ok_or(EINVAL)
     }
 }
 
-/// Who copies from and to the memory of a pagemap.
-fn mover(memory: &Pagemap<NodePages>, direction: Direction) -> Mover<'_> {
-    match (&memory.frames().copier, memory.pfn(0)) {
-        (Some(copier), Some(first)) if copier.copies() => Mover::Device {
-            copier: &**copier,
-            first,
-            direction,
-        },
-        _ => Mover::Cpu,
-    }
-}
+/// A page in use that delays the removal of its node.
+pub(crate) struct UsedPage(Option<Pfn>);
 
-/// A page that keeps its node from going.
-pub(crate) struct BusyPage(Option<Pfn>);
-
-impl fmt::Display for BusyPage {
+impl fmt::Display for UsedPage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(pfn) => {

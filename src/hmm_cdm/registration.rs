@@ -17,7 +17,7 @@ use crate::{
     device::{Device, Driver},
     migrate::{evict_all, reclaim::Reclaimer},
     mm::copy::Copier,
-    node::{failure, memory::Memory, region::Region, Node},
+    node::{memory::Memory, poison, region::Region, Node},
     os::module::{ModuleOwner, ModuleRef},
 };
 use instance::Instance;
@@ -290,7 +290,7 @@ fn adopt(node: Arc<Node>) {
 
 /// Retries the removal of the orphans.
 fn retry_orphans() {
-    failure::release_poison_pages();
+    poison::release_unused();
     let mut orphans = ORPHANS.lock();
 
     orphans.retain(|orphan| {

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How long ago each part of a node was used, so that what was not used for the longest time can
-//! leave first.
+//! The order in which the windows of a node were last used, for eviction.
 //!
-//! The unit is a window of the node's memory: what a device maps with one large entry, and what is
-//! wanted in one piece. WindowLru are ticks of a clock that advances with every use of another window than
-//! the last one, so they give the exact order in which windows were last used, whatever the time
-//! between. A use is an access of the device, and an allocation. Of the CPU's accesses nothing is
-//! known here: its accesses to coherent memory fault never, and pages of devices are not aged by the
-//! kernel. What shows of them counts: a page that was asked for again, or that someone held when it
-//! was to leave.
+//! A window is what a device maps with one large entry, and what is wanted in one piece. Its *age*
+//! is the reading of a clock that ticks when a different window than the last one is used. So ages
+//! give the exact order of last use, whatever the time between.
 //!
-//! Context: any; nothing here takes a lock or allocates, but [`WindowLru::new`]. Hardware that counts
-//! accesses itself feeds it through [`super::Node::touch`].
+//! A use is an access by the device, or an allocation. The CPU's accesses to coherent memory are
+//! not known: they never fault, and the kernel does not age device pages. Two of their effects
+//! count as use: a page that a device faults on again, and a page with elevated references when it
+//! was to be evicted.
+//!
+//! Context: any. Nothing here takes a lock; only [`WindowLru::new`] and
+//! [`WindowLru::coldest_first`] allocate. Hardware that counts accesses reports them through
+//! [`super::Node::touch`].
 
 use crate::os::jiffies;
 use core::ops::Range;
@@ -20,40 +21,45 @@ use kernel::{
     prelude::*,
     rbtree::RBTree,
     sync::{
-        atomic::{Atomic, Relaxed},
-        Arc,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
     },
-    time::msecs_to_jiffies,
+    time::msecs_to_jiffies, //
 };
 
-/// How many windows are spared that were used last: those that the steps which run now work on. An
-/// operation of a device has a handful of operands; and what would have to leave for it while it
-/// runs is better used where it lies.
-const SPARED: usize = 4;
-/// For how long after their last use, in milliseconds: a step that runs is back before.
-const SPARED_MS: u32 = 2000;
+/// Number of most recently used windows exempt from eviction: those that running steps of the
+/// device work on. An operation has a handful of operands; if one of them had to be evicted for
+/// another, it would be better used in system memory.
+const EXEMPT: usize = 4;
+/// How long a window is exempt after its last use, in milliseconds: a running step uses it again
+/// before that.
+const EXEMPT_MS: u32 = 2000;
 
 struct Window {
-    // Its place in the order of uses.
+    // The clock at the last use.
     age: Atomic<u64>,
-    // When that was, in jiffies.
+    // The time of the last use, in jiffies.
     last: Atomic<usize>,
-    // Pages of it in use.
+    // The number of pages in use.
     used: Atomic<u32>,
 }
 
-/// The window_lru of a node's windows.
+/// The order of last use of a node's windows.
 pub(crate) struct WindowLru {
-    // The age of the window that was used last.
+    // The age of the most recently used window.
     clock: Atomic<u64>,
     windows: KVVec<Window>,
-    // Where the first page lies in its window, and the logarithm of a window's pages.
+    // The offset of the first page in its window.
     lead: usize,
+    // The binary logarithm of the number of pages in a window.
     shift: u32,
 }
 
 impl WindowLru {
-    /// For `nr` pages from frame `first` on, in windows of `1 << shift`. ENOMEM.
+    /// Makes windows of `1 << shift` pages for the `nr` pages from frame `first` on. ENOMEM.
     pub(super) fn new(first: usize, nr: usize, shift: u32) -> Result<Arc<Self>> {
         let lead = first & ((1 << shift) - 1);
         let count = (lead + nr).div_ceil(1 << shift);
@@ -69,7 +75,7 @@ impl WindowLru {
         }
         Ok(Arc::new(
             Self {
-                // Ahead of what was never used.
+                // Later than the age of windows that were never used.
                 clock: Atomic::new(1),
                 windows,
                 lead,
@@ -83,7 +89,7 @@ impl WindowLru {
         self.windows.get((self.lead + index) >> self.shift)
     }
 
-    /// Page `index` is used.
+    /// Records a use of page `index`.
     pub(crate) fn touch(&self, index: usize) {
         let Some(window) = self.window(index) else {
             return;
@@ -93,7 +99,7 @@ impl WindowLru {
         if window.last.load(Relaxed) != now {
             window.last.store(now, Relaxed);
         }
-        // Nothing is written as long as one window is used again and again.
+        // Nothing is written while the same window is used again and again.
         if window.age.load(Relaxed) != self.clock.load(Relaxed) {
             window
                 .age
@@ -101,23 +107,23 @@ impl WindowLru {
         }
     }
 
-    /// `pages` pages from `index` on, all of one window, have been handed out.
-    pub(super) fn taken(&self, index: usize, pages: usize) {
+    /// Records the allocation of `pages` pages from `index` on, all in one window.
+    pub(super) fn allocated(&self, index: usize, pages: usize) {
         if let Some(window) = self.window(index) {
             window.used.fetch_add(pages as u32, Relaxed);
         }
         self.touch(index);
     }
 
-    /// `pages` pages from `index` on, all of one window, have come back.
+    /// Records that `pages` pages from `index` on, all in one window, were freed.
     pub(super) fn freed(&self, index: usize, pages: usize) {
         if let Some(window) = self.window(index) {
             window.used.fetch_sub(pages as u32, Relaxed);
         }
     }
 
-    /// The window in use that was not used for the longest time: its number. Not one of the
-    /// [`SPARED`] that were used last, within [`SPARED_MS`].
+    /// Returns the number of the least recently used window that has pages in use, unless it is one
+    /// of the [`EXEMPT`] most recently used ones and was used within [`EXEMPT_MS`].
     pub(super) fn coldest(&self) -> Option<usize> {
         self.coldest_at(jiffies())
     }
@@ -130,18 +136,18 @@ impl WindowLru {
             .enumerate()
             .filter(|(_, window)| in_use(window))
             .min_by_key(|(_, window)| window.age.load(Relaxed))?;
-        // It may have been used since `now`, which is no time at all.
+        // Negative if the window was used after `now` was read.
         let idle = now.wrapping_sub(window.last.load(Relaxed)) as isize;
-        // All others were used later.
-        let is_one_of_the_last = self.windows.iter().filter(in_use).count() <= SPARED;
+        // All others were used later, so it is among the most recently used if they are few.
+        let is_recent = self.windows.iter().filter(in_use).count() <= EXEMPT;
 
-        (!is_one_of_the_last || idle > msecs_to_jiffies(SPARED_MS) as isize).then_some(i)
+        (!is_recent || idle > msecs_to_jiffies(EXEMPT_MS) as isize).then_some(i)
     }
 
-    /// The pages of the windows in use, as far as they are the node's `nr`: first those that were not
-    /// used for the longest time. None is spared. ENOMEM.
+    /// Returns the pages of all windows with pages in use, least recently used first, cut to the
+    /// node's `nr` pages. No window is exempt. ENOMEM.
     pub(super) fn coldest_first(&self, nr: usize) -> Result<KVVec<Range<usize>>> {
-        // A tree sorts them; the sort of slices does not get past objtool (Rust 1.85).
+        // Sorted by a tree, as objtool rejects the sort of slices (Rust 1.85).
         let mut order = RBTree::new();
         let mut pages = KVVec::with_capacity(self.windows.len(), GFP_KERNEL)?;
 
@@ -156,7 +162,7 @@ impl WindowLru {
         Ok(pages)
     }
 
-    /// The pages of window `number`, as far as they are the node's `nr`.
+    /// Returns the pages of window `number`, cut to the node's `nr` pages.
     pub(super) fn pages_of(&self, number: usize, nr: usize) -> Range<usize> {
         let first = number << self.shift;
         let end = first + (1 << self.shift);
@@ -171,13 +177,13 @@ mod tests {
 
     const SHIFT: u32 = 2;
 
-    /// Windows of four pages, the first of which has only three.
+    /// Makes windows of four pages; the first has three.
     fn window_lru(windows: usize) -> Result<Arc<WindowLru>> {
         WindowLru::new(1001, windows * 4 - 1, SHIFT)
     }
 
     #[test]
-    fn windows_lie_as_frames_do() -> Result {
+    fn windows_are_aligned_by_frame_number() -> Result {
         let window_lru = window_lru(3)?;
 
         assert_eq!(window_lru.windows.len(), 3);
@@ -189,14 +195,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_in_use_is_not_cold() -> Result {
+    fn windows_without_used_pages_are_not_cold() -> Result {
         let window_lru = window_lru(40)?;
 
         assert_eq!(window_lru.coldest(), None);
         for window in 0..40 {
-            window_lru.taken(window * 4 + 3, 1);
+            window_lru.allocated(window * 4 + 3, 1);
         }
-        // Pages 3 and up: the first window has none in use.
+        // Pages from 3 on: the first window has none in use.
         assert_eq!(window_lru.coldest(), Some(1));
         window_lru.freed(3, 1);
         assert_eq!(window_lru.coldest(), Some(2));
@@ -208,7 +214,7 @@ mod tests {
         let window_lru = window_lru(40)?;
 
         for window in 0..39 {
-            window_lru.taken(window * 4 + 3, 4);
+            window_lru.allocated(window * 4 + 3, 4);
         }
         assert_eq!(window_lru.coldest(), Some(1));
         window_lru.touch(3);
@@ -217,7 +223,7 @@ mod tests {
         window_lru.touch(3);
         window_lru.touch(7);
         assert_eq!(window_lru.coldest(), Some(3));
-        // Again and again is once.
+        // Repeated use counts once.
         for _ in 0..100 {
             window_lru.touch(7);
         }
@@ -226,15 +232,15 @@ mod tests {
     }
 
     #[test]
-    fn the_order_is_that_of_use() -> Result {
+    fn windows_are_in_order_of_use() -> Result {
         let window_lru = window_lru(8)?;
 
         for window in [5, 1, 6] {
-            window_lru.taken(window * 4 + 2, 1);
+            window_lru.allocated(window * 4 + 2, 1);
         }
-        window_lru.taken(0, 3);
+        window_lru.allocated(0, 3);
         window_lru.touch(5 * 4 + 2);
-        // All of those in use, also what was used just now.
+        // All with pages in use, even those that were used just now.
         assert_eq!(
             window_lru.coldest_first(26)?.as_slice(),
             &[3..7, 23..26, 0..3, 19..23]
@@ -243,28 +249,28 @@ mod tests {
     }
 
     #[test]
-    fn what_was_just_used_is_spared() -> Result {
+    fn recently_used_windows_are_exempt() -> Result {
         let window_lru = window_lru(9)?;
 
         for window in 0..8 {
-            window_lru.taken(window * 4 + 3, 4);
+            window_lru.allocated(window * 4 + 3, 4);
         }
         for expected in 1..=4 {
             assert_eq!(window_lru.coldest(), Some(expected));
             window_lru.freed(expected * 4 - 1, 4);
         }
         assert_eq!(window_lru.coldest(), None);
-        // However often they take turns.
+        // However often they alternate.
         for _ in 0..100 {
             window_lru.touch(27);
             window_lru.touch(23);
         }
         assert_eq!(window_lru.coldest(), None);
-        // Also if one is used after someone has looked at the time.
+        // Even if one is used after the time was read.
         let earlier = jiffies().wrapping_sub(1);
         assert_eq!(window_lru.coldest_at(earlier), None);
-        // Time goes by.
-        let later = jiffies().wrapping_add(msecs_to_jiffies(SPARED_MS) + 1);
+        // After the time of exemption.
+        let later = jiffies().wrapping_add(msecs_to_jiffies(EXEMPT_MS) + 1);
         assert_eq!(window_lru.coldest_at(later), Some(5));
         Ok(())
     }
