@@ -48,8 +48,7 @@
 //!   allocation as a whole, when its `AllocatedBlocks` is dropped, and finds no block by address.
 //! - `memory_failure` asks whether a frame is in use and retires a single frame, free or in use,
 //!   for good. There is no state per frame, and no way to retire part of a block.
-//! - Each block, and each frame of a block in single frames, takes 88 bytes; the bitmaps take 4
-//!   bits.
+//! - A frame that is allocated singly takes a block of 88 bytes; the bitmaps take 4 bits.
 //! - `CONFIG_GPU_BUDDY` has no prompt and comes with DRM only. Debian's cloud kernel has no DRM,
 //!   and so has no `kernel::gpu::buddy`.
 

@@ -2,14 +2,14 @@
 
 //! The order in which the windows of a node were last used, for eviction.
 //!
-//! A window is what a device maps with one large entry, and what is wanted in one piece. Its *age*
-//! is the reading of a clock that ticks when a different window than the last one is used. So ages
-//! give the exact order of last use, whatever the time between.
+//! A window is the memory that a device can map with one large page-table entry. Its *age* is the
+//! reading of a clock that ticks when a different window than the last one is used. So ages give
+//! the exact order of last use, whatever the time between.
 //!
 //! A use is an access by the device, or an allocation. The CPU's accesses to coherent memory are
-//! not known: they never fault, and the kernel does not age device pages. Two of their effects
-//! count as use: a page that a device faults on again, and a page with elevated references when it
-//! was to be evicted.
+//! not known: they never fault, and the kernel does not age device pages. Two events stand for
+//! them: a request to migrate a page to the node that is already there, and an eviction that finds
+//! a page with elevated references.
 //!
 //! Context: any. Nothing here takes a lock; only [`WindowLru::new`] and
 //! [`WindowLru::coldest_first`] allocate. Hardware that counts accesses reports them through
