@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What bindgen reads for src/bindings.rs: the kernel's headers that
- * kernel::bindings leaves out, our C helpers, and the userspace interface.
- * Kbuild has the allow list.
+ * Input of bindgen for bindings.rs: headers of the kernel that kernel::bindings
+ * leaves out, the userspace interface, and the C functions of the library. The
+ * allow list is in Kbuild.
  */
 #include <linux/cgroup_dmem.h>
 #include <linux/hmm.h>
@@ -14,4 +14,5 @@
 #include <linux/rmap.h>
 
 #include <linux/hmm_cdm.h>
-#include "helpers.h"
+#include "helpers/helpers.c"
+#include "internal.h"

@@ -77,7 +77,7 @@ impl Pfn {
         let page = self.page().as_ptr();
 
         // SAFETY: The function finds out whether the page is in use, and takes a reference then.
-        unsafe { bindings::hmm_cdm_helper_page_set_damaged(page, &mut first, &mut order) }
+        unsafe { bindings::cdm_damage_set(page, &mut first, &mut order) }
             // INVARIANT: It came from a `struct page`.
             .then_some((Self(first), order))
     }
@@ -131,7 +131,7 @@ impl PageRef<'_> {
     pub(crate) fn has_extra_refs(self) -> bool {
         // SAFETY: The function reads the folio's counts; by the type invariants the page is in use,
         // so the folio stays what it is.
-        unsafe { bindings::hmm_cdm_helper_page_has_extra_refs(self.pfn.as_raw_page()) }
+        unsafe { bindings::cdm_refs_has_extra(self.pfn.as_raw_page()) }
     }
 
     /// Whether it is anonymous memory, and not merged by KSM, at this moment.
@@ -150,7 +150,7 @@ impl PageRef<'_> {
 /// invalidation of its entry takes.
 pub(crate) unsafe fn mark_written(pfn: Pfn) {
     // SAFETY: By the safety requirements the page cannot be freed meanwhile.
-    unsafe { bindings::hmm_cdm_helper_mark_written(pfn.raw()) };
+    unsafe { bindings::cdm_access_mark_written(pfn.raw()) };
 }
 
 /// A page, single or huge, that is locked, that its owner has the only reference to, and that no

@@ -281,7 +281,7 @@ impl Chain<'_> {
         // SAFETY: The caller passes entries of the source array, whose pages are referenced by the
         // migration.
         self.refuse(NOT_COPIED, |src, i, nr| unsafe {
-            bindings::hmm_cdm_helper_next_damaged(src, i, nr)
+            bindings::cdm_damage_next(src, i, nr)
         });
     }
 
@@ -290,7 +290,7 @@ impl Chain<'_> {
     fn take_back_held(&mut self) {
         // SAFETY: As above; the pages are locked, too.
         self.refuse(HELD, |src, i, nr| unsafe {
-            bindings::hmm_cdm_helper_next_with_extra_refs(src, i, nr)
+            bindings::cdm_refs_next_extra(src, i, nr)
         });
     }
 

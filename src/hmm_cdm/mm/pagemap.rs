@@ -105,7 +105,7 @@ impl<T: Frames> Pagemap<T> {
         folio_free: Some(Self::folio_free),
         memory_failure: Some(Self::memory_failure),
         migrate_to_ram: Some(Self::migrate_to_ram),
-        folio_split: Some(bindings::hmm_cdm_helper_folio_split),
+        folio_split: Some(bindings::cdm_damage_split),
     };
 
     /// The operations, always by the same address: by them [`Self::with_page`] knows its own.
@@ -268,7 +268,7 @@ impl<T: Frames> Pagemap<T> {
         // SAFETY: As above.
         let order = unsafe { bindings::hmm_cdm_helper_folio_order(folio) };
         // SAFETY: As above; nobody else uses it any more.
-        unsafe { bindings::hmm_cdm_helper_folio_clear_damaged(folio) };
+        unsafe { bindings::cdm_damage_clear(folio) };
 
         this.frames.folio_free(pfn - this.first, order);
     }

@@ -457,19 +457,19 @@ impl View<'_> {
         }
     }
 
-    /// The place of the first page, from place `i` on, that no device may access; `helpers.c` says
+    /// The place of the first page, from place `i` on, that no device may access; `access.c` says
     /// which ones those are. `usize::MAX` if there is none.
     pub(crate) fn next_inaccessible(&self, i: usize) -> usize {
         let nr = self.entries.len();
 
         // SAFETY: It reads a variable.
-        if self.plain && !unsafe { bindings::hmm_cdm_helper_any_damaged() } {
+        if self.plain && !unsafe { bindings::cdm_damage_any() } {
             return usize::MAX;
         }
         // SAFETY: The array has that many entries, of a type that is a transparent wrapper. By their
         // invariants they hold, so the pages are mapped.
         let inaccessible = unsafe {
-            bindings::hmm_cdm_helper_next_inaccessible(self.entries.as_ptr().cast(), i, nr)
+            bindings::cdm_access_next_inaccessible(self.entries.as_ptr().cast(), i, nr)
         };
 
         if inaccessible < nr {
