@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An emulated accelerator with coherent memory: a driver on top of the library, standing where a
-//! vendor's GPU driver would location_of.
+//! An emulated accelerator with coherent memory: a driver on top of the library, in the place of a
+//! vendor's GPU driver.
 //!
-//! It uses nothing of the library but what is public to any driver. The device's memory is
-//! whatever the device tree has as coherent device memory, or what the parameter `region` names; its
-//! engine is threads that work only on what the device's page table maps, and fault where it maps
-//! nothing.
+//! It uses only the interface that the library offers to every driver. The device's memory is the
+//! coherent device memory of the device tree, or what the parameter `region` names. Its engine is a
+//! set of threads that access memory through the device page table, and fault where that has no
+//! entry.
 
 #![crate_name = "cdm_emu"]
 
@@ -15,15 +15,26 @@ mod engine;
 mod exec_units;
 mod ops;
 mod region;
+mod step;
 mod walk;
 mod watchdog;
 
-use engine::{Config, Engine};
-use hmm_cdm::{
-    node::{region::Region, tree},
-    registration::Registration,
+use engine::{
+    Config,
+    Engine, //
 };
-use kernel::{prelude::*, str::CStr, sync::Arc};
+use hmm_cdm::{
+    node::{
+        region::Region,
+        tree, //
+    },
+    registration::Registration, //
+};
+use kernel::{
+    prelude::*,
+    str::CStr,
+    sync::Arc, //
+};
 
 module! {
     type: CdmEmu,
@@ -44,7 +55,7 @@ module! {
 }
 
 const ENGINES_MAX: u32 = 16;
-/// The kernel's own detector of tasks that hang waits for twice as long.
+/// The maximum is half of the default `kernel.hung_task_timeout_secs`.
 const TIMEOUTS_MS: core::ops::RangeInclusive<u32> = 10..=60_000;
 
 extern "C" {
@@ -76,8 +87,8 @@ impl kernel::Module for CdmEmu {
             timeout_ms,
         };
 
-        // SAFETY: Returns NULL or the value of a parameter, a string that lives as long as the
-        // module; it cannot be changed after loading.
+        // SAFETY: Returns NULL or a parameter: a string with a NUL that lives as long as the module
+        // and cannot be changed after loading (mode 0444).
         let param = unsafe {
             let ptr = cdm_emu_region();
 
@@ -87,7 +98,7 @@ impl kernel::Module for CdmEmu {
                 Some(CStr::from_char_ptr(ptr))
             }
         };
-        // Who names regions wants these and no others.
+        // Regions that are named replace those of the device tree.
         let devices = match param {
             Some(param) => add_named(param.to_bytes(), config, module)?,
             None => add_described(config, module)?,
@@ -97,16 +108,15 @@ impl kernel::Module for CdmEmu {
     }
 }
 
-/// The devices, as far as there are any. One that cannot be made does not keep the others from
-/// being used.
+/// The registered devices. A device that cannot be registered does not affect the others.
 struct Devices {
     devices: KVec<Registration>,
     first_error: Option<Error>,
 }
 
 impl Devices {
-    /// Has room for `count`: nothing may fail once a device is registered, as it may be open
-    /// already.
+    /// Reserves capacity for `count` devices: nothing may fail once a device is registered, as it
+    /// may be open already. ENOMEM.
     fn new(count: usize) -> Result<Self> {
         Ok(Self {
             devices: KVec::with_capacity(count, GFP_KERNEL)?,
@@ -136,7 +146,7 @@ impl Devices {
         added
     }
 
-    /// ENODEV, or the first error, if there is no device.
+    /// Fails with the first error, or ENODEV, if there is no device.
     fn unless_none(self) -> Result<Self> {
         if self.devices.is_empty() {
             Err(self.first_error.unwrap_or(ENODEV))
@@ -146,7 +156,7 @@ impl Devices {
     }
 }
 
-/// A device for each region of the parameter.
+/// Adds a device for each region of the parameter.
 fn add_named(param: &[u8], config: Config, module: &'static ThisModule) -> Result<Devices> {
     let mut devices = Devices::new(region::split(param).count())?;
 
@@ -163,7 +173,7 @@ fn add_named(param: &[u8], config: Config, module: &'static ThisModule) -> Resul
     devices.unless_none()
 }
 
-/// A device for each node of the device tree that is coherent device memory.
+/// Adds a device for each node of coherent device memory in the device tree.
 fn add_described(config: Config, module: &'static ThisModule) -> Result<Devices> {
     let count = tree::memories().count();
     let mut devices = Devices::new(count)?;
@@ -176,7 +186,7 @@ fn add_described(config: Config, module: &'static ThisModule) -> Result<Devices>
         return Err(ENODEV);
     }
     show_owners();
-    // Nodes that have come since they were counted find no room, and are refused.
+    // Nodes that were added since they were counted exceed the capacity, and are refused.
     for node in tree::memories() {
         let region = Region::of_node(&node);
 
@@ -187,9 +197,9 @@ fn add_described(config: Config, module: &'static ThisModule) -> Result<Devices>
     devices.unless_none()
 }
 
-/// Says which PCI device each memory belongs to. The emulated device needs none of them; a driver
-/// of the real one begins with it (see [`Region::of_device`]). Other kinds of memory that devices
-/// point to are nobody's mistake.
+/// Prints which PCI device each memory belongs to. The emulated device does not need its PCI
+/// device; the driver of a real one starts from there (see [`Region::of_device`]). PCI devices that
+/// point to another kind of memory are skipped.
 fn show_owners() {
     for device in tree::pci_devices() {
         let Some(pointer) = tree::Pointer::find(&device) else {

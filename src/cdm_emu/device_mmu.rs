@@ -1,29 +1,42 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The engine's way to memory: every access goes through the device's page table of one process,
-//! faults where there is no entry, and is counted.
+//! The engine's access to memory: by the device page table of one process, with faults and
+//! counters.
 
-use crate::exec_units::{ExecUnits, Worker};
+use crate::exec_units::{
+    ExecUnits,
+    Worker, //
+};
 use hmm_cdm::{
     job::Completion,
-    mirror::{Health, Mirror},
-    mm::{folio::MappedPage, range::Access},
-    placement::FaultHandler,
+    mirror::{
+        Health,
+        Mirror, //
+    },
+    mm::{
+        folio::MappedPage,
+        range::Access, //
+    },
+    placement::FaultHandler, //
 };
-use kernel::{page::PAGE_SIZE, prelude::*, sync::Arc};
+use kernel::{
+    page::PAGE_SIZE,
+    prelude::*,
+    sync::Arc, //
+};
 
-/// Why an operation cannot go on.
+/// Why an operation ends early.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// The process could not have accessed this address that way.
+    /// The process may not access this address in this way.
     Fault(usize, Access),
-    /// It is no longer wanted.
+    /// The job was cancelled.
     Cancelled,
-    /// Something else.
+    /// Any other error.
     Error(Error),
 }
 
-/// Faults and bytes of a job so far.
+/// Counts the faults of a job, and the bytes it accessed in device and system memory.
 #[derive(Default)]
 pub(crate) struct Account {
     pub(crate) faults: u64,
@@ -32,7 +45,7 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// The end of a job, with what it cost.
+    /// The completion of a job that ended with `status`.
     pub(crate) fn completion(&self, status: Result<(), Stop>) -> Completion {
         let (status, fault) = match status {
             Ok(()) => (0, None),
@@ -52,20 +65,20 @@ impl Account {
     }
 }
 
-/// Access to the memory of one process, for one job.
+/// Gives one job access to the memory of its process.
 pub(crate) struct DeviceMmu<'a> {
     pub(crate) mirror: &'a Mirror,
     pub(crate) units: &'a ExecUnits,
     pub(crate) worker: &'a Arc<Worker>,
     pub(crate) health: &'a Health,
-    pub(crate) faulter: &'a mut FaultHandler,
+    pub(crate) fault_handler: &'a mut FaultHandler,
     pub(crate) account: &'a mut Account,
     pub(crate) cancelled: &'a dyn Fn() -> bool,
 }
 
 impl DeviceMmu<'_> {
-    /// Runs `use_page` on the page at `addr`, faulting as often as needed. `len` is how many bytes
-    /// from there the job is going to access in the same way.
+    /// Runs `use_page` on the page at `addr`, and counts `bytes`. Faults as often as needed, for
+    /// `len` bytes, which the job is going to access in the same way.
     fn access<R>(
         &mut self,
         addr: usize,
@@ -104,13 +117,13 @@ impl DeviceMmu<'_> {
         self.account.faults += 1;
         let (mirror, health, cancelled) = (self.mirror, self.health, self.cancelled);
         let worker = self.worker;
-        let faulter = &mut *self.faulter;
-        let resolved = self.units.step_aside(self.worker, || {
+        let fault_handler = &mut *self.fault_handler;
+        let resolved = self.units.run_released(self.worker, || {
             mirror
-                .fault(faulter, addr, len, access, cancelled)
-                // Another unit hung. The access is made again afterwards. If it is this one that
-                // was taken for hung, the reset waits for it, and must not be waited for; who has
-                // stepped aside is on no unit, so that does not change any more.
+                .fault(fault_handler, addr, len, access, cancelled)
+                // A unit hung, and the device is being reset. The access is repeated afterwards.
+                // If this worker was declared hung, the reset waits for us; waiting for it would
+                // deadlock. Having released its unit, the worker cannot be declared hung later.
                 .inspect_err(|e| {
                     if *e == EIO && !worker.is_lost() {
                         health.wait();
@@ -120,14 +133,14 @@ impl DeviceMmu<'_> {
 
         match resolved {
             Ok(()) | Err(EIO) => Ok(()),
-            // Interrupted when the thread was told to stop, or the process is exiting.
+            // The thread has to stop and its wait was interrupted, or the process is exiting.
             Err(EINTR | ECANCELED | ESRCH) => Err(Stop::Cancelled),
             Err(EFAULT | EPERM) => Err(Stop::Fault(addr, access)),
             Err(e) => Err(Stop::Error(e)),
         }
     }
 
-    /// Splits `len` bytes from `addr` at page boundaries.
+    /// Splits `len` bytes at `addr` at page boundaries, into offsets and lengths.
     fn pieces(addr: usize, len: usize) -> impl Iterator<Item = (usize, usize)> {
         let mut done = 0;
 
@@ -141,7 +154,7 @@ impl DeviceMmu<'_> {
         })
     }
 
-    /// Reads `buf.len()` bytes from `addr`; `ahead` more are going to be read.
+    /// Reads `buf.len()` bytes at `addr`. The `ahead` bytes behind them will be read next.
     pub(crate) fn read(&mut self, addr: usize, buf: &mut [u8], ahead: usize) -> Result<(), Stop> {
         let len = buf.len();
 
@@ -157,7 +170,7 @@ impl DeviceMmu<'_> {
         Ok(())
     }
 
-    /// Writes `buf` to `addr`; `ahead` more bytes are going to be written.
+    /// Writes `buf` to `addr`. The `ahead` bytes behind it will be written next.
     pub(crate) fn write(&mut self, addr: usize, buf: &[u8], ahead: usize) -> Result<(), Stop> {
         let len = buf.len();
 
@@ -173,7 +186,7 @@ impl DeviceMmu<'_> {
         Ok(())
     }
 
-    /// Hangs until the device is reset.
+    /// Hangs until the device is reset, and returns the error of that.
     pub(crate) fn hang(&self) -> Stop {
         self.units.hang(self.worker);
         Stop::Error(EIO)
@@ -191,22 +204,27 @@ impl DeviceMmu<'_> {
         })
     }
 
-    /// Atomically adds to 64 bits, and returns what was there.
+    /// Atomically adds to 64 bits, and returns their old value.
     pub(crate) fn fetch_add(&mut self, addr: usize, value: u64) -> Result<u64, Stop> {
         self.access(addr, 8, 8, Access::Write, |page, at| {
             page.fetch_add_u64(at, value)
         })
     }
 
-    /// Atomically replaces 64 bits if they are `old`, and returns what was there.
-    pub(crate) fn cas(&mut self, addr: usize, old: u64, new: u64) -> Result<u64, Stop> {
+    /// Atomically replaces 64 bits if they are `old`, and returns their old value.
+    pub(crate) fn compare_exchange(
+        &mut self,
+        addr: usize,
+        old: u64,
+        new: u64,
+    ) -> Result<u64, Stop> {
         self.access(addr, 8, 8, Access::Write, |page, at| {
             page.cmpxchg_u64(at, old, new)
         })
     }
 }
 
-#[kunit_tests(cdm_emu_port)]
+#[kunit_tests(cdm_emu_device_mmu)]
 mod tests {
     use super::*;
 
@@ -228,14 +246,14 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_the_address_space_ends_them() {
+    fn accesses_end_with_the_address_space() {
         assert!(is(usize::MAX, 1, &[(0, 1)]));
-        // What would wrap around to address 0 is not accessed.
+        // The part that would wrap around to address 0 is not accessed.
         assert!(is(usize::MAX, 2, &[(0, 1)]));
     }
 
     #[test]
-    fn completions_tell_how_it_ended() {
+    fn completions_report_status_and_counts() {
         let account = Account {
             faults: 1,
             local: 2,

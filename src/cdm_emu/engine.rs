@@ -2,46 +2,75 @@
 
 //! The engine of one device, and the jobs of the processes that have it open.
 //!
-//! Each open file has a queue of tasks and, once it has submitted a job, a thread that works on
-//! them: one bounded step at a time, on one of the device's execution units, and then the task goes
-//! to the end of the queue. So a job that is long, never ends or waits in a fault keeps nobody
-//! else's from running, and closing the file has one thread to wait for.
+//! Each open file has a queue of tasks and, from its first job on, a thread that executes them. The
+//! thread runs one bounded step of a task on one of the device's execution units, and then puts the
+//! task at the end of the queue. So a job that is long, never ends or waits in a fault delays no
+//! other, and closing the file waits for one thread.
 //!
-//! A step that hangs ends by a reset of the device ([`crate::watchdog`]). The jobs of its file that
-//! were submitted until then end with EIO, since they may build on what it was to do. Those of other
-//! files lose nothing but their entries in the device's page table, fault, and go on where they were.
+//! A step that hangs ends by a reset of the device ([`crate::watchdog`]). All jobs that were
+//! submitted to its file before the reset fail with EIO, as they may depend on it. Jobs of other
+//! files only lose their entries in the device page table; they fault, and continue where they
+//! were.
 //!
-//! Locks, both mutexes: `Session::thread`, then `Client::queue`. The latter is held to look at the
-//! queue only, never while memory is accessed, a fault is taken or a job is completed.
+//! Locks, both mutexes: `Session::thread`, then `Client::queue`. The latter protects the queue
+//! only. It is never held while memory is accessed, a fault is handled or a job is completed.
 
 use crate::{
-    device_mmu::{Account, DeviceMmu, Stop},
-    exec_units::{ExecUnits, Worker},
-    ops::{Operation, Progress, Registers},
-    watchdog::Watchdog,
+    device_mmu::{
+        Account,
+        DeviceMmu,
+        Stop, //
+    },
+    exec_units::{
+        ExecUnits,
+        Worker, //
+    },
+    ops::{
+        Operation,
+        Registers, //
+    },
+    step::Progress,
+    watchdog::Watchdog, //
 };
 use hmm_cdm::{
-    device::{Context, Driver},
+    device::{
+        Context,
+        Driver, //
+    },
     job::Job,
-    mirror::{Health, Mirror},
+    mirror::{
+        Health,
+        Mirror, //
+    },
     os::{
-        capable_sys_admin, cond_resched,
-        kthread::{Thread, ThreadBody},
+        capable_sys_admin,
+        cond_resched,
+        kthread::{
+            Thread,
+            ThreadBody, //
+        }, //
     },
     placement::FaultHandler,
-    uapi,
+    uapi, //
 };
 use kernel::{
     alloc::kvec::PushError,
-    current, new_condvar, new_mutex,
+    current,
+    new_condvar,
+    new_mutex,
     prelude::*,
     sync::{
-        atomic::{Atomic, Relaxed},
-        Arc, CondVar, Mutex,
-    },
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        CondVar,
+        Mutex, //
+    }, //
 };
 
-/// A job and how far it is.
+/// A job in progress.
 struct Task {
     job: Job,
     operation: Operation,
@@ -58,7 +87,7 @@ impl Task {
 }
 
 struct Queue {
-    // First come, first served. There is room for the one that is being worked on, too.
+    // First in, first out. Has capacity for the task that the thread is executing, too.
     tasks: KVec<KBox<Task>>,
     stop: bool,
 }
@@ -73,15 +102,24 @@ struct Client {
     cancelled: Atomic<bool>,
     #[pin]
     queue: Mutex<Queue>,
-    // A task came, or the thread is to stop.
+    // A task was added, or the thread has to stop.
     #[pin]
     work: CondVar,
 }
 
-/// What the thread works with.
-struct Tools {
-    faulter: FaultHandler,
+/// What the thread needs to execute tasks.
+struct Resources {
+    fault_handler: FaultHandler,
     regs: Registers,
+}
+
+impl Resources {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            fault_handler: FaultHandler::new()?,
+            regs: Registers::new()?,
+        })
+    }
 }
 
 impl Client {
@@ -115,7 +153,7 @@ impl Client {
         Ok(())
     }
 
-    /// The next task, when there is one; `None` when the thread is to stop.
+    /// Waits for the next task. `None` when the thread has to stop.
     fn next(&self) -> Option<KBox<Task>> {
         let mut queue = self.queue.lock();
 
@@ -131,63 +169,56 @@ impl Client {
         }
     }
 
-    /// Puts a task that is not finished at the end of the queue.
+    /// Puts an unfinished task at the end of the queue.
     fn put_back(&self, task: KBox<Task>) {
         let pushed = self.queue.lock().tasks.push_within_capacity(task);
 
         if let Err(PushError(task)) = pushed {
-            // Never: `add()` reserves room for it. Dropping it cancels the job.
+            // Cannot happen: `add()` reserves capacity for it. Dropping it cancels the job.
             drop(task);
         }
     }
 
-    fn step(&self, task: &mut Task, tools: &mut Option<Tools>) -> Result<Progress, Stop> {
-        let tools = match tools {
-            Some(tools) => tools,
-            None => tools.insert(self.new_tools().map_err(Stop::Error)?),
+    fn step(&self, task: &mut Task, resources: &mut Option<Resources>) -> Result<Progress, Stop> {
+        let resources = match resources {
+            Some(resources) => resources,
+            None => resources.insert(Resources::new().map_err(Stop::Error)?),
         };
-        let mut port = DeviceMmu {
+        let mut mmu = DeviceMmu {
             mirror: &self.mirror,
             units: &self.units,
             worker: &self.worker,
             health: &self.health,
-            faulter: &mut tools.faulter,
+            fault_handler: &mut resources.fault_handler,
             account: &mut task.account,
             cancelled: &|| self.is_cancelled(),
         };
 
         self.units.run(&self.worker, || {
-            task.operation.step(&mut port, &mut tools.regs)
+            task.operation.step(&mut mmu, &mut resources.regs)
         })
     }
 
-    /// The device was reset under this task. It ends, with all that were submitted before the reset,
-    /// which does not end before they are out of the queue.
+    /// Fails `task`, during which the device was reset, and all tasks in the queue. The reset waits
+    /// until they have left it.
     fn fail(&self, task: KBox<Task>) {
         let queued = core::mem::take(&mut self.queue.lock().tasks);
         let failed = |task: KBox<Task>| KBox::into_inner(task).complete(Err(Stop::Error(EIO)));
 
         self.units.recover(&self.worker);
-        // Who is told that the job has failed is to find a device that works.
+        // A process that sees its job fail must find a working device.
         self.health.wait();
         failed(task);
         queued.into_iter().for_each(failed);
-    }
-
-    fn new_tools(&self) -> Result<Tools> {
-        Ok(Tools {
-            faulter: FaultHandler::new()?,
-            regs: Registers::new()?,
-        })
     }
 }
 
 impl ThreadBody for Client {
     fn run(&self) {
-        let mut tools = None;
+        let mut resources = None;
 
         while let Some(mut task) = self.next() {
-            let done = self.step(&mut task, &mut tools);
+            let done = self.step(&mut task, &mut resources);
 
             if self.worker.is_lost() {
                 self.fail(task);
@@ -209,12 +240,12 @@ impl ThreadBody for Client {
     }
 }
 
-/// What the module's parameters say of all devices.
+/// Module parameters, which are the same for all devices.
 #[derive(Copy, Clone)]
 pub(crate) struct Config {
-    /// Execution units.
+    /// Number of execution units.
     pub(crate) engines: u32,
-    /// How long a unit may do nothing.
+    /// Time without progress after which a unit is reset.
     pub(crate) timeout_ms: u32,
 }
 
@@ -226,7 +257,7 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// An engine for the memory at `start`. ENOMEM, EINTR.
+    /// Creates the engine of the device with memory at `start`. ENOMEM, EINTR.
     pub(crate) fn new(config: Config, start: u64) -> Result<Self> {
         let units = ExecUnits::new(config.engines)?;
         let health = Health::new()?;
@@ -235,7 +266,7 @@ impl Engine {
         Ok(Self {
             units,
             health,
-            // Its memory is on a boundary of 2 MiB at least.
+            // The memory is aligned to 2 MiB at least.
             _watchdog: Thread::spawn(c"cdm_emu_watch", (start >> 20) as u32, watchdog)?,
         })
     }
@@ -264,11 +295,11 @@ impl Driver for Engine {
     }
 }
 
-/// A process's jobs on the device.
+/// An open file with its thread.
 ///
-/// Dropping it stops the thread: the step that is under way ends at its next access, and a fault
-/// that it waits in is interrupted. A step that hangs ends when the watchdog has noticed. Then the
-/// tasks that are left are dropped with the queue, which cancels their jobs.
+/// Dropping it stops the thread. A running step ends at its next access, a wait in a fault is
+/// interrupted, and a step that hangs ends when the watchdog resets its unit. The remaining tasks
+/// are dropped with the queue, which cancels their jobs.
 struct Session {
     thread: Pin<KBox<Mutex<Option<Thread<Client>>>>>,
     client: Arc<Client>,
@@ -276,7 +307,7 @@ struct Session {
 
 impl Context for Session {
     fn submit(&self, job: Job) -> Result {
-        // It takes time from everybody.
+        // The reset costs all users of the device time.
         if job.op() == uapi::EMU_HANG && !capable_sys_admin() {
             return Err(EPERM);
         }

@@ -1,30 +1,40 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The engine's execution units: how many tasks of a device go forward at the same time, and whether
-//! they do.
+//! The execution units of an engine: how many tasks of a device run at the same time, and whether
+//! they make progress.
 //!
-//! `ExecUnits::turns`, a mutex, is held to look and to change, never while a unit works.
+//! `ExecUnits::slots`, a mutex, protects the bookkeeping only. It is never held while a unit works.
 
 use kernel::{
-    new_condvar, new_mutex,
+    new_condvar,
+    new_mutex,
     prelude::*,
     sync::{
-        atomic::{Atomic, Relaxed},
-        Arc, CondVar, Mutex,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        CondVar,
+        Mutex, //
     },
-    time::{Instant, Jiffies, Monotonic},
+    time::{
+        Instant,
+        Jiffies,
+        Monotonic, //
+    }, //
 };
 
-/// Someone who runs on units, one at a time, as far as others have to know.
+/// A thread that runs on units, one at a time.
 pub(crate) struct Worker {
-    // Goes up with each access; only the worker changes it.
+    // Incremented by each access. Only the worker changes it.
     beats: Atomic<u64>,
-    // Changed under `ExecUnits::turns`.
+    // Changed under `ExecUnits::slots`.
     lost: Atomic<bool>,
 }
 
 impl Worker {
-    /// ENOMEM.
+    /// Creates a worker that is on no unit. ENOMEM.
     pub(crate) fn new() -> Result<Arc<Self>> {
         Ok(Arc::new(
             Self {
@@ -35,28 +45,28 @@ impl Worker {
         )?)
     }
 
-    /// The work goes on.
+    /// Reports progress.
     pub(crate) fn beat(&self) {
         self.beats.store(self.beats.load(Relaxed) + 1, Relaxed);
     }
 
-    /// Whether the unit was reset under the worker, who has to call [`ExecUnits::recover`].
+    /// Whether the worker's unit was reset. The worker has to call [`ExecUnits::recover`] then.
     pub(crate) fn is_lost(&self) -> bool {
         self.lost.load(Relaxed)
     }
 }
 
-/// A unit that someone is on.
+/// A unit in use.
 struct Slot {
     worker: Arc<Worker>,
-    // When the watchdog, or whoever took the seat, last saw that the work went on, and where it was.
+    // The worker's last known beat, and when it was first seen.
     beats: u64,
     since: Instant<Monotonic>,
 }
 
 impl Slot {
-    /// Whether the work has not gone on for so long.
-    fn hangs(&mut self, timeout_ms: u32) -> bool {
+    /// Whether the worker has made no progress for `timeout_ms`.
+    fn is_hung(&mut self, timeout_ms: u32) -> bool {
         let beats = self.worker.beats.load(Relaxed);
 
         if self.beats != beats {
@@ -68,30 +78,32 @@ impl Slot {
 }
 
 struct SlotState {
-    given: u64,
-    ended: u64,
-    // There is room for one of each unit.
-    seats: KVec<Slot>,
-    // Workers that are lost and have not recovered yet.
+    // Units are acquired in the order of tickets; a ticket waits until it is less than `released`
+    // plus the number of units.
+    next_ticket: u64,
+    released: u64,
+    // Has capacity for all units.
+    busy: KVec<Slot>,
+    // Number of workers that are lost and have not recovered yet.
     lost: usize,
-    // The watchdog looks from time to time.
+    // The watchdog checks the units periodically. It does not while all are idle.
     watched: bool,
-    // There is no watchdog any more.
-    unwatched: bool,
+    // The watchdog has to end, or has ended.
+    watchdog_stopped: bool,
 }
 
-/// Execution units that are taken in the order of asking, one bounded step at a time.
+/// Execution units, acquired in the order of the requests for one bounded step at a time.
 ///
-/// A thread that faults gives its unit up meanwhile: a fault can wait for the process, and nobody
-/// else's work does. So a step that does not go on is one that hangs.
+/// A thread that faults releases its unit meanwhile. A fault can wait for the process; nothing else
+/// in a step waits for anybody. So a step without progress has hung.
 #[pin_data]
 pub(crate) struct ExecUnits {
     nr: u64,
     #[pin]
-    turns: Mutex<SlotState>,
+    slots: Mutex<SlotState>,
     #[pin]
-    ended: CondVar,
-    // A unit is taken and nobody watches, or the watchdog is to stop.
+    released: CondVar,
+    // A unit is in use and the watchdog sleeps, or the watchdog has to end.
     #[pin]
     watch: CondVar,
     // A worker was lost or has recovered.
@@ -100,24 +112,25 @@ pub(crate) struct ExecUnits {
 }
 
 impl ExecUnits {
+    /// Creates `nr` idle units. ENOMEM.
     pub(crate) fn new(nr: u32) -> Result<Arc<Self>> {
-        let seats = KVec::with_capacity(nr as usize, GFP_KERNEL)?;
+        let busy = KVec::with_capacity(nr as usize, GFP_KERNEL)?;
 
         Arc::pin_init(
             pin_init!(Self {
                 nr: nr.into(),
-                turns <- new_mutex!(
+                slots <- new_mutex!(
                     SlotState {
-                        given: 0,
-                        ended: 0,
-                        seats,
+                        next_ticket: 0,
+                        released: 0,
+                        busy,
                         lost: 0,
                         watched: false,
-                        unwatched: false,
+                        watchdog_stopped: false,
                     },
-                    "ExecUnits::turns"
+                    "ExecUnits::slots"
                 ),
-                ended <- new_condvar!("ExecUnits::ended"),
+                released <- new_condvar!("ExecUnits::released"),
                 watch <- new_condvar!("ExecUnits::watch"),
                 lost <- new_condvar!("ExecUnits::lost"),
             }),
@@ -125,167 +138,164 @@ impl ExecUnits {
         )
     }
 
-    /// Runs `work` on a unit. Sleeps until it is our turn, which is as long as the steps of those
-    /// before take.
+    /// Runs `work` on a unit. Sleeps until one is free, which the steps of earlier requests bound.
     pub(crate) fn run<R>(&self, worker: &Arc<Worker>, work: impl FnOnce() -> R) -> R {
-        self.enter(worker);
+        self.acquire(worker);
         let result = work();
-        self.leave(worker);
+        self.release(worker);
         result
     }
 
-    /// Runs `wait` without the unit that the caller is on.
-    pub(crate) fn step_aside<R>(&self, worker: &Arc<Worker>, wait: impl FnOnce() -> R) -> R {
-        self.leave(worker);
+    /// Runs `wait` with the caller's unit released, and acquires one again.
+    pub(crate) fn run_released<R>(&self, worker: &Arc<Worker>, wait: impl FnOnce() -> R) -> R {
+        self.release(worker);
         let result = wait();
-        self.enter(worker);
+        self.acquire(worker);
         result
     }
 
-    fn enter(&self, worker: &Arc<Worker>) {
-        let mut turns = self.turns.lock();
-        let mine = turns.given;
+    fn acquire(&self, worker: &Arc<Worker>) {
+        let mut slots = self.slots.lock();
+        let ticket = slots.next_ticket;
 
-        turns.given += 1;
-        // Those who wait are woken in the order in which they came, which is that of their turns:
-        // the wait queue is joined under the lock.
-        while mine >= turns.ended + self.nr {
-            self.ended.wait(&mut turns);
+        slots.next_ticket += 1;
+        // Waiters are woken in the order of their tickets, as they join the wait queue under the
+        // lock.
+        while ticket >= slots.released + self.nr {
+            self.released.wait(&mut slots);
         }
-        let seat = Slot {
+        let slot = Slot {
             worker: worker.clone(),
             beats: worker.beats.load(Relaxed),
             since: Instant::now(),
         };
-        // There is room: as many turns are under way as there are units, at the most.
-        let _ = turns.seats.push_within_capacity(seat);
-        if !turns.watched {
-            turns.watched = true;
+        // Cannot fail: no more tickets than there are units are past the loop at a time.
+        let _ = slots.busy.push_within_capacity(slot);
+        if !slots.watched {
+            slots.watched = true;
             self.watch.notify_one();
         }
     }
 
-    fn leave(&self, worker: &Arc<Worker>) {
-        let mut turns = self.turns.lock();
-        let own = turns
-            .seats
+    fn release(&self, worker: &Arc<Worker>) {
+        let mut slots = self.slots.lock();
+        let own = slots
+            .busy
             .iter()
-            .position(|seat| Arc::ptr_eq(&seat.worker, worker));
+            .position(|slot| Arc::ptr_eq(&slot.worker, worker));
 
-        turns.ended += 1;
+        slots.released += 1;
         if let Some(own) = own {
-            let _ = turns.seats.remove(own);
+            let _ = slots.busy.remove(own);
         }
-        drop(turns);
-        // One turn has ended, so one may begin: that of the first in the queue.
-        self.ended.notify_one();
+        drop(slots);
+        self.released.notify_one();
     }
 
-    /// Hangs, on the unit that the caller is on, until that is reset. Nothing else ends it, as nothing
-    /// else helps with hardware.
+    /// Hangs on the caller's unit until that is reset. Nothing else ends it, as with hardware.
     pub(crate) fn hang(&self, worker: &Worker) {
-        let mut turns = self.turns.lock();
+        let mut slots = self.slots.lock();
 
         while !worker.is_lost() {
-            self.lost.wait(&mut turns);
+            self.lost.wait(&mut slots);
         }
     }
 
-    /// The worker is none of those that hang any more, and has left its unit.
+    /// Marks the worker recovered; it has left its unit.
     pub(crate) fn recover(&self, worker: &Worker) {
-        let mut turns = self.turns.lock();
+        let mut slots = self.slots.lock();
 
         worker.lost.store(false, Relaxed);
-        turns.lost -= 1;
+        slots.lost -= 1;
         self.lost.notify_all();
     }
 
-    /// For the watchdog: sleeps for `period`, or as long as all units are idle. False when it is to
-    /// end.
+    /// For the watchdog: sleeps for `period`, and for as long as all units are idle. Returns false
+    /// when the watchdog has to end.
     pub(crate) fn watch(&self, period: Jiffies) -> bool {
-        let mut turns = self.turns.lock();
+        let mut slots = self.slots.lock();
 
-        if turns.seats.is_empty() {
-            turns.watched = false;
+        if slots.busy.is_empty() {
+            slots.watched = false;
         }
-        while !turns.watched && !turns.unwatched {
+        while !slots.watched && !slots.watchdog_stopped {
             // Interruptible, so that an idle thread does not count as load.
-            let _ = self.watch.wait_interruptible(&mut turns);
+            let _ = self.watch.wait_interruptible(&mut slots);
         }
-        if !turns.unwatched {
-            let _ = self.watch.wait_interruptible_timeout(&mut turns, period);
+        if !slots.watchdog_stopped {
+            let _ = self.watch.wait_interruptible_timeout(&mut slots, period);
         }
-        !turns.unwatched
+        !slots.watchdog_stopped
     }
 
-    /// Has [`Self::watch`] return false.
-    pub(crate) fn unwatch(&self) {
-        self.turns.lock().unwatched = true;
+    /// Makes [`Self::watch`] return false, now and from now on.
+    pub(crate) fn stop_watchdog(&self) {
+        self.slots.lock().watchdog_stopped = true;
         self.watch.notify_all();
     }
 
-    /// How many units hang, that is have done nothing for so long.
-    pub(crate) fn hanging(&self, timeout_ms: u32) -> usize {
-        let mut turns = self.turns.lock();
+    /// Number of units that have made no progress for `timeout_ms`.
+    pub(crate) fn count_hung(&self, timeout_ms: u32) -> usize {
+        let mut slots = self.slots.lock();
 
-        turns
-            .seats
+        slots
+            .busy
             .iter_mut()
-            .filter_map(|seat| seat.hangs(timeout_ms).then_some(()))
+            .filter_map(|slot| slot.is_hung(timeout_ms).then_some(()))
             .count()
     }
 
-    /// Resets the units that hang, and waits until those who were on them have recovered. Returns
-    /// how many there were.
+    /// Resets the units that have hung, and waits until their workers have recovered. Returns the
+    /// number of units reset.
     pub(crate) fn reset(&self, timeout_ms: u32) -> usize {
-        let mut turns = self.turns.lock();
+        let mut slots = self.slots.lock();
         let mut reset = 0;
 
-        for seat in turns.seats.iter_mut() {
-            if seat.hangs(timeout_ms) {
-                seat.worker.lost.store(true, Relaxed);
+        for slot in slots.busy.iter_mut() {
+            if slot.is_hung(timeout_ms) {
+                slot.worker.lost.store(true, Relaxed);
                 reset += 1;
             }
         }
-        turns.lost += reset;
+        slots.lost += reset;
         self.lost.notify_all();
-        while turns.lost > 0 {
-            self.lost.wait(&mut turns);
+        while slots.lost > 0 {
+            self.lost.wait(&mut slots);
         }
         reset
     }
 }
 
-#[kunit_tests(cdm_emu_units)]
+#[kunit_tests(cdm_emu_exec_units)]
 mod tests {
     use super::*;
 
     #[test]
-    fn who_goes_on_does_not_hang() -> Result {
+    fn a_worker_that_makes_progress_is_not_hung() -> Result {
         let units = ExecUnits::new(2)?;
         let (slow, busy) = (Worker::new()?, Worker::new()?);
 
-        assert_eq!(units.hanging(0), 0);
+        assert_eq!(units.count_hung(0), 0);
         units.run(&slow, || {
             units.run(&busy, || {
-                // Nobody has had the time.
-                assert_eq!(units.hanging(60_000), 0);
-                assert_eq!(units.hanging(0), 2);
+                // The timeout has not passed yet.
+                assert_eq!(units.count_hung(60_000), 0);
+                assert_eq!(units.count_hung(0), 2);
                 kernel::time::delay::fsleep(kernel::time::Delta::from_millis(20));
                 busy.beat();
-                assert_eq!(units.hanging(10), 1);
+                assert_eq!(units.count_hung(10), 1);
             });
-            // Who waits aside is on no unit.
-            assert_eq!(units.step_aside(&slow, || units.hanging(0)), 0);
-            // And begins anew.
-            assert_eq!(units.hanging(10), 0);
+            // While it waits, it is on no unit.
+            assert_eq!(units.run_released(&slow, || units.count_hung(0)), 0);
+            // The time starts anew with each acquisition.
+            assert_eq!(units.count_hung(10), 0);
         });
-        assert_eq!(units.hanging(0), 0);
+        assert_eq!(units.count_hung(0), 0);
         Ok(())
     }
 
     #[test]
-    fn nothing_is_reset_that_does_not_hang() -> Result {
+    fn only_hung_units_are_reset() -> Result {
         let units = ExecUnits::new(1)?;
         let worker = Worker::new()?;
 

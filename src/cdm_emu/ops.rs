@@ -1,22 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The operations, each as a state that goes forward by bounded steps.
+//! The engine's operations, each a state that advances by bounded steps.
 
 use crate::{
-    device_mmu::{DeviceMmu, Stop},
-    walk::Walk,
+    device_mmu::{
+        DeviceMmu,
+        Stop, //
+    },
+    step::{
+        Progress,
+        ACCESSES_PER_STEP, //
+    },
+    walk::Walk, //
 };
-use hmm_cdm::uapi::{self, JOB_ARGS, JOB_RESULTS};
+use hmm_cdm::uapi::{
+    self,
+    JOB_ARGS,
+    JOB_RESULTS, //
+};
 use kernel::prelude::*;
 
-/// Bytes that the engine holds at a time: its registers.
+/// Bytes that the engine processes at a time: the size of its registers.
 const CHUNK: usize = 4096;
-/// Chunks in a step.
+/// Most chunks in one step.
 const CHUNKS_PER_STEP: usize = 64;
-/// Single accesses in a step.
-pub(crate) const ACCESSES_PER_STEP: u64 = 4096;
 
-/// What a thread of the engine holds while it works: two chunks.
+/// The registers of a thread of the engine: two operands of a chunk each.
 pub(crate) struct Registers {
     a: KVec<u8>,
     b: KVec<u8>,
@@ -31,16 +40,7 @@ impl Registers {
     }
 }
 
-/// Whether there is more to do.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Progress {
-    /// Step again.
-    More,
-    /// The results are complete.
-    Done,
-}
-
-/// Work over `len` bytes, of which `done` are done.
+/// Progress of an operation over `len` bytes.
 #[derive(Copy, Clone)]
 struct Bulk {
     len: usize,
@@ -59,20 +59,20 @@ enum Kind {
     Hang,
 }
 
-/// An operation under way.
+/// An operation in progress.
 pub(crate) struct Operation {
     kind: Kind,
     bulk: Bulk,
     pub(crate) result: [u64; JOB_RESULTS],
 }
 
-/// A range of bytes that fits into the address space. EINVAL.
+/// A range of bytes as address and length. EINVAL if it does not fit into the address space.
 fn range(addr: u64, len: u64) -> Result<(usize, usize)> {
     addr.checked_add(len).ok_or(EINVAL)?;
     Ok((addr.try_into()?, len.try_into()?))
 }
 
-/// A range of 64-bit elements. EINVAL.
+/// The same for `nr` aligned elements of 64 bits. EINVAL.
 fn elements(addr: u64, nr: u64) -> Result<(usize, usize)> {
     if addr % 8 != 0 {
         return Err(EINVAL);
@@ -85,7 +85,7 @@ fn word_at(bytes: &[u8]) -> u64 {
 }
 
 impl Operation {
-    /// Checks what was asked for. EINVAL.
+    /// Creates the operation `op`. EINVAL if its arguments are not valid.
     pub(crate) fn new(op: u32, args: &[u64; JOB_ARGS]) -> Result<Self> {
         let [a0, a1, a2, a3, ..] = *args;
         let word = |addr| elements(addr, 1).map(|(addr, _)| addr);
@@ -140,20 +140,20 @@ impl Operation {
         })
     }
 
-    /// Goes forward by a bounded amount of work.
+    /// Advances by a bounded amount of work.
     pub(crate) fn step(
         &mut self,
-        port: &mut DeviceMmu<'_>,
+        mmu: &mut DeviceMmu<'_>,
         regs: &mut Registers,
     ) -> Result<Progress, Stop> {
         match &mut self.kind {
             Kind::Cas { addr, old, new } => {
-                self.result = [port.cas(*addr, *old, *new)?, 0, 0, 0];
+                self.result = [mmu.compare_exchange(*addr, *old, *new)?, 0, 0, 0];
                 Ok(Progress::Done)
             }
             Kind::FetchAdd { addr, value, left } => {
                 for _ in 0..ACCESSES_PER_STEP.min(*left) {
-                    self.result = [port.fetch_add(*addr, *value)?, 0, 0, 0];
+                    self.result = [mmu.fetch_add(*addr, *value)?, 0, 0, 0];
                     *left -= 1;
                 }
                 Ok(if *left == 0 {
@@ -163,18 +163,18 @@ impl Operation {
                 })
             }
             Kind::Walk(walk) => {
-                let progress = walk.step(port)?;
+                let progress = walk.step(mmu)?;
                 self.result = walk.result();
                 Ok(progress)
             }
-            Kind::Hang => Err(port.hang()),
-            _ => self.step_bulk(port, regs),
+            Kind::Hang => Err(mmu.hang()),
+            _ => self.step_bulk(mmu, regs),
         }
     }
 
     fn step_bulk(
         &mut self,
-        port: &mut DeviceMmu<'_>,
+        mmu: &mut DeviceMmu<'_>,
         regs: &mut Registers,
     ) -> Result<Progress, Stop> {
         for _ in 0..CHUNKS_PER_STEP {
@@ -187,17 +187,17 @@ impl Operation {
                 return Err(Stop::Error(EINVAL));
             };
 
-            self.chunk(port, a, b, left - len)?;
+            self.chunk(mmu, a, b, left - len)?;
             self.bulk.done += len;
         }
         Ok(Progress::More)
     }
 
-    /// Works on one chunk, of which there will be `ahead` more bytes. Chunks are multiples of eight
-    /// bytes, but for the last.
+    /// Processes one chunk, with `ahead` bytes to come. Each chunk but the last is a multiple of
+    /// eight bytes.
     fn chunk(
         &mut self,
-        port: &mut DeviceMmu<'_>,
+        mmu: &mut DeviceMmu<'_>,
         a: &mut [u8],
         b: &mut [u8],
         ahead: usize,
@@ -211,26 +211,26 @@ impl Operation {
                         *byte = value;
                     }
                 }
-                port.write(to + done, a, ahead)
+                mmu.write(to + done, a, ahead)
             }
             Kind::Copy { to, from } => {
-                port.read(from + done, a, ahead)?;
-                port.write(to + done, a, ahead)
+                mmu.read(from + done, a, ahead)?;
+                mmu.write(to + done, a, ahead)
             }
             Kind::Add {
                 to,
                 a: first,
                 b: second,
             } => {
-                port.read(first + done, a, ahead)?;
-                port.read(second + done, b, ahead)?;
+                mmu.read(first + done, a, ahead)?;
+                mmu.read(second + done, b, ahead)?;
                 for (x, y) in a.chunks_exact_mut(8).zip(b.chunks_exact(8)) {
                     x.copy_from_slice(&word_at(x).wrapping_add(word_at(y)).to_ne_bytes());
                 }
-                port.write(to + done, a, ahead)
+                mmu.write(to + done, a, ahead)
             }
             Kind::Reduce { from } => {
-                port.read(from + done, a, ahead)?;
+                mmu.read(from + done, a, ahead)?;
                 if let Some(sum) = self.result.first_mut() {
                     *sum = a
                         .chunks_exact(8)
@@ -239,7 +239,7 @@ impl Operation {
                 Ok(())
             }
             Kind::Histogram { from, bins } => {
-                port.read(from + done, a, ahead)?;
+                mmu.read(from + done, a, ahead)?;
                 let mut counts = [0u16; 256];
                 for byte in a.iter() {
                     if let Some(count) = counts.get_mut(usize::from(*byte)) {
@@ -248,7 +248,7 @@ impl Operation {
                 }
                 for (count, bin) in counts.iter().zip((bins..).step_by(8)) {
                     if *count > 0 {
-                        port.fetch_add(bin, u64::from(*count))?;
+                        mmu.fetch_add(bin, u64::from(*count))?;
                     }
                 }
                 Ok(())
@@ -264,7 +264,7 @@ mod tests {
 
     const TOP: u64 = u64::MAX;
 
-    /// What comes of an operation with these arguments: its length in bytes, or EINVAL.
+    /// The length in bytes of an operation with these arguments, or EINVAL.
     fn new(op: u32, first: &[u64]) -> Result<usize> {
         let mut args = [0; JOB_ARGS];
 
@@ -291,7 +291,7 @@ mod tests {
         assert_eq!(new(uapi::EMU_CAS, &[8]), Ok(0));
         assert_eq!(new(uapi::EMU_FETCH_ADD, &[8, 1, TOP]), Ok(0));
         assert_eq!(new(uapi::EMU_WALK, &[8]), Ok(0));
-        // Nothing to do is no error.
+        // An empty range is no error.
         assert_eq!(new(uapi::EMU_FILL, &[0, 0]), Ok(0));
     }
 
@@ -311,7 +311,7 @@ mod tests {
 
     #[test]
     fn ranges_end_with_the_address_space() {
-        // The last byte of it belongs to nobody, so the end is a number.
+        // A range never contains the last byte, so its end is representable.
         assert_eq!(new(uapi::EMU_FILL, &[TOP - 5, 5]), Ok(5));
         assert_eq!(new(uapi::EMU_FILL, &[TOP - 5, 6]), Err(EINVAL));
         assert_eq!(new(uapi::EMU_COPY, &[TOP - 5, 0, 6]), Err(EINVAL));
@@ -329,7 +329,7 @@ mod tests {
         for (to, from) in [(0, 0), (0, 9), (9, 0), (100, 109)] {
             assert_eq!(new(uapi::EMU_COPY, &[to, from, 10]), Err(EINVAL));
         }
-        // Side by side is well, and so is a copy of nothing.
+        // Adjacent and empty ranges do not overlap.
         assert_eq!(new(uapi::EMU_COPY, &[0, 10, 10]), Ok(10));
         assert_eq!(new(uapi::EMU_COPY, &[10, 0, 10]), Ok(10));
         assert_eq!(new(uapi::EMU_COPY, &[8, 8, 0]), Ok(0));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The parameter region= of cdm_emu.ko. The module! macro of the kernel crate
- * has no strings (rust/macros/module.rs).
+ * The parameter region= of cdm_emu.ko. The kernel crate's module! macro does not
+ * support strings (rust/macros/module.rs).
  */
 
 #include <linux/module.h>
@@ -14,7 +14,7 @@ module_param(region, charp, 0444);
 MODULE_PARM_DESC(region,
 		 "Physical memory to use instead of the device tree's, as <start>+<size>[@<NUMA node>], several separated by commas; K, M, G and T are understood");
 
-/* The parameter's value, or NULL if it was not given. */
+/* Returns NULL if the parameter was not given. */
 const char *cdm_emu_region(void)
 {
 	return region;

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The form of the parameter `region`.
+//! The syntax of the parameter `region`.
 
 use hmm_cdm::node::region::Region;
 use kernel::{
     prelude::*,
-    str::{parse_int::ParseInt, BStr},
+    str::{
+        parse_int::ParseInt,
+        BStr, //
+    }, //
 };
 
-/// The regions of a list that commas separate.
+/// Splits a list of regions at commas.
 pub(crate) fn split(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     list.split(|byte| *byte == b',')
 }
@@ -30,7 +33,7 @@ fn cut(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
     Some((text.get(..pos)?, text.get(pos + 1..)?))
 }
 
-/// A number of bytes: decimal, or hexadecimal with 0x, and K, M, G or T behind it.
+/// Parses a number of bytes: decimal, or hexadecimal with 0x, with an optional suffix K, M, G or T.
 fn bytes(text: &[u8]) -> Result<u64> {
     let (digits, shift) = match text.split_last() {
         Some((b'K' | b'k', digits)) => (digits, 10),
@@ -39,7 +42,7 @@ fn bytes(text: &[u8]) -> Result<u64> {
         Some((b'T' | b't', digits)) => (digits, 40),
         _ => (text, 0),
     };
-    // A sign is accepted by the parser, but is no part of an address.
+    // `from_str()` would accept a sign.
     if !digits.first().is_some_and(u8::is_ascii_digit) {
         return Err(EINVAL);
     }
@@ -78,7 +81,7 @@ mod tests {
     fn numa_nodes() {
         assert_eq!(parts(b"1G+2M@0"), Some((1 << 30, 2 << 20, Some(0))));
         assert_eq!(parts(b"1G+2M@255"), Some((1 << 30, 2 << 20, Some(255))));
-        // Whether there is such a node is the library's question.
+        // The library checks whether there is such a node.
         assert_eq!(parts(b"1G+2M@-1"), Some((1 << 30, 2 << 20, Some(-1))));
         assert_eq!(
             parts(b"1G+2M@2147483647"),
@@ -98,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing() {
+    fn missing_parts_are_refused() {
         for text in [
             &b""[..],
             b"+",
@@ -116,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_belong() {
+    fn unexpected_characters_are_refused() {
         for text in [
             &b"-1+2M"[..],
             b"+1+2M",
@@ -142,12 +145,12 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_are_too_large() {
+    fn too_large_numbers_are_refused() {
         assert_eq!(size(b"18446744073709551615"), Ok(u64::MAX));
         assert_eq!(size(b"0xffffffffffffffff"), Ok(u64::MAX));
         assert!(size(b"18446744073709551616").is_err());
         assert!(size(b"0x10000000000000000").is_err());
-        // The unit is what makes it too large.
+        // Too large because of the suffix.
         assert_eq!(size(b"16777215T"), Ok(0xff_ffff << 40));
         assert_eq!(size(b"16777216T"), Err(ERANGE));
         assert_eq!(size(b"18014398509481984K"), Err(ERANGE));
@@ -162,7 +165,7 @@ mod tests {
 
         assert!(is(b"a", &[b"a"]));
         assert!(is(b"1G+2M,2G+2M@1", &[b"1G+2M", b"2G+2M@1"]));
-        // An empty part is one, which the parser then refuses.
+        // An empty part is a part, which the parser refuses.
         assert!(is(b"", &[b""]));
         assert!(is(b",a,", &[b"", b"a", b""]));
     }

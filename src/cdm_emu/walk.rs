@@ -1,47 +1,57 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Following pointers that the CPU built: what shared virtual memory is for.
+//! A walk along lists or trees that the CPU built: the case that shared virtual memory exists for.
 
 use crate::{
-    device_mmu::{DeviceMmu, Stop},
-    ops::{Progress, ACCESSES_PER_STEP},
+    device_mmu::{
+        DeviceMmu,
+        Stop, //
+    },
+    step::{
+        Progress,
+        ACCESSES_PER_STEP, //
+    }, //
 };
 use core::mem::size_of;
-use hmm_cdm::uapi::{self, EmuWalk, JOB_RESULTS};
+use hmm_cdm::uapi::{
+    self,
+    EmuWalk,
+    JOB_RESULTS, //
+};
 use kernel::prelude::*;
 
-/// An element that was ranked.
+/// An element in the ranking.
 #[derive(Copy, Clone)]
 struct Ranked {
     count: u64,
     element: u64,
 }
 
-/// Where the walk is.
+/// The position of a walk.
 #[derive(Copy, Clone)]
-enum At {
+enum Position {
     /// The description has not been read.
     Start,
-    /// At a list head.
+    /// At the list head with this index.
     Head(u64),
-    /// At an element of the list from that head.
+    /// At an element (second) of the list of a head (first).
     Element(u64, u64),
-    /// At a child of that element, after so many others.
+    /// At a child of that element, behind `count` others.
     Child {
         head: u64,
         element: u64,
         child: u64,
         count: u64,
     },
-    /// All is counted; so many entries of the ranking are written.
+    /// All elements are counted, and this many entries of the ranking written.
     Ranking(usize),
 }
 
-/// A walk under way.
+/// A walk in progress.
 pub(crate) struct Walk {
     desc_addr: usize,
     desc: EmuWalk,
-    at: At,
+    position: Position,
     steps: u64,
     elements: u64,
     sum: u64,
@@ -49,18 +59,18 @@ pub(crate) struct Walk {
     written: u64,
 }
 
-/// The address of a field: an element may be anywhere, also where adding wraps around.
+/// The address of a field. Wraps around, as an element may be at any address.
 fn field(base: u64, offset: u64) -> usize {
     base.wrapping_add(offset) as usize
 }
 
 impl Walk {
-    /// A walk as described at `desc_addr`.
+    /// Creates a walk whose description is at `desc_addr`.
     pub(crate) fn new(desc_addr: usize) -> Self {
         Self {
             desc_addr,
             desc: EmuWalk::default(),
-            at: At::Start,
+            position: Position::Start,
             steps: 0,
             elements: 0,
             sum: 0,
@@ -74,10 +84,10 @@ impl Walk {
     }
 
     /// Reads and checks the description.
-    fn start(&mut self, port: &mut DeviceMmu<'_>) -> Result<(), Stop> {
+    fn start(&mut self, mmu: &mut DeviceMmu<'_>) -> Result<(), Stop> {
         let mut raw = [0; size_of::<EmuWalk>()];
 
-        port.read(self.desc_addr, &mut raw, 0)?;
+        mmu.read(self.desc_addr, &mut raw, 0)?;
         self.desc = uapi::from_bytes(&raw).ok_or(Stop::Error(EINVAL))?;
 
         let d = &self.desc;
@@ -95,52 +105,52 @@ impl Walk {
         Ok(())
     }
 
-    pub(crate) fn step(&mut self, port: &mut DeviceMmu<'_>) -> Result<Progress, Stop> {
+    pub(crate) fn step(&mut self, mmu: &mut DeviceMmu<'_>) -> Result<Progress, Stop> {
         for _ in 0..ACCESSES_PER_STEP {
-            self.at = match self.at {
-                At::Start => {
-                    self.start(port)?;
-                    At::Head(0)
+            self.position = match self.position {
+                Position::Start => {
+                    self.start(mmu)?;
+                    Position::Head(0)
                 }
-                At::Head(head) if head == self.desc.nr_heads => At::Ranking(0),
-                At::Head(head) => {
-                    let first = port.read_u64(field(self.desc.heads, head.wrapping_mul(8)))?;
-                    At::Element(head, first)
+                Position::Head(head) if head == self.desc.nr_heads => Position::Ranking(0),
+                Position::Head(head) => {
+                    let first = mmu.read_u64(field(self.desc.heads, head.wrapping_mul(8)))?;
+                    Position::Element(head, first)
                 }
-                At::Element(head, 0) => At::Head(head + 1),
-                At::Element(head, element) => self.element(port, head, element)?,
-                At::Child {
+                Position::Element(head, 0) => Position::Head(head + 1),
+                Position::Element(head, element) => self.element(mmu, head, element)?,
+                Position::Child {
                     head,
                     element,
                     child: 0,
                     count,
                 } => {
-                    port.write_u64(field(element, self.desc.count), count)?;
-                    self.finish(port, head, element, count)?
+                    mmu.write_u64(field(element, self.desc.count), count)?;
+                    self.finish(mmu, head, element, count)?
                 }
-                At::Child {
+                Position::Child {
                     head,
                     element,
                     child,
                     count,
                 } => {
                     self.tick()?;
-                    At::Child {
+                    Position::Child {
                         head,
                         element,
-                        child: port.read_u64(field(child, self.desc.child_next))?,
+                        child: mmu.read_u64(field(child, self.desc.child_next))?,
                         count: count + 1,
                     }
                 }
-                At::Ranking(i) => match self.top.get(i).copied() {
+                Position::Ranking(i) => match self.top.get(i).copied() {
                     None => return Ok(Progress::Done),
                     Some(ranked) => {
                         let to = field(self.desc.top, (i * size_of::<uapi::EmuTop>()) as u64);
 
-                        port.write_u64(to, ranked.count)?;
-                        port.write_u64(field(to as u64, 8), ranked.element)?;
+                        mmu.write_u64(to, ranked.count)?;
+                        mmu.write_u64(field(to as u64, 8), ranked.element)?;
                         self.written += 1;
-                        At::Ranking(i + 1)
+                        Position::Ranking(i + 1)
                     }
                 },
             };
@@ -156,54 +166,59 @@ impl Walk {
         Ok(())
     }
 
-    fn element(&mut self, port: &mut DeviceMmu<'_>, head: u64, element: u64) -> Result<At, Stop> {
+    fn element(
+        &mut self,
+        mmu: &mut DeviceMmu<'_>,
+        head: u64,
+        element: u64,
+    ) -> Result<Position, Stop> {
         self.tick()?;
         if self.desc.child == uapi::EMU_WALK_NONE {
-            let count = port.read_u64(field(element, self.desc.count))?;
+            let count = mmu.read_u64(field(element, self.desc.count))?;
 
-            return self.finish(port, head, element, count);
+            return self.finish(mmu, head, element, count);
         }
-        Ok(At::Child {
+        Ok(Position::Child {
             head,
             element,
-            child: port.read_u64(field(element, self.desc.child))?,
+            child: mmu.read_u64(field(element, self.desc.child))?,
             count: 0,
         })
     }
 
-    /// Takes an element into account whose count is known, and goes to the next.
+    /// Accounts for an element whose count is known, and advances to the next.
     fn finish(
         &mut self,
-        port: &mut DeviceMmu<'_>,
+        mmu: &mut DeviceMmu<'_>,
         head: u64,
         element: u64,
         count: u64,
-    ) -> Result<At, Stop> {
-        let next = port.read_u64(field(element, self.desc.next))?;
+    ) -> Result<Position, Stop> {
+        let next = mmu.read_u64(field(element, self.desc.next))?;
 
         self.elements += 1;
         self.sum = self.sum.wrapping_add(count);
         self.rank(Ranked { count, element });
-        Ok(At::Element(head, next))
+        Ok(Position::Element(head, next))
     }
 
-    /// Sorts an element into the ranking, behind those of the same count. The room was made at the
-    /// start.
+    /// Sorts an element into the ranking, behind those of the same count. Drops the last if there
+    /// are too many.
     fn rank(&mut self, new: Ranked) {
-        let room = if self.desc.top == 0 {
+        let capacity = if self.desc.top == 0 {
             0
         } else {
             self.desc.nr_top as usize
         };
         let pos = self.top.partition_point(|ranked| ranked.count >= new.count);
 
-        if pos >= room {
+        if pos >= capacity {
             return;
         }
-        if self.top.len() == room {
+        if self.top.len() == capacity {
             self.top.pop();
         }
-        // Cannot fail: there is room, and `pos` is not behind the end.
+        // Cannot fail: `start()` has reserved the capacity, and `pos` is not behind the end.
         let _ = self.top.insert_within_capacity(pos, new);
     }
 }
@@ -212,13 +227,13 @@ impl Walk {
 mod tests {
     use super::*;
 
-    /// A walk that ranks `room` elements.
-    fn walk(room: u64) -> Result<Walk> {
+    /// A walk that ranks `capacity` elements.
+    fn walk(capacity: u64) -> Result<Walk> {
         let mut walk = Walk::new(0);
 
         walk.desc.top = 8;
-        walk.desc.nr_top = room;
-        walk.top = KVec::with_capacity(room as usize, GFP_KERNEL)?;
+        walk.desc.nr_top = capacity;
+        walk.top = KVec::with_capacity(capacity as usize, GFP_KERNEL)?;
         Ok(walk)
     }
 
@@ -247,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lowest_makes_room() -> Result {
+    fn the_lowest_count_is_dropped() -> Result {
         let mut walk = walk(2)?;
 
         rank(&mut walk, &[(3, 1), (9, 2), (5, 3)]);
@@ -260,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn of_equals_the_first_found_stays() -> Result {
+    fn of_equal_counts_the_first_stays() -> Result {
         let mut walk = walk(3)?;
 
         rank(&mut walk, &[(5, 1), (5, 2), (7, 3), (5, 4)]);
@@ -269,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_ranked_without_room() -> Result {
+    fn nothing_is_ranked_without_capacity() -> Result {
         let mut none = walk(0)?;
         let mut nowhere = walk(2)?;
 
@@ -289,7 +304,7 @@ mod tests {
         assert_eq!(walk.tick(), Ok(()));
         assert_eq!(walk.tick(), Err(Stop::Error(ELOOP)));
         assert_eq!(walk.tick(), Err(Stop::Error(ELOOP)));
-        // Zero is no bound.
+        // Zero means no bound.
         walk.desc.max_steps = 0;
         assert_eq!(walk.tick(), Ok(()));
     }

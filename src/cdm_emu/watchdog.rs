@@ -3,32 +3,38 @@
 //! The watchdog of one device: a thread that notices when an execution unit hangs, and resets the
 //! device.
 //!
-//! It looks four times in the time after which a unit is taken to hang, while any is in use, so the
-//! reset comes after one to one and a half times that.
+//! While a unit is in use it checks them four times per timeout, so a reset comes after 1 to 1.5
+//! timeouts.
 
 use crate::exec_units::ExecUnits;
-use hmm_cdm::{mirror::Health, os::kthread::ThreadBody};
+use hmm_cdm::{
+    mirror::Health,
+    os::kthread::ThreadBody, //
+};
 use kernel::{
     prelude::*,
     sync::{
-        atomic::{Atomic, Relaxed},
-        Arc,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
     },
-    time::msecs_to_jiffies,
+    time::msecs_to_jiffies, //
 };
 
-/// What the thread looks after.
+/// The body of the watchdog thread.
 pub(crate) struct Watchdog {
     units: Arc<ExecUnits>,
     health: Arc<Health>,
     timeout_ms: u32,
-    // What messages call the device: the address of its memory.
+    // Address of the device's memory, which identifies it in messages.
     start: u64,
     resets: Atomic<u64>,
 }
 
 impl Watchdog {
-    /// ENOMEM.
+    /// Creates the body of a watchdog thread. ENOMEM.
     pub(crate) fn new(
         units: Arc<ExecUnits>,
         health: Arc<Health>,
@@ -47,13 +53,13 @@ impl Watchdog {
         )?)
     }
 
-    /// In this order: no unit can reach memory any more, whatever it still does; then those that hang
-    /// are stopped; and once their jobs are out of the way the device can be used again.
+    /// Resets the device: cuts all units off from memory, stops the hung ones, waits until their
+    /// jobs have failed, and lets the device be used again.
     fn reset(&self) {
         let reset = self.health.begin_reset();
         let units = self.units.reset(self.timeout_ms);
 
-        // The work may have gone on at the last moment.
+        // A unit may have made progress at the last moment.
         if units > 0 {
             pr_warn!(
                 "device at {:#x}: {units} units did nothing for {} ms; reset {}\n",
@@ -71,13 +77,13 @@ impl ThreadBody for Watchdog {
         let period = msecs_to_jiffies(self.timeout_ms.div_ceil(4)).max(1);
 
         while self.units.watch(period) {
-            if self.units.hanging(self.timeout_ms) > 0 {
+            if self.units.count_hung(self.timeout_ms) > 0 {
                 self.reset();
             }
         }
     }
 
     fn stop(&self) {
-        self.units.unwatch();
+        self.units.stop_watchdog();
     }
 }
