@@ -137,7 +137,7 @@ help:
 	@echo '               ARCH=powerpc        POWER9; with MACHINE=powernv9 (bare metal, device'
 	@echo '                                   tree; default) or pseries (under a hypervisor),'
 	@echo '                                   MMU=radix (default) or hash, PAGES=64K (default) or 4K'
-	@echo '  cdm-delta  how many lines samples/coherent differs from samples/private by; fails at 100'
+	@echo '  cdm-delta  lines of code from private to coherent memory in samples/c; fails at 100'
 	@echo '  install    modules, headers, udev rule; DESTDIR=, INSTALL_MOD_PATH=, PREFIX='
 	@echo '  install-headers  what other drivers are built with, into'
 	@echo '             /lib/modules/<release>/hmm-cdm, and the uapi header'

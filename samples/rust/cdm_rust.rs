@@ -3,21 +3,28 @@
 //! A driver to copy from, on top of the crate `hmm_cdm`: an accelerator with memory that the CPU
 //! accesses coherently.
 //!
-//! The memory is a range of physical addresses, the parameters `start` and `size`. What stands for
-//! the hardware is [`engine`].
+//! The memory is a range of physical addresses, the parameters `start` and `size`. [`engine`]
+//! stands for the hardware.
 
 mod engine;
 
 use engine::Engine;
 use hmm_cdm::{
-    device::{Context, Driver},
+    device::{
+        Context,
+        Driver, //
+    },
     job::Job,
     mirror::Mirror,
     node::region::Region,
     os::kthread::Thread,
-    registration::Registration,
+    registration::Registration, //
 };
-use kernel::{current, prelude::*, sync::Arc};
+use kernel::{
+    current,
+    prelude::*,
+    sync::Arc, //
+};
 
 module! {
     type: AccelModule,
@@ -36,12 +43,12 @@ module! {
         },
         nid: i32 {
             default: -1,
-            description: "NUMA node of it (default: ask the firmware)",
+            description: "NUMA node of that memory (default: ask the firmware)",
         },
     },
 }
 
-/// The device. A real driver keeps here what it needs to reach the hardware.
+/// The device. A real driver keeps its handles of the hardware here.
 struct Accel;
 
 impl Driver for Accel {
@@ -49,7 +56,7 @@ impl Driver for Accel {
         c"cdm_rust"
     }
 
-    /// A process opens the device.
+    /// A process has opened the device.
     fn open(&self, mirror: Arc<Mirror>) -> Result<KBox<dyn Context>> {
         let engine = Engine::new(mirror)?;
         let pid = current!().tgid() as u32;
@@ -67,9 +74,9 @@ impl Driver for Accel {
 
 /// A process that has the device open.
 ///
-/// When it closes the device, dropping this stops the thread and waits for its end: the job that is
-/// under way ends at its next access, and a fault that it waits in is interrupted. Then the engine
-/// goes with the jobs that are left, which cancels them.
+/// It is dropped when the process closes the device. That stops the thread: a running job ends at
+/// its next access, and a wait in a fault is interrupted. The remaining jobs are dropped with the
+/// engine, which cancels them.
 struct Client {
     _thread: Thread<Engine>,
     engine: Arc<Engine>,
@@ -81,14 +88,14 @@ impl Context for Client {
     }
 }
 
-/// The module: dropping the registration moves what processes have in the memory to system memory,
-/// and takes the device away.
+/// The module. Dropping the registration migrates pages of processes to system memory, and removes
+/// the device.
 struct AccelModule {
     _registration: Registration,
 }
 
 impl kernel::Module for AccelModule {
-    /// What `probe()` is in a driver of a bus.
+    /// The driver of a bus does this in `probe()`.
     fn init(module: &'static ThisModule) -> Result<Self> {
         let nid = module_parameters::nid.value();
         let region = Region::new(

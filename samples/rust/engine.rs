@@ -1,37 +1,52 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What stands for the hardware: an engine in software for each process that has the device open.
+//! The emulated hardware: an engine in software for each process that has the device open.
 //!
-//! It knows addresses of the process and nothing else, looks them up in the device's page table,
-//! and faults where that has no entry. Its jobs are two of those of the emulated accelerator, so that
-//! programs for that one run here, too. Numbers and arguments of jobs are a driver's own.
+//! Its jobs use addresses of the process. It looks them up in the device page table, and faults
+//! where that has no entry. Its operations are two of the emulated accelerator's, so that programs
+//! for `cdm_emu` run here, too. Each driver defines its own operations and arguments.
 
 use hmm_cdm::{
-    job::{Completion, Job},
+    job::{
+        Completion,
+        Job, //
+    },
     mirror::Mirror,
     mm::range::Access,
-    os::{cond_resched, kthread::Run},
+    os::{
+        cond_resched,
+        kthread::ThreadBody, //
+    },
     placement::FaultHandler,
-    uapi::{EMU_ADD, EMU_REDUCE},
+    uapi::{
+        EMU_ADD,
+        EMU_REDUCE, //
+    }, //
 };
 use kernel::{
-    new_condvar, new_mutex,
+    new_condvar,
+    new_mutex,
     prelude::*,
     sync::{
-        atomic::{Atomic, Relaxed},
-        Arc, CondVar, Mutex,
-    },
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        CondVar,
+        Mutex, //
+    }, //
 };
 
-/// Bytes of an element.
+/// Size of an element in bytes.
 const ELEMENT: usize = 8;
 
-/// What a job does.
+/// The operation of a job.
 #[derive(Copy, Clone)]
 enum Operation {
-    /// The sum of the elements at `from`.
+    /// Sums the elements at `from`.
     Sum { from: usize },
-    /// Each element at `to` becomes the sum of those at `left` and `right`.
+    /// Sets each element at `to` to the sum of those at `left` and `right`.
     Add {
         to: usize,
         left: usize,
@@ -39,7 +54,7 @@ enum Operation {
     },
 }
 
-/// A job that has been looked at.
+/// A job whose arguments are valid.
 struct Task {
     job: Job,
     operation: Operation,
@@ -47,7 +62,8 @@ struct Task {
 }
 
 impl Task {
-    /// EINVAL for an operation that there is not, or elements that no address space can hold.
+    /// EINVAL if the operation is unknown, or an array is misaligned or overflows the address
+    /// space.
     fn new(job: Job) -> Result<Self> {
         let [a0, a1, a2, a3, ..] = job.args().map(|arg| arg as usize);
         let (operation, elements, arrays) = match job.op() {
@@ -86,7 +102,7 @@ pub(crate) struct Engine {
     stopping: Atomic<bool>,
     #[pin]
     queue: Mutex<Queue>,
-    // A task came, or the thread is to stop.
+    // A task was added, or the thread has to stop.
     #[pin]
     work: CondVar,
 }
@@ -104,7 +120,7 @@ impl Engine {
         )
     }
 
-    /// After an error the job is cancelled, and the call that brought it returns the error.
+    /// Queues a job. On error the job is cancelled, and its submission fails with the error.
     pub(crate) fn queue(&self, job: Job) -> Result {
         let task = Task::new(job)?;
 
@@ -113,7 +129,7 @@ impl Engine {
         Ok(())
     }
 
-    /// The next task, when there is one; `None` when the thread is to stop.
+    /// Waits for the next task. `None` when the thread has to stop.
     fn next(&self) -> Option<Task> {
         let mut queue = self.queue.lock();
 
@@ -130,7 +146,7 @@ impl Engine {
     }
 }
 
-impl Run for Engine {
+impl ThreadBody for Engine {
     fn run(&self) {
         while let Some(task) = self.next() {
             let mut done = Completion::default();
@@ -152,24 +168,26 @@ impl Run for Engine {
 
 impl Engine {
     fn perform(&self, task: &Task, done: &mut Completion) -> Result {
-        // Room for what a fault works with: one for each job is little.
-        let mut port = Port {
+        // The buffers of a fault. One set for each job is cheap.
+        let mut memory = Memory {
             engine: self,
-            faulter: FaultHandler::new()?,
+            fault_handler: FaultHandler::new()?,
             done,
         };
 
         for at in (0..task.elements).map(|i| i * ELEMENT) {
             match task.operation {
                 Operation::Sum { from } => {
-                    let element = port.read(from + at)?;
+                    let element = memory.read(from + at)?;
 
-                    port.done.result[0] = port.done.result[0].wrapping_add(element);
+                    memory.done.result[0] = memory.done.result[0].wrapping_add(element);
                 }
                 Operation::Add { to, left, right } => {
-                    let sum = port.read(left + at)?.wrapping_add(port.read(right + at)?);
+                    let sum = memory
+                        .read(left + at)?
+                        .wrapping_add(memory.read(right + at)?);
 
-                    port.write(to + at, sum)?;
+                    memory.write(to + at, sum)?;
                 }
             }
             cond_resched();
@@ -178,14 +196,14 @@ impl Engine {
     }
 }
 
-/// The way to the process's memory, wherever the pages lie.
-struct Port<'a> {
+/// Gives a job access to the memory of its process.
+struct Memory<'a> {
     engine: &'a Engine,
-    faulter: FaultHandler,
+    fault_handler: FaultHandler,
     done: &'a mut Completion,
 }
 
-impl Port<'_> {
+impl Memory<'_> {
     fn read(&mut self, addr: usize) -> Result<u64> {
         self.access(addr, Access::Read, 0)
     }
@@ -194,8 +212,8 @@ impl Port<'_> {
         self.access(addr, Access::Write, value).map(|_| ())
     }
 
-    /// Reads or writes one element. The closure runs while the page cannot go away, and under the
-    /// spinlock that sees to that: it must not sleep.
+    /// Reads or writes one element. The closure must not sleep: it runs under the spinlock that
+    /// keeps the page in place.
     fn access(&mut self, addr: usize, access: Access, value: u64) -> Result<u64> {
         let engine = self.engine;
 
@@ -216,26 +234,29 @@ impl Port<'_> {
                 } else {
                     self.done.bytes_remote += ELEMENT as u64;
                 }
-                // Elements are aligned, so that none goes beyond its page.
+                // Cannot fail: elements are aligned, so none crosses a page boundary.
                 return element.ok_or(EINVAL);
             }
-            // The entry that this makes may be gone again before the next look: so a loop.
+            // The new entry may be invalidated before the next attempt.
             self.fault(addr, access)?;
         }
     }
 
-    /// Lets the process's memory be there, as for an access of the process itself.
+    /// Faults memory in, as an access by the process would.
     fn fault(&mut self, addr: usize, access: Access) -> Result {
-        let Port {
+        let Memory {
             engine,
-            faulter,
+            fault_handler,
             done,
         } = self;
-        let give_up = || engine.stopping.load(Relaxed);
+        let cancelled = || engine.stopping.load(Relaxed);
 
         done.faults += 1;
-        match engine.mirror.fault(faulter, addr, ELEMENT, access, give_up) {
-            // Interrupted since the device is being closed, or the process is exiting.
+        match engine
+            .mirror
+            .fault(fault_handler, addr, ELEMENT, access, cancelled)
+        {
+            // The device is being closed and the wait was interrupted, or the process is exiting.
             Err(EINTR | ESRCH) => Err(ECANCELED),
             Err(EFAULT | EPERM) => {
                 done.fault = Some((addr, access));

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The engine's translations: see engine.h. Hardware has page tables as well; this
- * engine leaves the walk to the library (hmm_cdm_access()), so that an entry may
- * be lost here.
+ * The engine's TLB, see engine.h. Hardware has page tables as well. This engine leaves
+ * the walk to the library (hmm_cdm_access()), so an entry may be overwritten here.
  */
 #include <linux/hmm_cdm.h>
 #include <linux/mm.h>
@@ -36,7 +35,7 @@ void accel_tlb_flush(struct tlb *tlb, u64 addr, u64 length)
 	for (unsigned int i = 0; i < ARRAY_SIZE(tlb->entries); i++) {
 		struct hmm_cdm_extent *page = &tlb->entries[i];
 
-		/* Without overflow, wherever the range ends. */
+		/* @addr + @length may overflow. */
 		if (page->addr >= addr && page->addr - addr < length)
 			page->pages = 0;
 	}
@@ -49,7 +48,7 @@ bool accel_tlb_access(struct tlb *tlb, u64 addr, bool write,
 	const struct hmm_cdm_extent *page = slot(tlb, addr);
 	bool hit;
 
-	/* Also for the access: when accel_tlb_flush() returns none is under way. */
+	/* Covers the access: accel_tlb_flush() waits for it. */
 	spin_lock(&tlb->lock);
 	hit = page->pages && page->addr == (addr & PAGE_MASK) &&
 	      (!write || page->flags & HMM_CDM_EXTENT_WRITE);

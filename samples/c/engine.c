@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The engine: see engine.h. It knows addresses of the process and nothing else,
- * looks them up in the device's page table, and faults where that has no entry.
+ * The engine, see engine.h. Its jobs use addresses of the process. It looks them up in
+ * the device page table, and faults where that has no entry.
  *
- * Its jobs are two of those of the emulated accelerator, CDM_EMU_REDUCE and
- * CDM_EMU_ADD, so that programs for that one run here, too. Numbers and
- * arguments of jobs are a driver's own.
+ * Its operations are two of the emulated accelerator's, CDM_EMU_REDUCE and CDM_EMU_ADD,
+ * so that programs for cdm_emu run here, too. Each driver defines its own operations
+ * and arguments.
  */
 #include <linux/err.h>
 #include <linux/hmm_cdm.h>
@@ -21,7 +21,7 @@
 struct engine {
 	struct hmm_cdm_mirror *mirror;
 	void *vram;
-	struct workqueue_struct *queue;	/* one job at a time */
+	struct workqueue_struct *queue;	/* ordered: one job at a time */
 	struct tlb tlb;
 	u64 regs[256];
 };
@@ -34,7 +34,7 @@ struct job {
 
 enum direction { LOAD, ADD, STORE };
 
-/* Elements of 64 bits between registers and memory, all in one page. */
+/* A transfer of 64-bit elements between registers and memory, within one page. */
 struct transfer {
 	enum direction direction;
 	u64 addr;
@@ -45,8 +45,8 @@ struct transfer {
 };
 
 /*
- * The page cannot go away while this runs, and the spinlock that sees to that is
- * held: so one page, and on.
+ * Runs under the spinlock that keeps the page in place, so it has to be short: no more
+ * than a page at a time.
  */
 static void transfer_in_page(const struct hmm_cdm_extent *page, void *arg)
 {
@@ -75,7 +75,7 @@ static void transfer_in_page(const struct hmm_cdm_extent *page, void *arg)
 	}
 }
 
-/* Let the process's memory be there, as for an access of the process itself. */
+/* Faults memory in, as an access by the process would. */
 static int fault(struct engine *engine, u64 addr, size_t bytes, bool write,
 		 struct hmm_cdm_result *result)
 {
@@ -87,21 +87,21 @@ static int fault(struct engine *engine, u64 addr, size_t bytes, bool write,
 	switch (err) {
 	case -EFAULT:
 	case -EPERM:
-		/* The process may not do that, so its job may not. */
+		/* The process may not access the memory in this way. */
 		result->fault_addr = addr;
 		result->fault_access = write ? HMM_CDM_ACCESS_WRITE :
 					       HMM_CDM_ACCESS_READ;
 		return -EFAULT;
 	case -EINTR:
 	case -ESRCH:
-		/* The device is being closed, or the process exits. */
+		/* The device is being closed, or the process is exiting. */
 		return -ECANCELED;
 	default:
 		return err;
 	}
 }
 
-/* Between the registers and @nr elements at @addr, wherever the pages lie. */
+/* Transfers @nr elements at @addr, page by page. */
 static int transfer(struct engine *engine, enum direction direction, u64 addr,
 		    unsigned int nr, struct hmm_cdm_result *result)
 {
@@ -124,7 +124,7 @@ static int transfer(struct engine *engine, enum direction direction, u64 addr,
 				   transfer_in_page, &t)) {
 			int err;
 
-			/* It may be gone again before the next look: so a loop. */
+			/* The entry may be invalidated before the next attempt. */
 			err = fault(engine, addr, bytes, write, result);
 			if (err)
 				return err;
@@ -141,7 +141,7 @@ static int transfer(struct engine *engine, enum direction direction, u64 addr,
 	return 0;
 }
 
-/* result[0] is the sum of args[1] elements at args[0] */
+/* result[0] = sum of args[1] elements at args[0] */
 static int sum(struct engine *engine, const u64 *args,
 	       struct hmm_cdm_result *result)
 {
@@ -161,7 +161,7 @@ static int sum(struct engine *engine, const u64 *args,
 	return 0;
 }
 
-/* args[3] elements: args[0][i] = args[1][i] + args[2][i] */
+/* args[0][i] = args[1][i] + args[2][i], for i below args[3] */
 static int add(struct engine *engine, const u64 *args,
 	       struct hmm_cdm_result *result)
 {
@@ -217,9 +217,8 @@ struct engine *engine_start(struct hmm_cdm_mirror *mirror, void *vram)
 }
 
 /*
- * The mirror has no entries any more, and gets none: each job ends at its next
- * access, and those behind it in the queue at their first. So this takes no longer
- * than that.
+ * The mirror has no entries left and refuses faults, so the running job ends at its
+ * next access and each queued one at its first. Waiting for them is bounded.
  */
 void engine_stop(struct engine *engine)
 {
@@ -232,8 +231,8 @@ struct tlb *engine_tlb(struct engine *engine)
 	return &engine->tlb;
 }
 
-/* Whether @nr elements at @addr can be in an address space at all. */
-static bool may_be(u64 addr, u64 nr)
+/* Whether @nr elements at @addr are aligned and do not overflow the address space. */
+static bool range_is_valid(u64 addr, u64 nr)
 {
 	u64 bytes, end;
 
@@ -246,20 +245,20 @@ int engine_queue(struct engine *engine, struct hmm_cdm_job *cdm)
 {
 	const u64 *args = hmm_cdm_job_args(cdm);
 	struct job *job;
-	bool good;
+	bool valid;
 
 	switch (hmm_cdm_job_op(cdm)) {
 	case CDM_EMU_REDUCE:
-		good = may_be(args[0], args[1]);
+		valid = range_is_valid(args[0], args[1]);
 		break;
 	case CDM_EMU_ADD:
-		good = may_be(args[0], args[3]) && may_be(args[1], args[3]) &&
-		       may_be(args[2], args[3]);
+		valid = range_is_valid(args[0], args[3]) && range_is_valid(args[1], args[3]) &&
+		       range_is_valid(args[2], args[3]);
 		break;
 	default:
-		good = false;
+		valid = false;
 	}
-	if (!good)
+	if (!valid)
 		return -EINVAL;
 
 	job = kzalloc_obj(*job);

@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The driver of samples/private taken to memory that the CPU accesses coherently.
- * It still serves devices whose memory the CPU cannot access: without start=.
+ * A driver to copy from, on top of hmm_cdm.ko: an accelerator with memory that the
+ * CPU cannot access.
  *
- * The device's own parts, its copy engine (accel_copy() and accel_zero()) and the
- * engine that runs jobs (engine.c), go on to touch the memory by offset
- * (&struct accel.vram). That the CPU sees it, too, is something that only the
- * library has to be told.
+ * The memory is emulated by an array, &struct accel.vram. Only the parts that stand
+ * for the hardware touch it, by offset: the copy engine, accel_copy() and accel_zero()
+ * here, and the engine that runs jobs, engine.c. Everything else is what the driver of
+ * a real device has, too.
  */
 #include <linux/err.h>
 #include <linux/hmm_cdm.h>
-#include <linux/io.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/sizes.h>
@@ -19,13 +18,12 @@
 
 #include "engine.h"
 
-static unsigned long long start;
-module_param(start, ullong, 0444);
-MODULE_PARM_DESC(start, "Physical address of memory that the CPU accesses coherently");
-
-static int nid = HMM_CDM_ANY_NODE;
-module_param(nid, int, 0444);
-MODULE_PARM_DESC(nid, "NUMA node of it (default: ask the firmware)");
+/*
+ * An object cannot be part of both drivers, so each includes the engine. A driver of
+ * its own lists engine.o and tlb.o in its Kbuild.
+ */
+#include "engine.c"
+#include "tlb.c"
 
 static unsigned long long size = SZ_64M;
 module_param(size, ullong, 0444);
@@ -36,13 +34,12 @@ struct accel {
 	void *vram;
 };
 
-/* There is one. A driver of a bus has one for each device that it probes. */
+/* The only device. The driver of a bus has one for each device that it probes. */
 static struct accel *the_accel;
 
 /*
- * A real driver maps the system pages for DMA, has the hardware copy, and waits
- * for that. It may sleep, but with page locks held: what it allocates, it
- * allocates with GFP_NOFS.
+ * A real driver maps the system pages for DMA, starts the hardware's copy engine and
+ * waits for it. It may sleep. Page locks are held, so allocations need GFP_NOFS.
  */
 static int accel_copy(struct hmm_cdm_device *device,
 		      const struct hmm_cdm_copy *copies, u32 nr)
@@ -62,7 +59,7 @@ static int accel_copy(struct hmm_cdm_device *device,
 	return nr;
 }
 
-/* What the last user has left in the pages is not for the next. */
+/* The pages still have the content of their last user. */
 static int accel_zero(struct hmm_cdm_device *device, u64 offset, u32 pages)
 {
 	struct accel *accel = hmm_cdm_device_data(device);
@@ -71,7 +68,7 @@ static int accel_zero(struct hmm_cdm_device *device, u64 offset, u32 pages)
 	return 0;
 }
 
-/* A process opens the device. */
+/* A process has opened the device. */
 static int accel_open(struct hmm_cdm_mirror *mirror)
 {
 	struct accel *accel = hmm_cdm_device_data(hmm_cdm_mirror_device(mirror));
@@ -83,20 +80,20 @@ static int accel_open(struct hmm_cdm_mirror *mirror)
 	return 0;
 }
 
-/* It closes it, or is gone. Neither of the next two is called any more. */
+/* The process has closed the device or exited. No callback of the mirror follows. */
 static void accel_close(struct hmm_cdm_mirror *mirror)
 {
 	engine_stop(hmm_cdm_mirror_data(mirror));
 }
 
-/* The engine may use these pages from now on, */
+/* The engine may use these pages until accel_invalidate() is called for them. */
 static void accel_map(struct hmm_cdm_mirror *mirror,
 		      const struct hmm_cdm_extent *extent)
 {
 	accel_tlb_enter(engine_tlb(hmm_cdm_mirror_data(mirror)), extent);
 }
 
-/* and does not any more when this returns. */
+/* The engine does not use any page of the range when this returns. */
 static void accel_invalidate(struct hmm_cdm_mirror *mirror, u64 addr, u64 length)
 {
 	accel_tlb_flush(engine_tlb(hmm_cdm_mirror_data(mirror)), addr, length);
@@ -120,23 +117,20 @@ static const struct hmm_cdm_ops accel_ops = {
 	.run = accel_run,
 };
 
-/* What probe() is for a driver of a bus. */
+/* The driver of a bus does this in probe(). */
 static int __init accel_init(void)
 {
 	struct hmm_cdm_memory memory = {
-		.type = start ? HMM_CDM_MEMORY_COHERENT :
-				HMM_CDM_MEMORY_PRIVATE,
-		.start = start,
+		.type = HMM_CDM_MEMORY_PRIVATE,
 		.size = size,
-		.nid = nid,
+		.nid = HMM_CDM_ANY_NODE,
 	};
 	struct accel *accel = kzalloc_obj(*accel);
 	int err;
 
 	if (!accel)
 		return -ENOMEM;
-	/* Used once the library has mapped it, in hmm_cdm_add_memory(). */
-	accel->vram = start ? phys_to_virt(start) : vzalloc(size);
+	accel->vram = vzalloc(size);
 	if (!accel->vram) {
 		err = -ENOMEM;
 		goto free;
@@ -146,7 +140,7 @@ static int __init accel_init(void)
 		err = PTR_ERR(accel->cdm);
 		goto free_vram;
 	}
-	/* Last, as processes have the device open from then on. */
+	/* Last: from here on processes can open the device. */
 	err = hmm_cdm_add_memory(accel->cdm, &memory);
 	if (err)
 		goto unregister;
@@ -156,8 +150,7 @@ static int __init accel_init(void)
 unregister:
 	WARN_ON(hmm_cdm_unregister_device(accel->cdm));
 free_vram:
-	if (!start)
-		vfree(accel->vram);
+	vfree(accel->vram);
 free:
 	kfree(accel);
 	return err;
@@ -165,8 +158,8 @@ free:
 module_init(accel_init);
 
 /*
- * And remove(). No file is open, since that holds the module; but what processes
- * have put into the memory is there, and goes to system memory now.
+ * The driver of a bus does this in remove(). No file is open, as that would hold a
+ * reference on the module. Pages of processes migrate to system memory now.
  */
 static void __exit accel_exit(void)
 {
@@ -174,8 +167,7 @@ static void __exit accel_exit(void)
 
 	hmm_cdm_remove_memory(accel->cdm);
 	WARN_ON(hmm_cdm_unregister_device(accel->cdm));
-	if (!start)
-		vfree(accel->vram);
+	vfree(accel->vram);
 	kfree(accel);
 }
 module_exit(accel_exit);
