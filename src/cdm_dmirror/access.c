@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The device's accesses to memory: by the process's addresses, through the
+ * Accesses of the device to memory: by addresses of the process, through the
  * library's device page table, with a fault where it has no entry.
  */
 
@@ -17,20 +17,20 @@
 #include "dmirror.h"
 
 /*
- * So much is passed on at a time: not while a page is accessed, which is done
- * under a spinlock.
+ * Size of the bounce buffer. Pages are accessed under a spinlock, so user memory is
+ * copied before or afterwards.
  */
 #define DMIRROR_BOUNCE	SZ_2M
 
 /**
- * struct dmirror_access - accesses to a range, page by page
+ * struct dmirror_access - access to a range, page by page
  * @dmirror: the open file
- * @addr: the next page
- * @end: the end of the range
- * @write: @buf is written to the page; otherwise the page is read into it
- * @buf: room for a page
- * @need: HMM_CDM_EXTENT_* that the page must have
- * @found: it has them, and was accessed
+ * @addr: address of the next page
+ * @end: end of the range
+ * @write: write @buf to the page; otherwise read the page into @buf
+ * @buf: buffer of a page
+ * @required: HMM_CDM_EXTENT_* flags that the page must have
+ * @matched: the page had them, and was accessed
  */
 struct dmirror_access {
 	struct dmirror *dmirror;
@@ -38,8 +38,8 @@ struct dmirror_access {
 	u64 end;
 	bool write;
 	void *buf;
-	u32 need;
-	bool found;
+	u32 required;
+	bool matched;
 };
 
 static void dmirror_access_page(const struct hmm_cdm_extent *at, void *arg)
@@ -47,8 +47,8 @@ static void dmirror_access_page(const struct hmm_cdm_extent *at, void *arg)
 	struct dmirror_access *access = arg;
 	struct page *page;
 
-	access->found = (at->flags & access->need) == access->need;
-	if (!access->found)
+	access->matched = (at->flags & access->required) == access->required;
+	if (!access->matched)
 		return;
 	page = dmirror_page(access->dmirror->device, at);
 	if (access->write)
@@ -58,66 +58,66 @@ static void dmirror_access_page(const struct hmm_cdm_extent *at, void *arg)
 }
 
 /*
- * One access, which is tried again after each fault. If it is only for pages of
- * a kind, none is faulted in: once, the device looks for what is present.
+ * Accesses one page, and tries again after each fault. If it requires flags, no page
+ * is faulted in; the device only looks up once what is present.
  */
 static int dmirror_access(struct dmirror_access *access, u64 *faults)
 {
 	struct hmm_cdm_mirror *mirror = access->dmirror->mirror;
-	bool looked = false;
+	bool looked_up = false;
 	u32 flags = 0;
 	int ret;
 
 	if (access->write)
 		flags |= HMM_CDM_FAULT_WRITE;
-	if (access->need)
+	if (access->required)
 		flags |= HMM_CDM_FAULT_PRESENT;
 
 	for (;;) {
-		/* If others take the page away each time, this goes on and on. */
+		/* Unbounded if the entry is invalidated before each attempt. */
 		if (fatal_signal_pending(current))
 			return -EINTR;
 
 		ret = hmm_cdm_access(mirror, access->addr, access->write,
 				     dmirror_access_page, access);
 		if (!ret)
-			return access->found ? 0 : -ENOENT;
-		if (ret != -ENOENT || (access->need && looked))
+			return access->matched ? 0 : -ENOENT;
+		if (ret != -ENOENT || (access->required && looked_up))
 			return ret;
 
-		/* The device knows how much more it is going to access. */
+		/* A hint: the device is going to access the rest of the range. */
 		ret = hmm_cdm_fault(mirror, access->addr,
 				    access->end - access->addr, flags);
 		if (ret)
 			return ret;
-		looked = true;
-		if (!access->need)
+		looked_up = true;
+		if (!access->required)
 			(*faults)++;
 	}
 }
 
-/* Copies the range of @cmd to the buffer of the process that asks, or back. */
+/* Copies the range of @cmd to the caller's buffer, or back. */
 static int dmirror_transfer(struct dmirror *dmirror,
-			    struct hmm_dmirror_cmd *cmd, bool write, u32 need)
+			    struct hmm_dmirror_cmd *cmd, bool write, u32 required)
 {
 	struct dmirror_access access = {
 		.dmirror = dmirror,
 		.addr = cmd->addr,
 		.end = cmd->addr + (cmd->npages << PAGE_SHIFT),
 		.write = write,
-		.need = need,
+		.required = required,
 	};
-	size_t room = min(access.end - access.addr, DMIRROR_BOUNCE);
+	size_t bounce_size = min(access.end - access.addr, DMIRROR_BOUNCE);
 	void __user *user = u64_to_user_ptr(cmd->ptr);
 	void *bounce;
 	int ret = 0;
 
-	bounce = kvmalloc(room, GFP_KERNEL);
+	bounce = kvmalloc(bounce_size, GFP_KERNEL);
 	if (!bounce)
 		return -ENOMEM;
 
 	while (!ret && access.addr < access.end) {
-		size_t done, size = min(access.end - access.addr, room);
+		size_t done, size = min(access.end - access.addr, bounce_size);
 
 		if (write && copy_from_user(bounce, user, size))
 			ret = -EFAULT;
@@ -141,14 +141,14 @@ static int dmirror_transfer(struct dmirror *dmirror,
 /**
  * dmirror_read() - the device reads memory
  * @dmirror: the open file
- * @cmd: what HMM_DMIRROR_READ was given; sets the counts
+ * @cmd: argument of HMM_DMIRROR_READ; the counts are set
  *
- * HMM_DMIRROR_READ_UNLOCKED is the same: the library always faults in such a
- * way that the mmap lock can be dropped meanwhile.
+ * HMM_DMIRROR_READ_UNLOCKED does the same: the library always allows a fault to drop
+ * the mmap lock.
  *
  * Return: zero, or
  *
- * * -EFAULT: the process itself could not read there, or there is no buffer
+ * * -EFAULT: the process may not read there, or the buffer is not mapped
  * * -EINTR: a fatal signal arrived
  * * -ESRCH: the process has exited
  * * -ENOMEM
@@ -159,34 +159,34 @@ int dmirror_read(struct dmirror *dmirror, struct hmm_dmirror_cmd *cmd)
 }
 
 /**
- * dmirror_read_kind() - the device reads memory of one kind, without faults
+ * dmirror_read_present() - the device reads memory without faulting it in
  * @dmirror: the open file
- * @cmd: the range, and the buffer; sets the counts
- * @need: HMM_CDM_EXTENT_*, the kind
+ * @cmd: the range and the buffer; the counts are set
+ * @required: HMM_CDM_EXTENT_* flags that each page must have
  *
- * Return: as of dmirror_read(); -ENOENT: a page of the range is not present, or
- * not of that kind. The buffer may have what comes before it.
+ * Return: as for dmirror_read(), or -ENOENT if a page is not present or lacks the
+ * flags. The buffer may have the content of the pages before it then.
  */
-int dmirror_read_kind(struct dmirror *dmirror, struct hmm_dmirror_cmd *cmd,
-		      u32 need)
+int dmirror_read_present(struct dmirror *dmirror, struct hmm_dmirror_cmd *cmd,
+			 u32 required)
 {
-	return dmirror_transfer(dmirror, cmd, false, need);
+	return dmirror_transfer(dmirror, cmd, false, required);
 }
 
 /**
  * dmirror_write() - the device writes memory
  * @dmirror: the open file
- * @cmd: what HMM_DMIRROR_WRITE was given; sets the counts
+ * @cmd: argument of HMM_DMIRROR_WRITE; the counts are set
  *
- * Return: as of dmirror_read(), for writing; -EPERM: the process could only
- * read. What came before has been written then.
+ * Return: as for dmirror_read(), or -EPERM if the process may only read. The pages
+ * before the failing one are written.
  */
 int dmirror_write(struct dmirror *dmirror, struct hmm_dmirror_cmd *cmd)
 {
 	return dmirror_transfer(dmirror, cmd, true, 0);
 }
 
-static void dmirror_look_exclusive(const struct hmm_cdm_extent *at, void *arg)
+static void dmirror_test_exclusive(const struct hmm_cdm_extent *at, void *arg)
 {
 	bool *exclusive = arg;
 
@@ -194,11 +194,12 @@ static void dmirror_look_exclusive(const struct hmm_cdm_extent *at, void *arg)
 }
 
 /**
- * dmirror_check_exclusive() - look whether the CPU has taken all pages back
+ * dmirror_check_exclusive() - check that the device has no page exclusively
  * @dmirror: the open file
  * @cmd: the range
  *
- * Return: zero; -EPERM: the device still has one for itself; -EINTR.
+ * Return: zero, -EPERM if a page is still exclusive to the device, or -EINTR if a
+ * fatal signal arrived.
  */
 int dmirror_check_exclusive(struct dmirror *dmirror,
 			    struct hmm_dmirror_cmd *cmd)
@@ -211,7 +212,7 @@ int dmirror_check_exclusive(struct dmirror *dmirror,
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		hmm_cdm_access(dmirror->mirror, addr, false,
-			       dmirror_look_exclusive, &exclusive);
+			       dmirror_test_exclusive, &exclusive);
 		if (exclusive)
 			return -EPERM;
 		cond_resched();

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * cdm_dmirror.ko: the interface of the kernel's lib/test_hmm.c on top of
- * hmm_cdm.ko, so that the kernel's own tests of HMM
- * (tools/testing/selftests/mm/hmm-tests.c) can be run on the library. A driver
- * in C that uses <linux/hmm_cdm.h> alone.
+ * cdm_dmirror.ko: the interface of the kernel's lib/test_hmm.c on top of hmm_cdm.ko,
+ * so that the kernel's HMM tests (tools/testing/selftests/mm/hmm-tests.c) run on the
+ * library. A driver in C that uses <linux/hmm_cdm.h> alone.
  */
 #ifndef _CDM_DMIRROR_H
 #define _CDM_DMIRROR_H
@@ -16,30 +15,31 @@ struct hmm_dmirror_cmd;
 
 /**
  * struct dmirror_device - a device, and its file /dev/hmm_dmirror<N>
- * @cdm: what the library knows it as; NULL if this device is not there. Read
- *	with the module's parameters locked, by users of the file without
+ * @cdm: the library's device, NULL if this one is not configured. The parameter
+ *	"used" reads it under the lock of the module's parameters; an open file keeps
+ *	it in place
  * @misc: the file
- * @memory: what memory it has, when it has it
- * @memory_lock: held while its memory is added or removed, so that -EBUSY of the
- *	former has one meaning
- * @backing: for private memory, the system memory that plays it, by page of the
- *	device's memory; NULL where nobody uses the page. A slot belongs to
- *	whoever the page belongs to, so there is no lock: memory.c
+ * @memory: describes the device's memory, whether or not it is added at the moment
+ * @memory_lock: serialises adding and removing the memory, so that -EBUSY of
+ *	hmm_cdm_add_memory() has one meaning
+ * @backing: for private memory, the system page that emulates each page of it; NULL
+ *	while the page is free. The user of a page owns its slot, so there is no lock
+ *	(memory.c)
  */
 struct dmirror_device {
 	struct hmm_cdm_device *cdm;
 	struct miscdevice misc;
 	struct hmm_cdm_memory memory;
-	struct mutex memory_lock; /* of adding and removing @memory */
+	struct mutex memory_lock; /* serialises adding and removing @memory */
 	struct page **backing;
 };
 
 /**
  * struct dmirror - an open file
  * @device: the device
- * @mirror: the address space of the process that opened it. Its children have
- *	the file too and work on that address space, not on their own
- * @fail_alloc: the next migration finds no large page
+ * @mirror: mirrors the address space of the process that opened it. Children that
+ *	inherit the file work on that address space, not on their own
+ * @fail_alloc: the next migration fails to allocate large folios
  */
 struct dmirror {
 	struct dmirror_device *device;
@@ -64,8 +64,8 @@ struct page *dmirror_page(struct dmirror_device *device,
 
 /* access.c */
 int dmirror_read(struct dmirror *dmirror, struct hmm_dmirror_cmd *cmd);
-int dmirror_read_kind(struct dmirror *dmirror, struct hmm_dmirror_cmd *cmd,
-		      u32 need);
+int dmirror_read_present(struct dmirror *dmirror, struct hmm_dmirror_cmd *cmd,
+			 u32 required);
 int dmirror_write(struct dmirror *dmirror, struct hmm_dmirror_cmd *cmd);
 int dmirror_check_exclusive(struct dmirror *dmirror,
 			    struct hmm_dmirror_cmd *cmd);

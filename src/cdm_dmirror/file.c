@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The files /dev/hmm_dmirror<N>: the calls of lib/test_hmm_uapi.h.
+ * The files /dev/hmm_dmirror<N>: the ioctls of lib/test_hmm_uapi.h.
  *
- * Where they differ from lib/test_hmm.c: closing a file leaves pages where they
- * are; large ranges are read and written by parts, so that some are done when an
- * error ends a call; unknown commands are -ENOTTY and unknown flags -EINVAL; an
- * address space that is gone, of which a child still has the file, is -ESRCH.
+ * Differences from lib/test_hmm.c: closing a file leaves pages where they are; large
+ * ranges are read and written in parts, so a call that fails may have done some of
+ * them; unknown commands fail with -ENOTTY and unknown flags with -EINVAL; calls on an
+ * inherited file fail with -ESRCH once the process that opened it has exited.
  */
 
 #include <linux/array_size.h>
@@ -23,7 +23,7 @@
 
 #include "dmirror.h"
 
-/* misc_open() has put the device's file there. */
+/* misc_open() has set private_data to the miscdevice. */
 static int dmirror_open(struct inode *inode, struct file *file)
 {
 	struct dmirror_device *device =
@@ -47,7 +47,7 @@ static int dmirror_open(struct inode *inode, struct file *file)
 	return 0;
 }
 
-/* No call is under way: each holds the file. */
+/* No ioctl is running: each holds a reference on the file. */
 static int dmirror_release(struct inode *inode, struct file *file)
 {
 	struct dmirror *dmirror = file->private_data;
@@ -100,7 +100,7 @@ static const struct dmirror_call *dmirror_find_call(unsigned int command)
 	return NULL;
 }
 
-/* Pages from a page's address, at least one, that do not overflow. */
+/* A range is page aligned, not empty, and does not overflow. */
 static bool dmirror_range_ok(const struct hmm_dmirror_cmd *cmd)
 {
 	u64 length, end;
@@ -134,8 +134,8 @@ static long dmirror_ioctl(struct file *file, unsigned int command,
 }
 
 /*
- * A mapping of single pages (VM_MIXEDMAP), for the device to look at. What is
- * mapped when this fails goes with the mapping.
+ * Maps single pages (VM_MIXEDMAP), which the device can access. On error the core
+ * unmaps those already inserted.
  */
 static int dmirror_mmap(struct file *file, struct vm_area_struct *vma)
 {

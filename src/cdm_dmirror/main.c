@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The devices: hmm_dmirror0 and 1 have private memory, 2 and 3 coherent memory,
- * and are there only if it is said where that is.
+ * The devices: hmm_dmirror0 and 1 have private memory. hmm_dmirror2 and 3 have coherent
+ * memory, and exist only if a parameter gives its address.
  */
 
 #include <linux/array_size.h>
@@ -13,13 +13,13 @@
 
 #include "dmirror.h"
 
-/* Of each device; lib/test_hmm.c takes that much of coherent memory. */
+/* Memory of each device; lib/test_hmm.c has as much coherent memory. */
 #define DMIRROR_MEMORY	SZ_256M
 
 static unsigned long spm_addr_dev0;
 module_param(spm_addr_dev0, ulong, 0444);
 MODULE_PARM_DESC(spm_addr_dev0,
-		 "Physical address of 256 MiB that are not the kernel's: the coherent memory of hmm_dmirror2");
+		 "Physical address of 256 MiB of memory that the kernel does not use: the coherent memory of hmm_dmirror2");
 
 static unsigned long spm_addr_dev1;
 module_param(spm_addr_dev1, ulong, 0444);
@@ -27,7 +27,7 @@ MODULE_PARM_DESC(spm_addr_dev1, "The same for hmm_dmirror3");
 
 static struct dmirror_device dmirror_devices[4];
 
-/* Locked against the devices' coming and going by the caller. */
+/* The caller holds the parameter lock, see dmirror_set_cdm(). */
 static int dmirror_get_used(char *buffer, const struct kernel_param *kp)
 {
 	const char *separator = "";
@@ -54,14 +54,14 @@ static const struct kernel_param_ops dmirror_used_ops = {
 
 module_param_cb(used, &dmirror_used_ops, NULL, 0444);
 MODULE_PARM_DESC(used,
-		 "How many pages of device memory are in use, for each device; cannot be set");
+		 "Number of device pages in use, for each device (read-only)");
 
 /**
- * dmirror_add_memory() - give a device its memory, if it has none
+ * dmirror_add_memory() - add the memory of a device unless it is added
  * @device: the device
  *
  * Return: zero, -EINTR if a fatal signal arrived, or an error of
- * hmm_cdm_add_memory(): -EBUSY if some of it is held since it was removed.
+ * hmm_cdm_add_memory(): -EBUSY if pages are still referenced since it was removed.
  */
 int dmirror_add_memory(struct dmirror_device *device)
 {
@@ -77,11 +77,11 @@ int dmirror_add_memory(struct dmirror_device *device)
 }
 
 /**
- * dmirror_remove_memory() - take a device's memory away, if it has some
+ * dmirror_remove_memory() - remove the memory of a device if it is added
  * @device: the device
  *
- * Return: zero, -EINTR if a fatal signal arrived, or -EBUSY if some of it is
- * held: it is removed all the same, and cannot be added until that ends.
+ * Return: zero, -EINTR if a fatal signal arrived, or -EBUSY if pages are still
+ * referenced: the memory is removed, but cannot be added again until they are freed.
  */
 int dmirror_remove_memory(struct dmirror_device *device)
 {
@@ -95,7 +95,7 @@ int dmirror_remove_memory(struct dmirror_device *device)
 	return ret == -ENODEV ? 0 : ret;
 }
 
-/* A module's parameters can be read before its init and after its exit. */
+/* Parameters can be read before the module's init and after its exit. */
 static void dmirror_set_cdm(struct dmirror_device *device,
 			    struct hmm_cdm_device *cdm)
 {
@@ -104,7 +104,7 @@ static void dmirror_set_cdm(struct dmirror_device *device,
 	kernel_param_unlock(THIS_MODULE);
 }
 
-/* Undoes dmirror_start(); nobody has a file of the device open. */
+/* Undoes dmirror_start(). No file of the device is open. */
 static void dmirror_stop(struct dmirror_device *device)
 {
 	struct hmm_cdm_device *cdm = device->cdm;
@@ -112,13 +112,13 @@ static void dmirror_stop(struct dmirror_device *device)
 	if (!cdm)
 		return;
 	dmirror_set_cdm(device, NULL);
-	/* It may have none. What is held of it, the library keeps. */
+	/* Fails if there is none. Pages that are still referenced stay with the library. */
 	hmm_cdm_remove_memory(cdm);
 	WARN_ON(hmm_cdm_unregister_device(cdm));
 	dmirror_free_backing(device);
 }
 
-/* A device with memory: coherent memory at @start, or private memory if zero. */
+/* Registers a device with coherent memory at @start, or private memory if that is 0. */
 static int dmirror_start(struct dmirror_device *device, u64 start)
 {
 	const struct hmm_cdm_ops *ops = &dmirror_coherent_ops;
@@ -175,14 +175,14 @@ static int __init dmirror_init(void)
 	int ret;
 
 	for (i = 0; i < ARRAY_SIZE(dmirror_devices); i++) {
-		/* The second two are coherent, or not there. */
+		/* The last two are coherent, and optional. */
 		if (i >= 2 && !starts[i])
 			continue;
 		ret = dmirror_start(&dmirror_devices[i], starts[i]);
 		if (ret)
 			goto stop;
 	}
-	/* Last, since they can be opened from then on. */
+	/* Last: from here on the devices can be opened. */
 	for (files = 0; files < ARRAY_SIZE(dmirror_devices); files++) {
 		if (!dmirror_devices[files].cdm)
 			continue;
@@ -202,7 +202,7 @@ stop:
 	return ret;
 }
 
-/* No file is open. Memory that processes have in the devices is saved. */
+/* No file is open. Pages of processes migrate to system memory. */
 static void __exit dmirror_exit(void)
 {
 	unsigned int i;

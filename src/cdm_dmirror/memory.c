@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the library has a device do with its memory. The CPU does it all; coherent
- * memory needs no help with that, so its operations are the library's.
+ * The operations on device memory, which the CPU performs. For coherent memory the
+ * library's own do.
  *
- * Private memory has nothing behind its addresses. Each of its pages gets a page
- * of system memory when something is first put there, and gives it back when
- * its last user is gone. Who has the device page has its slot in the array of
- * these pages, too: from the library's allocator it goes to @zero or @copy, to
- * accesses through the device's page table, to @freed, and back to the
- * allocator, which orders one owner's accesses before the next one's.
+ * Nothing is behind the addresses of private memory. A page of system memory is
+ * allocated for each of its pages when content is first put there, and freed with the
+ * device page. Whoever owns the device page owns its slot in the array of backing
+ * pages: from the library's allocator it passes to @zero or @copy, to accesses through
+ * the device page table, to @freed, and back to the allocator, which orders the
+ * accesses of one owner before those of the next.
  */
 
 #include <linux/bug.h>
@@ -22,8 +22,8 @@
 #include "dmirror.h"
 
 /*
- * Page locks and the mmap lock are held. A page that finds no room in the device
- * stays in system memory: that is not worth much effort, or a word in the log.
+ * Page locks and the mmap lock are held. If the allocation fails, the page stays in
+ * system memory; that justifies neither retries nor a warning.
  */
 #define DMIRROR_GFP	(GFP_NOFS | __GFP_HIGHMEM | __GFP_NORETRY | __GFP_NOWARN)
 
@@ -33,7 +33,7 @@ static size_t dmirror_backing_size(struct dmirror_device *device)
 }
 
 /**
- * dmirror_alloc_backing() - make room to remember backing pages
+ * dmirror_alloc_backing() - allocate the array of backing pages
  * @device: the device, before it is registered
  *
  * Return: zero or -ENOMEM.
@@ -46,11 +46,11 @@ int dmirror_alloc_backing(struct dmirror_device *device)
 
 /**
  * dmirror_free_backing() - undo dmirror_alloc_backing()
- * @device: the device, which has no memory any more
+ * @device: the device, whose memory has been removed
  */
 void dmirror_free_backing(struct dmirror_device *device)
 {
-	/* The library has said of each page that it has no user. */
+	/* dmirror_freed() was called for each page. */
 	WARN_ON(device->backing &&
 		memchr_inv(device->backing, 0, dmirror_backing_size(device)));
 	kvfree(device->backing);
@@ -63,9 +63,9 @@ static struct page **dmirror_slot(struct dmirror_device *device, u64 offset)
 }
 
 /**
- * dmirror_page() - the page that the CPU has to access instead of the device
+ * dmirror_page() - the page that the CPU accesses on behalf of the device
  * @device: the device
- * @at: an entry of its page table that is valid as long as the page is used
+ * @at: an entry of the device page table; it is valid while the page is accessed
  *
  * Return: the page.
  */
@@ -90,13 +90,13 @@ static void dmirror_drop_backing(struct page **slots, u32 pages)
 	}
 }
 
-/* All or nothing. What is in a slot already is kept. */
+/* Fills all slots or none. Keeps pages that are there already. */
 static int dmirror_fill_backing(struct page **slots, u32 pages)
 {
 	unsigned long filled, before = 0;
 
 	for (;;) {
-		/* It may stop early, and counts those that were there. */
+		/* May stop early. The result includes pages that were there. */
 		filled = alloc_pages_bulk(DMIRROR_GFP, pages, slots);
 		if (filled == pages)
 			return 0;
@@ -160,7 +160,7 @@ static int dmirror_zero(struct hmm_cdm_device *cdm, u64 offset, u32 pages)
 	return 0;
 }
 
-/* Any context. Pages that nothing was put into have no backing. */
+/* Called in any context. Pages that never had content have no backing. */
 static void dmirror_freed(struct hmm_cdm_device *cdm, u64 offset, u32 pages)
 {
 	struct dmirror_device *device = hmm_cdm_device_data(cdm);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Where memory lies: looking, moving, and taking it away from the CPU.
+ * Placement: snapshots, migration, and pages exclusive to the device.
  */
 
 #include <linux/mm.h>
@@ -13,34 +13,34 @@
 
 #include "dmirror.h"
 
-/* So many pages are looked at together. */
-#define DMIRROR_LOOK	512
+/* Pages per query. */
+#define DMIRROR_QUERY_PAGES	512
 
-/* Calls @tell with what is known of the pages of a range, until it is not zero. */
-static int dmirror_look(struct dmirror *dmirror,
-			const struct hmm_dmirror_cmd *cmd,
-			int (*tell)(const struct hmm_cdm_page *pages, u32 nr,
-				    void *arg),
-			void *arg)
+/* Queries the pages of a range, and calls @fn for each part until it fails. */
+static int dmirror_query(struct dmirror *dmirror,
+			 const struct hmm_dmirror_cmd *cmd,
+			 int (*fn)(const struct hmm_cdm_page *pages, u32 nr,
+				   void *arg),
+			 void *arg)
 {
 	u64 addr = cmd->addr, left = cmd->npages;
 	struct hmm_cdm_page *pages;
 	int ret = 0;
 
-	pages = kmalloc_array(DMIRROR_LOOK, sizeof(*pages), GFP_KERNEL);
+	pages = kmalloc_array(DMIRROR_QUERY_PAGES, sizeof(*pages), GFP_KERNEL);
 	if (!pages)
 		return -ENOMEM;
 
 	while (!ret && left) {
-		u32 nr = min(left, DMIRROR_LOOK);
+		u32 nr = min(left, DMIRROR_QUERY_PAGES);
 
-		/* -EBUSY: others change the range all the time. */
+		/* -EBUSY: the range keeps changing. */
 		do {
 			ret = hmm_cdm_query(dmirror->mirror, addr,
 					    nr * PAGE_SIZE, pages);
 		} while (ret == -EBUSY && !fatal_signal_pending(current));
 		if (!ret)
-			ret = tell(pages, nr, arg);
+			ret = fn(pages, nr, arg);
 		addr += nr * PAGE_SIZE;
 		left -= nr;
 	}
@@ -48,7 +48,7 @@ static int dmirror_look(struct dmirror *dmirror,
 	return ret;
 }
 
-/* What HMM_DMIRROR_SNAPSHOT says of a page: HMM_DMIRROR_PROT_*. */
+/* HMM_DMIRROR_PROT_* of a page, for HMM_DMIRROR_SNAPSHOT. */
 static u8 dmirror_prot(const struct hmm_cdm_page *page)
 {
 	bool private = page->flags & HMM_CDM_PAGE_PRIVATE;
@@ -68,7 +68,7 @@ static u8 dmirror_prot(const struct hmm_cdm_page *page)
 				 HMM_DMIRROR_PROT_DEV_COHERENT_LOCAL;
 		break;
 	case HMM_CDM_WHERE_DEVICE:
-		/* Of no use to this device until it has come home. */
+		/* Not accessible to this device before it is migrated. */
 		if (private)
 			return HMM_DMIRROR_PROT_NONE;
 		prot = HMM_DMIRROR_PROT_DEV_COHERENT_REMOTE;
@@ -86,10 +86,10 @@ static u8 dmirror_prot(const struct hmm_cdm_page *page)
 	return prot;
 }
 
-static int dmirror_tell_prot(const struct hmm_cdm_page *pages, u32 nr, void *arg)
+static int dmirror_copy_prots(const struct hmm_cdm_page *pages, u32 nr, void *arg)
 {
 	struct hmm_dmirror_cmd *cmd = arg;
-	u8 prots[DMIRROR_LOOK];
+	u8 prots[DMIRROR_QUERY_PAGES];
 	u32 i;
 
 	for (i = 0; i < nr; i++)
@@ -101,20 +101,20 @@ static int dmirror_tell_prot(const struct hmm_cdm_page *pages, u32 nr, void *arg
 }
 
 /**
- * dmirror_snapshot() - tell where pages lie, without changing anything
+ * dmirror_snapshot() - report where pages are, without faulting any in
  * @dmirror: the open file
- * @cmd: what HMM_DMIRROR_SNAPSHOT was given: room for one byte for each page;
- *	sets the count
+ * @cmd: argument of HMM_DMIRROR_SNAPSHOT, with a buffer of one byte for each page; the
+ *	count is set
  *
  * Return: zero, or -EFAULT, -EINTR, -ESRCH or -ENOMEM.
  */
 int dmirror_snapshot(struct dmirror *dmirror, struct hmm_dmirror_cmd *cmd)
 {
-	return dmirror_look(dmirror, cmd, dmirror_tell_prot, cmd);
+	return dmirror_query(dmirror, cmd, dmirror_copy_prots, cmd);
 }
 
-static int dmirror_tell_readable(const struct hmm_cdm_page *pages, u32 nr,
-				 void *arg)
+static int dmirror_check_mapped(const struct hmm_cdm_page *pages, u32 nr,
+				void *arg)
 {
 	u32 i;
 
@@ -124,7 +124,7 @@ static int dmirror_tell_readable(const struct hmm_cdm_page *pages, u32 nr,
 	return 0;
 }
 
-/* Moves the range of @cmd, and counts pages whose content was copied. */
+/* Migrates the range of @cmd, and counts the pages copied. */
 static int dmirror_migrate(struct dmirror *dmirror, struct hmm_dmirror_cmd *cmd,
 			   u32 target)
 {
@@ -134,9 +134,8 @@ static int dmirror_migrate(struct dmirror *dmirror, struct hmm_dmirror_cmd *cmd,
 		    HMM_CDM_MIGRATE_LEAVE_PEERS : 0;
 
 	/*
-	 * It is the library that allocates where pages go. What follows of
-	 * there being no large page for a huge one is that its pages have to
-	 * go one by one.
+	 * The library allocates the destinations. A failed allocation of a large folio
+	 * would make it migrate single pages; request that instead.
 	 */
 	if (xchg(&dmirror->fail_alloc, false))
 		step = PAGE_SIZE;
@@ -159,20 +158,20 @@ static int dmirror_migrate(struct dmirror *dmirror, struct hmm_dmirror_cmd *cmd,
 }
 
 /**
- * dmirror_migrate_to_device() - move pages to the device's memory, and read them
+ * dmirror_migrate_to_device() - migrate pages to device memory, and read them
  * @dmirror: the open file
- * @cmd: what HMM_DMIRROR_MIGRATE_TO_DEV was given; sets the count of those read
+ * @cmd: argument of HMM_DMIRROR_MIGRATE_TO_DEV; the count of pages read is set
  *
- * Pages that cannot move stay where they are.
+ * Pages that cannot be migrated stay where they are.
  *
  * Return: zero, or
  *
- * * -ENOENT: a page is not in the device's memory
- * * -EINVAL: part of the range is not mapped, or cannot be read; nothing was done
- * * -ENODEV: someone else had the device release its memory meanwhile
- * * -EBUSY: the device's memory was released, but someone held some of it, and
- *   still does
- * * -EFAULT: there is no buffer
+ * * -ENOENT: a page is not in device memory afterwards
+ * * -EINVAL: part of the range is not mapped or not readable; nothing was done
+ * * -ENODEV: the device's memory was removed meanwhile (HMM_DMIRROR_RELEASE)
+ * * -EBUSY: the device's memory was removed, and some of its pages are still
+ *   referenced
+ * * -EFAULT: the buffer is not mapped
  * * -EINTR, -ESRCH, -ENOMEM
  */
 int dmirror_migrate_to_device(struct dmirror *dmirror,
@@ -180,7 +179,7 @@ int dmirror_migrate_to_device(struct dmirror *dmirror,
 {
 	int ret;
 
-	ret = dmirror_look(dmirror, cmd, dmirror_tell_readable, NULL);
+	ret = dmirror_query(dmirror, cmd, dmirror_check_mapped, NULL);
 	if (ret)
 		return ret;
 	ret = dmirror_add_memory(dmirror->device);
@@ -190,38 +189,38 @@ int dmirror_migrate_to_device(struct dmirror *dmirror,
 	if (ret)
 		return ret;
 	cmd->cpages = 0;
-	return dmirror_read_kind(dmirror, cmd, HMM_CDM_EXTENT_LOCAL);
+	return dmirror_read_present(dmirror, cmd, HMM_CDM_EXTENT_LOCAL);
 }
 
 /**
- * dmirror_migrate_to_system() - move pages from the device's memory
+ * dmirror_migrate_to_system() - migrate pages from device memory
  * @dmirror: the open file
- * @cmd: what HMM_DMIRROR_MIGRATE_TO_SYS was given; sets the count of those moved
+ * @cmd: argument of HMM_DMIRROR_MIGRATE_TO_SYS; the count of pages migrated is set
  *
- * Return: zero; -EINVAL: part of the range is not mapped, or cannot be read;
- * -EINTR, -ESRCH or -ENOMEM.
+ * Return: zero, -EINVAL if part of the range is not mapped or not readable, -EINTR,
+ * -ESRCH or -ENOMEM.
  */
 int dmirror_migrate_to_system(struct dmirror *dmirror,
 			      struct hmm_dmirror_cmd *cmd)
 {
 	int ret;
 
-	ret = dmirror_look(dmirror, cmd, dmirror_tell_readable, NULL);
+	ret = dmirror_query(dmirror, cmd, dmirror_check_mapped, NULL);
 	if (ret)
 		return ret;
 	ret = dmirror_migrate(dmirror, cmd, HMM_CDM_TARGET_SYSTEM);
-	/* Nothing is in memory that the device does not have. */
+	/* Without memory the device has no pages to migrate. */
 	return ret == -ENODEV ? 0 : ret;
 }
 
 /**
- * dmirror_exclusive() - take pages away from the CPU, and read them
+ * dmirror_exclusive() - make pages exclusive to the device, and read them
  * @dmirror: the open file
- * @cmd: what HMM_DMIRROR_EXCLUSIVE was given; sets the count of those read
+ * @cmd: argument of HMM_DMIRROR_EXCLUSIVE; the count of pages read is set
  *
- * Return: zero, or the error of hmm_cdm_make_exclusive() for the first page that
- * it cannot be done for, or of dmirror_read_kind(): -ENOENT if the CPU has
- * taken a page back already.
+ * Return: zero, the error of hmm_cdm_make_exclusive() for the first page that it fails
+ * for, or that of dmirror_read_present(): -ENOENT if the CPU has accessed a page
+ * meanwhile.
  */
 int dmirror_exclusive(struct dmirror *dmirror, struct hmm_dmirror_cmd *cmd)
 {
@@ -235,5 +234,5 @@ int dmirror_exclusive(struct dmirror *dmirror, struct hmm_dmirror_cmd *cmd)
 			return done;
 		addr += (u64)done << PAGE_SHIFT;
 	}
-	return dmirror_read_kind(dmirror, cmd, HMM_CDM_EXTENT_EXCLUSIVE);
+	return dmirror_read_present(dmirror, cmd, HMM_CDM_EXTENT_EXCLUSIVE);
 }
