@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The calls of the core mm with nothing around them (cdm_floor.ko). */
+/* The bare calls of the core mm (cdm_floor.ko). */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "bench.h"
 #include "cdm_floor.h"
+#include "side.h"
 
-/* Each thread has its own: a file is for one at a time. */
+/* Each thread has its own, as a file serves one call at a time. */
 static __thread int fd = -1;
 
 static void bare_open(void)
@@ -65,15 +65,15 @@ static __u64 bare_peer(char *addr, size_t length)
 	return call(CDM_FLOOR_PEER, 0, 0, addr, length);
 }
 
-/* The second memory is full, so its first pages are in use. */
+/* The second memory is full, so the pages evicted are in use. */
 static __u64 bare_evict(char *addr, size_t length)
 {
-	char *others = map(SECOND);
+	char *others = map(SECOND_SIZE);
 	__u64 cost;
 
-	call(CDM_FLOOR_IN, 1, 0, others, SECOND);
+	call(CDM_FLOOR_IN, 1, 0, others, SECOND_SIZE);
 	cost = call(CDM_FLOOR_EVICT, 1, 0, addr, length);
-	munmap(others, SECOND);
+	munmap(others, SECOND_SIZE);
 	return cost;
 }
 
@@ -99,13 +99,13 @@ static __u64 bare_touch_system(char *addr, size_t length)
 	return call(CDM_FLOOR_FAULT, 0, CDM_FLOOR_TOUCH, addr, length);
 }
 
-/* Memory first, and then a look at it. */
+/* Populate, then fault. */
 static __u64 bare_touch_node(char *addr, size_t length)
 {
 	return bare_in(addr, length) + bare_fault(addr, length);
 }
 
-static void bare_enter(char *addr, size_t length)
+static void bare_make_entries(char *addr, size_t length)
 {
 	call(CDM_FLOOR_WATCH, 0, 0, addr, length);
 }
@@ -126,6 +126,6 @@ const struct side bare = {
 	.touch_node = bare_touch_node,
 	.copy = bare_copy,
 	.zero = bare_zero,
-	.enter = bare_enter,
-	.most = 256 * MIB,
+	.make_entries = bare_make_entries,
+	.max_length = 256 * MIB,
 };

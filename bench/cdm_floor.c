@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The floor: what the calls of the core mm cost by themselves that a driver of
- * coherent memory has to make. Migration and device faults as short as they can be
- * written, over windows of the same size, with arrays that are there already and a
- * list of free pages that is a plain stack. Nothing is counted, explained, tried
- * again or kept for a device, so it is no driver; it is what a driver is compared
- * with.
+ * The floor: the cost of the core mm's functions that every driver of coherent memory
+ * has to call. Migration and device faults are as short as possible, with windows of
+ * the same size as the library's, preallocated arrays, and a stack of free pages.
+ * Nothing is accounted, retried or kept for a device. It is not a driver, but what
+ * drivers are compared with.
  *
- * The two ranges of the parameter are reserved RAM, as for cdm_emu.
+ * The parameters name two ranges of reserved RAM, as for cdm_emu.
  */
 #include <linux/highmem.h>
 #include <linux/hmm.h>
@@ -40,12 +39,12 @@ struct floor_node {
 
 static struct floor_node nodes[NR_NODES];
 
-/* An open file: its process, and room for one window. A thread has its own. */
+/* An open file, with the arrays of one window. Each thread opens its own. */
 struct file_state {
-	struct mutex busy;	/* held by the call that uses what follows */
+	struct mutex busy;	/* protects the members below */
 	struct mmu_interval_notifier notifier;
 	bool watching;
-	spinlock_t lock;	/* a driver's, that guards its page table */
+	spinlock_t lock;	/* a driver's page table would be under it */
 	unsigned long src[WINDOW_PAGES];
 	unsigned long dst[WINDOW_PAGES];
 };
@@ -104,9 +103,9 @@ static struct page *system_page(void)
 	return page;
 }
 
-/* Moving */
+/* Migration */
 
-/* Give each page or, for a node, hole that was collected a copy. */
+/* Copies each collected page. On a node (@node), zeroes pages for holes, too. */
 static void fill_window(struct file_state *fs, unsigned long nr,
 			struct floor_node *node)
 {
@@ -130,7 +129,7 @@ static void fill_window(struct file_state *fs, unsigned long nr,
 	}
 }
 
-/* How many of them are in their place. */
+/* Number of pages migrated. */
 static unsigned long count_moved(const struct file_state *fs, unsigned long nr)
 {
 	unsigned long i, moved = 0;
@@ -200,7 +199,7 @@ static int evict(struct file_state *fs, struct cdm_floor *cmd,
 	return 0;
 }
 
-/* The copy or the zeroing alone, of memory that is free on the node. */
+/* Copies or zeroes without migration. The memory has to be free on the node. */
 static int fill(struct cdm_floor *cmd, struct floor_node *node, bool copy)
 {
 	struct page *from = alloc_page(GFP_HIGHUSER_MOVABLE);
@@ -255,7 +254,7 @@ static int watch(struct file_state *fs, struct cdm_floor *cmd)
 	return ret;
 }
 
-/* Look at one window, until what was seen holds. */
+/* Walks one window until the result is valid. */
 static int fault_window(struct file_state *fs, struct hmm_range *range)
 {
 	struct mm_struct *mm = current->mm;
@@ -300,7 +299,7 @@ static int fault(struct file_state *fs, struct cdm_floor *cmd)
 		ret = fault_window(fs, &range);
 		if (ret)
 			return ret;
-		/* One look says enough: whether there is a page at the end. */
+		/* Checks the last page only, as counting would cost time. */
 		i = ((range.end - range.start) >> PAGE_SHIFT) - 1;
 		if (fs->src[i] & HMM_PFN_VALID)
 			cmd->pages += i + 1;
@@ -312,7 +311,7 @@ static int fault(struct file_state *fs, struct cdm_floor *cmd)
 
 /* The file */
 
-static bool range_is_good(const struct cdm_floor *cmd)
+static bool range_is_valid(const struct cdm_floor *cmd)
 {
 	return cmd->node < NR_NODES && cmd->length &&
 	       PAGE_ALIGNED(cmd->addr | cmd->length) &&
@@ -359,7 +358,7 @@ static long floor_ioctl(struct file *file, unsigned int command,
 
 	if (copy_from_user(&cmd, user, sizeof(cmd)))
 		return -EFAULT;
-	if (!range_is_good(&cmd))
+	if (!range_is_valid(&cmd))
 		return -EINVAL;
 	if (!mutex_trylock(&fs->busy))
 		return -EBUSY;
@@ -426,7 +425,7 @@ static int node_init(struct floor_node *node, unsigned long start, unsigned long
 		release_mem_region(start, size);
 		return PTR_ERR(addr);
 	}
-	/* The lowest comes first. */
+	/* The lowest page is allocated first. */
 	for (pfn = PHYS_PFN(start + size); pfn-- > PHYS_PFN(start);)
 		free_push(node, pfn_to_page(pfn));
 	return 0;
@@ -471,5 +470,5 @@ static void __exit floor_exit(void)
 }
 module_exit(floor_exit);
 
-MODULE_DESCRIPTION("What the core mm costs by itself that drivers of coherent memory call");
+MODULE_DESCRIPTION("Cost of the core mm functions that drivers of coherent memory call");
 MODULE_LICENSE("GPL");

@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What moving and sharing memory costs, on all sides, one sample to a line:
+ * Measures what migrating and sharing memory costs, on all sides. Writes one sample a
+ * line, and "done" last; scripts/vm/bench.py makes tables of them:
  *
  *	sample <operation> <side> <bytes> <cost>
  *
- * Each side runs in a process of its own, so that none has the notifiers of
- * another. The last line is "done"; scripts/vm/bench.py makes tables of it.
+ * Each side runs in a process of its own, without the notifiers of the others.
  *
  * usage: cdm-bench [quick] [threads]
  */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,66 +18,27 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "bench.h"
 #include "cdm_mem.h"
+#include "sample.h"
+#include "side.h"
+#include "threads.h"
 
-/* Room for the largest range, from a window's start on. */
-#define ARENA		(256 * MIB + 2 * HUGE)
+/* Addresses for the largest range, from the start of a window. */
+#define ARENA_SIZE	(256 * MIB + 2 * HUGE)
+
+/* The CPU alone. */
+static const struct side no_device = {
+	.name = "nobody",
+	.max_length = 256 * MIB,
+};
 
 static char *arena;
-static bool quick, threads;
-/* What is only done once is done now, and not counted. */
-static bool warming;
+static bool quick;
 
-void emit(const char *op, const char *who, size_t bytes, __u64 cost)
+/* Maps untouched memory, off the alignment of huge pages if @unaligned. */
+static char *map_untouched(size_t length, bool huge, bool unaligned)
 {
-	if (!warming)
-		printf("sample %s %s %zu %llu\n", op, who, bytes,
-		       cost);
-}
-
-/*
- * Both the kernel's log and what is written here go out by serial lines that are as
- * slow as real ones, and take most of the processor while they do. So nothing is
- * written while something is measured, and before that all is given the time to go
- * out; where the clock counts instructions, idle time passes at once.
- */
-static void settle(void)
-{
-	fflush(stdout);
-	sleep(5);
-}
-
-bool enough(__u64 pages, size_t length)
-{
-	__u64 wanted = length / PAGE;
-
-	return threads ? pages >= wanted - wanted / 8 : pages == wanted;
-}
-
-void die(const char *format, ...)
-{
-	va_list args;
-
-	printf("error ");
-	va_start(args, format);
-	vprintf(format, args);
-	va_end(args);
-	printf("\n");
-	fflush(stdout);
-	exit(1);
-}
-
-void touch(char *addr, size_t length)
-{
-	for (size_t at = 0; at < length; at += PAGE)
-		__atomic_store_n((__u64 *)(addr + at), 1, __ATOMIC_RELAXED);
-}
-
-/* Fresh memory; @skew keeps it from being whole huge pages. */
-static char *fresh(size_t length, bool huge, bool skew)
-{
-	char *addr = mmap(arena + (skew ? PAGE : 0), length,
+	char *addr = mmap(arena + (unaligned ? PAGE : 0), length,
 			  PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 
@@ -88,10 +48,10 @@ static char *fresh(size_t length, bool huge, bool skew)
 	return addr;
 }
 
-/* The same with pages in it. */
-static char *present(size_t length, bool huge)
+/* Maps memory, and touches it. */
+static char *map_present(size_t length, bool huge)
 {
-	char *addr = fresh(length, huge, false);
+	char *addr = map_untouched(length, huge, false);
 
 	touch(addr, length);
 	if (huge && cdm_smaps(addr, "AnonHugePages:") != (long)(length / KIB))
@@ -99,91 +59,85 @@ static char *present(size_t length, bool huge)
 	return addr;
 }
 
-char *map(size_t length)
+/* Unmaps everything, page tables included. */
+static void unmap_arena(void)
 {
-	char *addr = cdm_map(&(struct cdm) { .window = HUGE }, length);
-
-	if (!addr)
-		die("no memory");
-	return addr;
-}
-
-/* Nothing stays, not even the page tables. */
-static void forget(void)
-{
-	if (mmap(arena, ARENA, PROT_NONE,
+	if (mmap(arena, ARENA_SIZE, PROT_NONE,
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
 		die("no memory: %d", errno);
 }
 
-static void one(const struct side *side, const char *op, bench_op call,
-		char *addr, size_t length)
+static void sample_one(const struct side *side, const char *op, bench_op call,
+		       char *addr, size_t length)
 {
 	if (call)
 		emit(op, side->name, length, call(addr, length));
 }
 
-static void sample_moves(const struct side *side, size_t length)
+static void sample_migration(const struct side *side, size_t length)
 {
 	char *addr;
 
-	one(side, "copy", side->copy, arena, length);
-	one(side, "zero", side->zero, arena, length);
+	sample_one(side, "copy", side->copy, arena, length);
+	sample_one(side, "zero", side->zero, arena, length);
 	if (side->populate) {
-		one(side, "populate", side->populate,
-		    fresh(length, false, side->skewed), length);
-		forget();
+		addr = map_untouched(length, false, side->unaligned);
+		sample_one(side, "populate", side->populate, addr, length);
+		unmap_arena();
 	}
 	if (side->in) {
-		addr = present(length, false);
-		one(side, "in", side->in, addr, length);
-		one(side, "out", side->out, addr, length);
-		forget();
+		addr = map_present(length, false);
+		sample_one(side, "in", side->in, addr, length);
+		sample_one(side, "out", side->out, addr, length);
+		unmap_arena();
 	}
-	if (side->in && length >= HUGE && length <= 32 * MIB && !side->skewed) {
-		addr = present(length, true);
-		one(side, "in-huge", side->in, addr, length);
-		forget();
+	if (side->in && length >= HUGE && length <= 32 * MIB && !side->unaligned) {
+		addr = map_present(length, true);
+		sample_one(side, "in-huge", side->in, addr, length);
+		unmap_arena();
 	}
 	if (side->in_second && length <= 32 * MIB) {
-		addr = present(length, false);
+		addr = map_present(length, false);
 		side->in_second(addr, length);
-		one(side, "peer", side->peer, addr, length);
-		forget();
+		sample_one(side, "peer", side->peer, addr, length);
+		unmap_arena();
 	}
 	if (side->evict && length >= HUGE && length <= 32 * MIB) {
-		one(side, "evict", side->evict, fresh(length, false, false),
-		    length);
-		forget();
+		addr = map_untouched(length, false, false);
+		sample_one(side, "evict", side->evict, addr, length);
+		unmap_arena();
 	}
 }
 
 static void sample_faults(const struct side *side, size_t length)
 {
+	char *addr;
+
 	if (side->fault) {
-		one(side, "fault", side->fault, present(length, false), length);
-		forget();
+		addr = map_present(length, false);
+		sample_one(side, "fault", side->fault, addr, length);
+		unmap_arena();
 	}
 	if (side->fault && length >= HUGE && length <= 32 * MIB) {
-		one(side, "fault-huge", side->fault, present(length, true),
-		    length);
-		forget();
+		addr = map_present(length, true);
+		sample_one(side, "fault-huge", side->fault, addr, length);
+		unmap_arena();
 	}
 	if (side->touch_system) {
-		one(side, "touch-system", side->touch_system,
-		    fresh(length, false, false), length);
-		forget();
+		addr = map_untouched(length, false, false);
+		sample_one(side, "touch-system", side->touch_system, addr, length);
+		unmap_arena();
 	}
 	if (side->touch_node) {
-		one(side, "touch-node", side->touch_node,
-		    fresh(length, false, false), length);
-		forget();
+		addr = map_untouched(length, false, false);
+		sample_one(side, "touch-node", side->touch_node, addr, length);
+		unmap_arena();
 	}
 }
 
 /*
- * Each once without entries and once with them, so that both find the lists of free
- * pages as the same things have left them.
+ * Takes a sample without and one with device entries in turn, so that both find the
+ * free lists in the same state.
  */
 static void sample_changes(const struct side *side, size_t length)
 {
@@ -195,12 +149,12 @@ static void sample_changes(const struct side *side, size_t length)
 
 	for (int i = 0; i < 6; i++) {
 		const char *name = names[i / 2][i % 2];
-		char *addr = present(length, false);
+		char *addr = map_present(length, false);
 		__u64 begin, end;
 		int err;
 
-		if (i % 2 && side->enter)
-			side->enter(addr, length);
+		if (i % 2 && side->make_entries)
+			side->make_entries(addr, length);
 		begin = now();
 		err = i / 2 == 0 ? munmap(addr, length) :
 		      i / 2 == 1 ? mprotect(addr, length, PROT_READ) :
@@ -209,7 +163,7 @@ static void sample_changes(const struct side *side, size_t length)
 		if (err)
 			die("%s: %d", name, errno);
 		emit(name, side->name, length, end - begin);
-		forget();
+		unmap_arena();
 	}
 }
 
@@ -219,9 +173,9 @@ static size_t kernel_memory(void)
 }
 
 /*
- * Kernel memory that the entries of a side take. It comes in slabs, so there have to
- * be many: of the page of zeros, which takes no memory of its own. What was free in
- * slabs before goes with the first part.
+ * Kernel memory that the entries of a side take. It is allocated in slabs, so there
+ * have to be many entries; all are of the zero page, which takes no further memory.
+ * The first part uses up what was free in slabs.
  */
 static void sample_memory(const struct side *side)
 {
@@ -231,38 +185,38 @@ static void sample_memory(const struct side *side)
 
 	for (size_t at = 0; at < spare + length; at += PAGE)
 		__atomic_load_n(addr + at, __ATOMIC_RELAXED);
-	side->enter(addr, spare);
+	side->make_entries(addr, spare);
 	before = kernel_memory();
-	side->enter(addr + spare, length);
+	side->make_entries(addr + spare, length);
 	emit("mirror-memory", side->name, length, kernel_memory() - before);
 	munmap(addr, spare + length);
 }
 
-/* What the CPU's own first touch costs. */
+/* The CPU's own first touch. */
 static void sample_touch(size_t length)
 {
 	for (int huge = 0; huge <= (length >= HUGE); huge++) {
-		char *addr = fresh(length, huge, false);
+		char *addr = map_untouched(length, huge, false);
 		__u64 begin = now();
 
 		touch(addr, length);
 		emit(huge ? "cpu-touch-huge" : "cpu-touch", "cpu", length,
 		     now() - begin);
-		forget();
+		unmap_arena();
 	}
 }
 
 static void sample_all(const struct side *side, size_t length)
 {
-	if (side == &nobody)
+	if (side == &no_device)
 		sample_touch(length);
-	sample_moves(side, length);
+	sample_migration(side, length);
 	sample_faults(side, length);
 	if (length <= 32 * MIB)
 		sample_changes(side, length);
 }
 
-/* Samples of each, besides the round before them. */
+/* Samples of each operation, besides those of warming up. */
 static int rounds(size_t length)
 {
 	if (quick)
@@ -279,36 +233,31 @@ static void run_side(const struct side *side)
 
 	if (side->open)
 		side->open();
-	if (threads) {
+	if (concurrent) {
 		if (side == &bare || side == &ours)
 			sample_threads(side, quick ? 1 : 3);
 		return;
 	}
-	/* First, as what is free afterwards is not given back at once. */
-	if (side->keeps)
+	/* First, since memory that is freed later is not returned at once. */
+	if (side->keeps_entries)
 		sample_memory(side);
-	warming = true;
+	warming_up = true;
 	sample_all(side, HUGE);
 	settle();
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
 		size_t length = sizes[i];
 
-		if (length > side->most || (quick && length > 2 * MIB))
+		if (length > side->max_length || (quick && length > 2 * MIB))
 			break;
-		/* What is large has been done often enough in parts. */
+		/* Ranges of up to 32 MiB need no further warming up. */
 		for (int n = length > 32 * MIB; n <= rounds(length); n++) {
-			warming = !n;
+			warming_up = !n;
 			sample_all(side, length);
 		}
 	}
 }
 
-const struct side nobody = {
-	.name = "nobody",
-	.most = 256 * MIB,
-};
-
-/* That a loop of a known number of instructions takes as long. */
+/* A loop with a known number of instructions, to check the clock. */
 static void sample_clock(void)
 {
 	const unsigned long loops = 10000000;
@@ -322,17 +271,17 @@ static void sample_clock(void)
 int main(int argc, char **argv)
 {
 	static const struct side *const sides[] = {
-		&nobody, &bare, &reference, &ours,
+		&no_device, &bare, &reference, &ours,
 	};
 
 	for (int i = 1; i < argc; i++) {
 		quick |= !strcmp(argv[i], "quick");
-		threads |= !strcmp(argv[i], "threads");
+		concurrent |= !strcmp(argv[i], "threads");
 	}
-	arena = map(ARENA);
+	arena = map(ARENA_SIZE);
 	setvbuf(stdout, NULL, _IOFBF, MIB);
 	settle();
-	if (!threads)
+	if (!concurrent)
 		sample_clock();
 	for (size_t i = 0; i < sizeof(sides) / sizeof(*sides); i++) {
 		pid_t pid = fork();

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Our driver, through /dev/hmm_cdm0 and jobs of cdm_emu. What a fault costs is the
- * difference between a job that finds no entries and the same job again.
+ * Our driver, through /dev/hmm_cdm0 and jobs of cdm_emu. The cost of a fault is the
+ * difference between a job that finds no entries and the same job run again.
  */
 #include <sys/mman.h>
 
-#include "bench.h"
 #include "cdm_test.h"
+#include "side.h"
 
 static struct cdm first, second;
 
@@ -91,64 +91,64 @@ static __u64 populate_second(char *addr, size_t length, __u32 flags,
 }
 
 /*
- * The same with room and without. What leaves is whole windows, so there may be
- * more of it than what comes.
+ * Populates with free memory and without. Windows are evicted as a whole, so more may
+ * be evicted than populated.
  */
 static __u64 ours_evict(char *addr, size_t length)
 {
-	char *others = map(SECOND);
+	char *others = map(SECOND_SIZE);
 	__u64 with, without;
 	__u64 evicted;
 
 	without = populate_second(addr, length, 0, &evicted);
 	if (madvise(addr, length, MADV_DONTNEED))
-		die("ours: cannot forget");
-	populate_second(others, SECOND, 0, &evicted);
+		die("ours: MADV_DONTNEED failed");
+	populate_second(others, SECOND_SIZE, 0, &evicted);
 	with = populate_second(addr, length, HMM_CDM_POPULATE_EVICT, &evicted);
 	if (evicted < length / PAGE)
-		die("ours: %llu pages left for %zu", evicted, length / PAGE);
-	munmap(others, SECOND);
+		die("ours: %llu pages evicted for %zu", evicted, length / PAGE);
+	munmap(others, SECOND_SIZE);
 	return (with - without) * (length / PAGE) / evicted;
 }
 
 /* Faults */
 
-static __u64 job(unsigned int op, const __u64 *args)
+static __u64 run_job(unsigned int op, const __u64 *args)
 {
 	__u64 begin = now();
 	int err = cdm_run(&first, op, args, NULL);
 	__u64 end = now();
 
 	if (err)
-		die("ours: work ended with %d", err);
+		die("ours: a job ended with %d", err);
 	return end - begin;
 }
 
-/* The first job faults, and the second does not. */
-static __u64 difference(unsigned int op, const __u64 *args, size_t pages)
+/* The first job faults, the second does not. */
+static __u64 fault_cost(unsigned int op, const __u64 *args, size_t pages)
 {
 	struct hmm_cdm_stats before, between, after;
 	__u64 with, without;
 
 	if (cdm_stats(&first, &before))
 		die("ours: no counters");
-	with = job(op, args);
+	with = run_job(op, args);
 	if (cdm_stats(&first, &between))
 		die("ours: no counters");
-	without = job(op, args);
+	without = run_job(op, args);
 	if (cdm_stats(&first, &after))
 		die("ours: no counters");
 	if (between.fault_pages - before.fault_pages < pages ||
 	    after.faults != between.faults)
-		die("ours: %llu entries for %zu pages, and %llu faults more",
+		die("ours: %llu entries for %zu pages, then %llu faults",
 		    between.fault_pages - before.fault_pages, pages,
 		    after.faults - between.faults);
 	return with > without ? with - without : 0;
 }
 
 /*
- * A list of one element in each window, so that the engine reads two words there:
- * a look gives the entries of the whole window.
+ * Walks a list with one element in each window, so that the engine reads two words
+ * there. One fault maps the whole window.
  */
 static __u64 ours_fault(char *addr, size_t length)
 {
@@ -166,8 +166,8 @@ static __u64 ours_fault(char *addr, size_t length)
 		.child = CDM_EMU_WALK_NONE,
 		.count = 8,
 	};
-	/* The description has its entry before. */
-	job(CDM_EMU_REDUCE, CDM_ARGS(CDM_ADDR(&list), sizeof(list) / 8));
+	/* Maps the description, so that its fault is not counted. */
+	run_job(CDM_EMU_REDUCE, CDM_ARGS(CDM_ADDR(&list), sizeof(list) / 8));
 	for (size_t at = 0; at < length; at += first.window, windows++) {
 		__u64 *words = (__u64 *)(addr + at);
 
@@ -175,13 +175,13 @@ static __u64 ours_fault(char *addr, size_t length)
 			   CDM_ADDR(addr + at + first.window) : 0;
 		words[1] = 1;
 	}
-	return difference(CDM_EMU_WALK, CDM_ARGS(CDM_ADDR(&list.walk)),
+	return fault_cost(CDM_EMU_WALK, CDM_ARGS(CDM_ADDR(&list.walk)),
 			  length / PAGE);
 }
 
 static __u64 ours_touch(char *addr, size_t length)
 {
-	return difference(CDM_EMU_FILL, CDM_ARGS(CDM_ADDR(addr), length, 1),
+	return fault_cost(CDM_EMU_FILL, CDM_ARGS(CDM_ADDR(addr), length, 1),
 			  length / PAGE);
 }
 
@@ -196,22 +196,22 @@ static __u64 ours_touch_node(char *addr, size_t length)
 	cost = ours_touch(addr, length);
 	if (cdm_stats(&first, &after) ||
 	    cdm_advise(&first, addr, length, HMM_CDM_PLACE_NONE, 0))
-		die("ours: no counters, or no end of advice");
+		die("ours: no counters, or advice not withdrawn");
 	if (after.touched - before.touched != length / PAGE)
-		die("ours: %llu pages of %zu came by the first touch",
+		die("ours: %llu pages of %zu populated by the first touch",
 		    after.touched - before.touched, length / PAGE);
 	return cost;
 }
 
-/* As few jobs as it takes. */
-static void ours_enter(char *addr, size_t length)
+/* One job for each window. */
+static void ours_make_entries(char *addr, size_t length)
 {
 	struct hmm_cdm_stats before, after;
 
 	if (cdm_stats(&first, &before))
 		die("ours: no counters");
 	for (size_t at = 0; at < length; at += first.window)
-		job(CDM_EMU_REDUCE, CDM_ARGS(CDM_ADDR(addr + at), 1));
+		run_job(CDM_EMU_REDUCE, CDM_ARGS(CDM_ADDR(addr + at), 1));
 	if (cdm_stats(&first, &after) ||
 	    after.fault_pages - before.fault_pages < length / PAGE)
 		die("ours: no entries");
@@ -229,7 +229,7 @@ const struct side ours = {
 	.fault = ours_fault,
 	.touch_system = ours_touch,
 	.touch_node = ours_touch_node,
-	.enter = ours_enter,
-	.keeps = true,
-	.most = 256 * MIB,
+	.make_entries = ours_make_entries,
+	.keeps_entries = true,
+	.max_length = 256 * MIB,
 };

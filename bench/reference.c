@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The kernel's own test driver with coherent memory. What it moves or faults it
- * also copies to the caller, by way of a buffer; that is what the same read costs
- * when everything is there, and is not counted.
+ * The kernel's test driver, with coherent memory. It also copies what it migrates or
+ * faults to the caller. The cost of that is the cost of a read of present memory, and
+ * is subtracted.
  */
 #include <fcntl.h>
 #include <errno.h>
@@ -11,9 +11,9 @@
 
 #include <lib/test_hmm_uapi.h>
 
-#include "bench.h"
+#include "side.h"
 
-#define MOST		(32 * MIB)
+#define MAX_LENGTH	(32 * MIB)
 
 static int fd = -1;
 static char *content;
@@ -24,7 +24,7 @@ static void reference_open(void)
 	fd = open("/dev/hmm_dmirror2", O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		die("there is no /dev/hmm_dmirror2");
-	content = mmap(NULL, MOST, PROT_READ | PROT_WRITE,
+	content = mmap(NULL, MAX_LENGTH, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	if (content == MAP_FAILED)
 		die("no memory");
@@ -47,7 +47,7 @@ static __u64 call(unsigned long command, char *addr, size_t length)
 	return end - begin;
 }
 
-static __u64 without_read(__u64 cost, char *addr, size_t length)
+static __u64 subtract_read(__u64 cost, char *addr, size_t length)
 {
 	__u64 read = call(HMM_DMIRROR_READ, addr, length);
 
@@ -59,7 +59,7 @@ static __u64 reference_in(char *addr, size_t length)
 	__u64 cost = call(HMM_DMIRROR_MIGRATE_TO_DEV, addr, length);
 
 	emit("in", "test_hmm+read", length, cost);
-	return without_read(cost, addr, length);
+	return subtract_read(cost, addr, length);
 }
 
 static __u64 reference_populate(char *addr, size_t length)
@@ -67,7 +67,7 @@ static __u64 reference_populate(char *addr, size_t length)
 	__u64 cost = call(HMM_DMIRROR_MIGRATE_TO_DEV, addr, length);
 
 	emit("populate", "test_hmm+read", length, cost);
-	return without_read(cost, addr, length);
+	return subtract_read(cost, addr, length);
 }
 
 static __u64 reference_out(char *addr, size_t length)
@@ -77,10 +77,10 @@ static __u64 reference_out(char *addr, size_t length)
 
 static __u64 reference_fault(char *addr, size_t length)
 {
-	return without_read(call(HMM_DMIRROR_READ, addr, length), addr, length);
+	return subtract_read(call(HMM_DMIRROR_READ, addr, length), addr, length);
 }
 
-/* A read would give the page of zeros. */
+/* A read would map the zero page. */
 static __u64 reference_touch_system(char *addr, size_t length)
 {
 	__u64 cost = call(HMM_DMIRROR_WRITE, addr, length);
@@ -89,11 +89,11 @@ static __u64 reference_touch_system(char *addr, size_t length)
 	return cost > write ? cost - write : 0;
 }
 
-static void reference_enter(char *addr, size_t length)
+static void reference_make_entries(char *addr, size_t length)
 {
-	for (size_t at = 0; at < length; at += MOST)
+	for (size_t at = 0; at < length; at += MAX_LENGTH)
 		call(HMM_DMIRROR_READ, addr + at,
-		     length - at < MOST ? length - at : MOST);
+		     length - at < MAX_LENGTH ? length - at : MAX_LENGTH);
 }
 
 const struct side reference = {
@@ -104,8 +104,8 @@ const struct side reference = {
 	.out = reference_out,
 	.fault = reference_fault,
 	.touch_system = reference_touch_system,
-	.enter = reference_enter,
-	.keeps = true,
-	.most = MOST,
-	.skewed = true,
+	.make_entries = reference_make_entries,
+	.keeps_entries = true,
+	.max_length = MAX_LENGTH,
+	.unaligned = true,
 };

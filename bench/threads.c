@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Several threads, or processes, that move memory of their own in and out at the same
- * time. Where processors run side by side there is no count of instructions, so this
- * is time, of which only the ratios say something.
+ * Threads, or processes, that migrate memory of their own in and out at the same time.
+ * With several processors there is no instruction count, so the cost is time, and only
+ * ratios are meaningful.
  *
- * What threads of one process unmap they have to make each other forget, and that
- * takes an emulator longer than all the rest; processes share the driver alone.
+ * Threads of one process also wait for each other's TLB shootdowns, which take an
+ * emulator longer than everything else. Processes share the driver only.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -14,13 +14,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "bench.h"
+#include "threads.h"
 
-#define MOST_MOVERS	4
+#define MAX_WORKERS	4
 #define EACH		(2 * MIB)
-#define TIMES		1
+#define REPEAT		1
 
-/* What those who start together have in common, in shared memory. */
+/* Shared by all workers, in shared memory. */
 struct start {
 	pthread_barrier_t barrier;
 	const struct side *side;
@@ -34,8 +34,8 @@ static __u64 time_ns(void)
 	return t.tv_sec * 1000000000ULL + t.tv_nsec;
 }
 
-/* Both the thread that moves, and what the process does. */
-static void *run(void *arg)
+/* The body of a worker, be it a thread or a process. */
+static void *work(void *arg)
 {
 	struct start *start = arg;
 	const struct side *side = start->side;
@@ -45,7 +45,7 @@ static void *run(void *arg)
 	if (side->open_thread)
 		side->open_thread();
 	pthread_barrier_wait(&start->barrier);
-	for (int i = 0; i < TIMES; i++) {
+	for (int i = 0; i < REPEAT; i++) {
 		side->in(addr, EACH);
 		side->out(addr, EACH);
 	}
@@ -60,7 +60,7 @@ static void start_all(struct start *start, pthread_t *threads, pid_t *pids,
 {
 	for (int i = 0; i < count; i++) {
 		if (threads) {
-			if (pthread_create(&threads[i], NULL, run, start))
+			if (pthread_create(&threads[i], NULL, work, start))
 				die("no thread");
 			continue;
 		}
@@ -68,21 +68,21 @@ static void start_all(struct start *start, pthread_t *threads, pid_t *pids,
 		if (pids[i] < 0)
 			die("no process");
 		if (!pids[i]) {
-			/* A file is for the process that opened it. */
+			/* A file mirrors the process that opened it. */
 			start->side->open();
-			run(start);
+			work(start);
 			_exit(0);
 		}
 	}
 }
 
-/* What the slowest of @count takes to do as much as one by itself. */
-static __u64 together(const struct side *side, int count, bool processes)
+/* The time until the slowest of @count workers is done. */
+static __u64 run_workers(const struct side *side, int count, bool processes)
 {
 	struct start *start = mmap(NULL, sizeof(*start), PROT_READ | PROT_WRITE,
 				   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	pthread_t threads[MOST_MOVERS];
-	pid_t pids[MOST_MOVERS];
+	pthread_t threads[MAX_WORKERS];
+	pid_t pids[MAX_WORKERS];
 	pthread_barrierattr_t shared;
 	__u64 begin;
 
@@ -113,15 +113,15 @@ static __u64 together(const struct side *side, int count, bool processes)
 
 void sample_threads(const struct side *side, int rounds)
 {
-	static const char *const names[][MOST_MOVERS + 1] = {
+	static const char *const names[][MAX_WORKERS + 1] = {
 		{ "", "threads-1", "threads-2", "", "threads-4" },
 		{ "", "processes-1", "processes-2", "", "processes-4" },
 	};
 
-	/* In turn, as the machine may become busier or less busy meanwhile. */
+	/* In turn, as the load of the machine may change. */
 	for (int i = 0; i < rounds; i++)
-		for (int count = 1; count <= MOST_MOVERS; count *= 2)
+		for (int count = 1; count <= MAX_WORKERS; count *= 2)
 			for (int p = 0; p < 2; p++)
 				emit(names[p][count], side->name, EACH,
-				     together(side, count, p));
+				     run_workers(side, count, p));
 }
