@@ -47,16 +47,14 @@ struct dmirror {
 	bool fail_alloc;
 };
 
-/* main.c */
-int dmirror_add_memory(struct dmirror_device *device);
-int dmirror_remove_memory(struct dmirror_device *device);
-
 /* file.c */
 extern const struct file_operations dmirror_fops;
 
 /* memory.c */
 extern const struct hmm_cdm_ops dmirror_private_ops;
 extern const struct hmm_cdm_ops dmirror_coherent_ops;
+int dmirror_add_memory(struct dmirror_device *device);
+int dmirror_remove_memory(struct dmirror_device *device);
 int dmirror_alloc_backing(struct dmirror_device *device);
 void dmirror_free_backing(struct dmirror_device *device);
 struct page *dmirror_page(struct dmirror_device *device,

@@ -56,45 +56,6 @@ module_param_cb(used, &dmirror_used_ops, NULL, 0444);
 MODULE_PARM_DESC(used,
 		 "Number of device pages in use, for each device (read-only)");
 
-/**
- * dmirror_add_memory() - add the memory of a device unless it is added
- * @device: the device
- *
- * Return: zero, -EINTR if a fatal signal arrived, or an error of
- * hmm_cdm_add_memory(): -EBUSY if pages are still referenced since it was removed.
- */
-int dmirror_add_memory(struct dmirror_device *device)
-{
-	int ret;
-
-	ret = mutex_lock_killable(&device->memory_lock);
-	if (ret)
-		return ret;
-	if (!hmm_cdm_pages(device->cdm, NULL))
-		ret = hmm_cdm_add_memory(device->cdm, &device->memory);
-	mutex_unlock(&device->memory_lock);
-	return ret;
-}
-
-/**
- * dmirror_remove_memory() - remove the memory of a device if it is added
- * @device: the device
- *
- * Return: zero, -EINTR if a fatal signal arrived, or -EBUSY if pages are still
- * referenced: the memory is removed, but cannot be added again until they are freed.
- */
-int dmirror_remove_memory(struct dmirror_device *device)
-{
-	int ret;
-
-	ret = mutex_lock_killable(&device->memory_lock);
-	if (ret)
-		return ret;
-	ret = hmm_cdm_remove_memory(device->cdm);
-	mutex_unlock(&device->memory_lock);
-	return ret == -ENODEV ? 0 : ret;
-}
-
 /* Parameters can be read before the module's init and after its exit. */
 static void dmirror_set_cdm(struct dmirror_device *device,
 			    struct hmm_cdm_device *cdm)

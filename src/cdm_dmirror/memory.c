@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The operations on device memory, which the CPU performs. For coherent memory the
- * library's own do.
+ * Device memory: adding and removing it, and the operations on it, which the CPU
+ * performs. For coherent memory the library's own do.
  *
  * Nothing is behind the addresses of private memory. A page of system memory is
  * allocated for each of its pages when content is first put there, and freed with the
@@ -16,10 +16,50 @@
 #include <linux/highmem.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/mutex.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 
 #include "dmirror.h"
+
+/**
+ * dmirror_add_memory() - add the memory of a device unless it is added
+ * @device: the device
+ *
+ * Return: zero, -EINTR if a fatal signal arrived, or an error of
+ * hmm_cdm_add_memory(): -EBUSY if pages are still referenced since it was removed.
+ */
+int dmirror_add_memory(struct dmirror_device *device)
+{
+	int ret;
+
+	ret = mutex_lock_killable(&device->memory_lock);
+	if (ret)
+		return ret;
+	if (!hmm_cdm_pages(device->cdm, NULL))
+		ret = hmm_cdm_add_memory(device->cdm, &device->memory);
+	mutex_unlock(&device->memory_lock);
+	return ret;
+}
+
+/**
+ * dmirror_remove_memory() - remove the memory of a device if it is added
+ * @device: the device
+ *
+ * Return: zero, -EINTR if a fatal signal arrived, or -EBUSY if pages are still
+ * referenced: the memory is removed, but cannot be added again until they are freed.
+ */
+int dmirror_remove_memory(struct dmirror_device *device)
+{
+	int ret;
+
+	ret = mutex_lock_killable(&device->memory_lock);
+	if (ret)
+		return ret;
+	ret = hmm_cdm_remove_memory(device->cdm);
+	mutex_unlock(&device->memory_lock);
+	return ret == -ENODEV ? 0 : ret;
+}
 
 /*
  * Page locks and the mmap lock are held. If the allocation fails, the page stays in
