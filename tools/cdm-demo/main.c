@@ -19,7 +19,7 @@
 #include "expect.h"
 #include "heap.h"
 #include "report.h"
-#include "stage.h"
+#include "stages.h"
 #include "words.h"
 
 void die(const char *format, ...)

@@ -3,7 +3,7 @@
 #ifndef CDM_DEMO_REPORT_H
 #define CDM_DEMO_REPORT_H
 
-#include "stage.h"
+#include "stages.h"
 
 struct text;
 

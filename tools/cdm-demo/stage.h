@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* The three stages of the demonstration, and what one of them found. */
+/* The result of a stage of the demonstration. */
 #ifndef CDM_DEMO_STAGE_H
 #define CDM_DEMO_STAGE_H
 
@@ -9,24 +9,11 @@
 
 #include "die.h"
 
-struct device;
-struct expect;
-struct heap;
-struct table;
-
 enum stage_number {
 	STAGE_SYSTEM,
 	STAGE_NODE,
 	STAGE_SHARED,
 	STAGE_NR,
-};
-
-/* What --break spoils, to show that the comparisons notice. */
-enum spoil {
-	SPOIL_NOTHING,
-	SPOIL_COUNT,
-	SPOIL_HITS,
-	SPOIL_MOVE,
 };
 
 /*
@@ -57,19 +44,7 @@ struct stage {
 	char failure[256];
 };
 
-/* Notes what is wrong, unless something else was before. Returns false. */
+/* Records the first failure of the stage. Returns false. */
 __printf(2, 3) bool stage_fail(struct stage *stage, const char *format, ...);
-
-/* Everything that a stage works with. */
-struct demo {
-	struct device *device;
-	struct table *table;
-	struct expect *expect;
-	struct heap *heap;
-	enum spoil spoil;
-};
-
-/* Runs one stage and compares; false when @stage->failure says why not. */
-bool stage_run(const struct demo *demo, enum stage_number number, struct stage *stage);
 
 #endif

@@ -4,8 +4,6 @@
  * then in its own memory at the same addresses, then there while the CPU keeps
  * writing to the same pages.
  */
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -13,7 +11,7 @@
 #include "die.h"
 #include "expect.h"
 #include "heap.h"
-#include "stage.h"
+#include "stages.h"
 #include "writer.h"
 
 /*
@@ -31,18 +29,6 @@
  * gets its turn. Then there was no sharing, and they are run again.
  */
 #define ROUNDS		100
-
-bool stage_fail(struct stage *stage, const char *format, ...)
-{
-	va_list arguments;
-
-	if (!stage->failure[0]) {
-		va_start(arguments, format);
-		vsnprintf(stage->failure, sizeof(stage->failure), format, arguments);
-		va_end(arguments);
-	}
-	return false;
-}
 
 static bool check_equal(struct stage *stage, const char *what, __u64 expected, __u64 got)
 {
