@@ -14,9 +14,8 @@
 #include "cdm_mem.h"
 #include "cdm_test.h"
 
-#define SEED			83
+#define SEED			CDM_SEED(CALLER)
 #define PAGES			4
-#define USER			1000
 
 /* The argument with which this program calls itself after exec(2). */
 #define FOREIGN			"--foreign"
@@ -58,10 +57,8 @@ static int not_refused(int fd)
 		return 100;
 	mem[0] = 1;
 	wrong += cdm_info(fd, &cdm.info) != -EPERM;
-	wrong += cdm_migrate(&cdm, mem, page, HMM_CDM_TARGET_NODE, NULL) !=
-		 -EPERM;
-	wrong += cdm_migrate(&cdm, mem, page, HMM_CDM_TARGET_SYSTEM, NULL) !=
-		 -EPERM;
+	wrong += cdm_migrate(&cdm, mem, page, NODE, NULL) != -EPERM;
+	wrong += cdm_migrate(&cdm, mem, page, SYSTEM, NULL) != -EPERM;
 	wrong += cdm_query(&cdm, mem, page, NULL, NULL) != -EPERM;
 	wrong += cdm_start_adds(&cdm, &word, 1, &job) != -EPERM;
 	wrong += cdm_wait(&cdm, 1, 0, NULL) != -EPERM;
@@ -82,8 +79,7 @@ static int not_served(const struct cdm *cdm)
 	if (!mem || cdm_stats(cdm, &before))
 		return 100;
 	cdm_fill(mem, cdm->page, SEED);
-	wrong += cdm_migrate(cdm, mem, cdm->page, HMM_CDM_TARGET_NODE, &m) ||
-		 m.migrated != 1;
+	wrong += cdm_migrate(cdm, mem, cdm->page, NODE, &m) || m.migrated != 1;
 	wrong += cdm_query(cdm, mem, cdm->page, NULL, &query) ||
 		 query.where[HMM_CDM_WHERE_NODE] != 1;
 	wrong += cdm_check(mem, cdm->page, SEED) != -1;
@@ -91,8 +87,7 @@ static int not_served(const struct cdm *cdm)
 	wrong += cdm_check_value(mem, cdm->page, SEED) != -1;
 	wrong += cdm_stats(cdm, &after) ||
 		 after.migrated_in != before.migrated_in + 1;
-	wrong += cdm_migrate(cdm, mem, cdm->page, HMM_CDM_TARGET_SYSTEM, &m) ||
-		 m.migrated != 1;
+	wrong += cdm_migrate(cdm, mem, cdm->page, SYSTEM, &m) || m.migrated != 1;
 	munmap(mem, cdm->page);
 	return wrong;
 }
@@ -130,8 +125,7 @@ TEST_F(caller, child)
 		int wrong = not_refused(self->cdm.fd);
 		struct cdm own;
 
-		wrong += cdm_migrate(&self->cdm, self->mem, self->length,
-				     HMM_CDM_TARGET_NODE, NULL) != -EPERM;
+		wrong += cdm_migrate(&self->cdm, self->mem, self->length, NODE, NULL) != -EPERM;
 		/* A file of its own serves it. */
 		wrong += cdm_open(&own, 0) || not_served(&own);
 		_exit(wrong);

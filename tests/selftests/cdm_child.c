@@ -89,7 +89,7 @@ char *cdm_map_on_node(const struct cdm *cdm, size_t length, __u64 seed)
 	if (!mem)
 		return NULL;
 	cdm_fill(mem, length, seed);
-	if (!cdm_migrate(cdm, mem, length, HMM_CDM_TARGET_NODE, &m) &&
+	if (!cdm_migrate(cdm, mem, length, NODE, &m) &&
 	    m.migrated == length / cdm->page)
 		return mem;
 	munmap(mem, length);
@@ -99,7 +99,7 @@ char *cdm_map_on_node(const struct cdm *cdm, size_t length, __u64 seed)
 static void *move(void *arg)
 {
 	struct cdm_shuttle *mover = arg;
-	int target = HMM_CDM_TARGET_SYSTEM;
+	int target = SYSTEM;
 	struct hmm_cdm_migrate m;
 
 	while (!__atomic_load_n(&mover->stop, __ATOMIC_RELAXED)) {
@@ -110,7 +110,7 @@ static void *move(void *arg)
 				mover->length / mover->cdm->page;
 		__atomic_fetch_add(&mover->migrated, m.migrated,
 				   __ATOMIC_RELAXED);
-		target = HMM_CDM_TARGET_SYSTEM - target;
+		target = SYSTEM - target;
 	}
 	return NULL;
 }

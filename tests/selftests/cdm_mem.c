@@ -12,9 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Bits of /proc/self/pagemap and /proc/kpageflags. */
-#define PAGEMAP_PRESENT		0x8000000000000000ULL
-#define PAGEMAP_PFN		0x007fffffffffffffULL
+/* A bit of /proc/kpageflags. */
 #define KPAGEFLAGS_THP		0x0000000000400000ULL
 
 /* Anonymous memory at a multiple of @align, with nothing mapped around it. */

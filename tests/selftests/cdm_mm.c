@@ -16,11 +16,8 @@
 #include <sys/swap.h>
 #include <unistd.h>
 
-#define DISK		"/dev/nvme0n1"
 #define CGROUP		"/sys/fs/cgroup"
 #define GROUP		CGROUP "/cdm-test"
-
-#define PAGEMAP_SWAPPED	0x4000000000000000ULL
 
 static int read_text(const char *path, char *text, size_t size)
 {
@@ -238,7 +235,7 @@ bool cdm_can_write(void *addr, __u64 value)
 static void *move(void *arg)
 {
 	struct cdm_mover *mover = arg;
-	int target = HMM_CDM_TARGET_NODE;
+	int target = NODE;
 
 	while (!__atomic_load_n(&mover->stop, __ATOMIC_RELAXED)) {
 		struct hmm_cdm_migrate m;
@@ -253,7 +250,7 @@ static void *move(void *arg)
 			mover->err = err;
 		mover->migrated += m.migrated;
 		mover->calls++;
-		target = HMM_CDM_TARGET_SYSTEM - target;
+		target = SYSTEM - target;
 	}
 	return NULL;
 }

@@ -16,6 +16,8 @@
 
 #include <linux/hmm_cdm.h>
 
+#include "cdm_defs.h"
+
 #define CDM_NODES		2
 
 /*

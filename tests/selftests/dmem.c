@@ -13,15 +13,12 @@
 #include "cdm_module.h"
 #include "cdm_test.h"
 
-#define NODE			HMM_CDM_TARGET_NODE
-#define SYSTEM			HMM_CDM_TARGET_SYSTEM
-#define SEED			151
+#define SEED			CDM_SEED(DMEM)
 #define PAGES			64
 #define ROUNDS			100
 
-#define ROOT			"/tmp/cdm-cgroup"
-#define A			ROOT "/a"
-#define B			ROOT "/b"
+#define A			CGROUP_ROOT "/a"
+#define B			CGROUP_ROOT "/b"
 /* Two inside of the first. */
 #define X			A "/x"
 #define Y			A "/y"
@@ -90,7 +87,7 @@ static long long charge_of(const char *folder)
 /* Cgroups that were removed, and are still referred to. */
 static long long dying(void)
 {
-	return number(ROOT, "cgroup.stat", "nr_dying_subsys_dmem");
+	return number(CGROUP_ROOT, "cgroup.stat", "nr_dying_subsys_dmem");
 }
 
 /* The last user of a page may be gone a moment before the page. */
@@ -133,12 +130,12 @@ FIXTURE(dmem) {
 
 FIXTURE_SETUP(dmem)
 {
-	ASSERT_TRUE(!mkdir(ROOT, 0755) || errno == EEXIST);
-	if (mount("none", ROOT, "cgroup2", 0, NULL) && errno != EBUSY)
+	ASSERT_TRUE(!mkdir(CGROUP_ROOT, 0755) || errno == EEXIST);
+	if (mount("none", CGROUP_ROOT, "cgroup2", 0, NULL) && errno != EBUSY)
 		SKIP(return, "the kernel has no cgroup2");
-	if (!has_word(ROOT, "cgroup.controllers", "dmem"))
+	if (!has_word(CGROUP_ROOT, "cgroup.controllers", "dmem"))
 		SKIP(return, "the kernel has no dmem controller");
-	ASSERT_EQ(0, write_text(ROOT, "cgroup.subtree_control", "+dmem"));
+	ASSERT_EQ(0, write_text(CGROUP_ROOT, "cgroup.subtree_control", "+dmem"));
 	ASSERT_EQ(0, mkdir(A, 0755));
 	ASSERT_EQ(0, mkdir(B, 0755));
 
@@ -148,7 +145,7 @@ FIXTURE_SETUP(dmem)
 	self->mem = cdm_map(&self->cdm, self->length);
 	ASSERT_NE(NULL, self->mem);
 	cdm_fill(self->mem, self->length, SEED);
-	self->before = charge_of(ROOT);
+	self->before = charge_of(CGROUP_ROOT);
 	ASSERT_LE(0, self->before);
 	self->dying = dying();
 	ASSERT_LE(0, self->dying);
@@ -172,15 +169,15 @@ FIXTURE_TEARDOWN_PARENT(dmem)
 	if (self->free) {
 		ASSERT_EQ(0, cdm_open(&cdm, 0));
 		EXPECT_EQ(self->free, cdm_free_settles(&cdm, self->free));
-		EXPECT_EQ(self->before, settles(ROOT, self->before));
+		EXPECT_EQ(self->before, settles(CGROUP_ROOT, self->before));
 		cdm_close(&cdm);
 		deadline = cdm_now_ms() + CDM_SETTLE_MS;
 		while (dying() != self->dying && cdm_now_ms() < deadline)
 			cdm_sleep_ms(20);
 		EXPECT_EQ(self->dying, dying());
 	}
-	umount(ROOT);
-	rmdir(ROOT);
+	umount(CGROUP_ROOT);
+	rmdir(CGROUP_ROOT);
 }
 
 /* As many pages of the range as are on the node, and no more, are charged to @group. */
@@ -203,7 +200,7 @@ do {									\
 
 TEST_F(dmem, capacity)
 {
-	EXPECT_EQ((long long)self->cdm.info.capacity, number(ROOT, "dmem.capacity", REGION));
+	EXPECT_EQ((long long)self->cdm.info.capacity, number(CGROUP_ROOT, "dmem.capacity", REGION));
 	EXPECT_EQ(0, charge_of(A));
 }
 
@@ -215,7 +212,7 @@ TEST_F(dmem, charged_while_on_the_node)
 	expect_to_node(PAGES, 0);
 	expect_charged(A, PAGES);
 	EXPECT_EQ(0, charge_of(B));
-	EXPECT_EQ(self->before + (long long)self->length, charge_of(ROOT));
+	EXPECT_EQ(self->before + (long long)self->length, charge_of(CGROUP_ROOT));
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, half, SYSTEM, NULL));
 	expect_charged(A, PAGES / 2);
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
@@ -263,7 +260,7 @@ TEST_F(dmem, device_faults)
 	EXPECT_EQ(-1, cdm_check_value(self->mem, self->length, value));
 	expect_charged(A, 12);
 	EXPECT_EQ(PAGES, cdm_present(self->mem, self->length));
-	EXPECT_EQ(self->before + 12 * (long long)self->page, charge_of(ROOT));
+	EXPECT_EQ(self->before + 12 * (long long)self->page, charge_of(CGROUP_ROOT));
 }
 
 /* POPULATE asks for device memory without a copy, and EVICT takes nobody else's. */
@@ -492,14 +489,14 @@ TEST_F(dmem, removed_cgroup)
 	expect_to_node(PAGES, 0);
 	ASSERT_EQ(0, enter(B));
 	ASSERT_EQ(0, rmdir(A));
-	EXPECT_EQ(charged, charge_of(ROOT));
+	EXPECT_EQ(charged, charge_of(CGROUP_ROOT));
 	EXPECT_EQ(PAGES, cdm_on_node(&self->cdm, self->mem, self->length));
 
 	/* A new one of that name is another one. */
 	ASSERT_EQ(0, mkdir(A, 0755));
 	EXPECT_EQ(0, charge_of(A));
 	ASSERT_EQ(0, munmap(self->mem, self->length));
-	EXPECT_EQ(self->before, settles(ROOT, self->before));
+	EXPECT_EQ(self->before, settles(CGROUP_ROOT, self->before));
 }
 
 /* More cgroups than there is room for at first, all at once. */
@@ -553,12 +550,12 @@ FIXTURE(dmem_unload) {
 
 FIXTURE_SETUP(dmem_unload)
 {
-	ASSERT_TRUE(!mkdir(ROOT, 0755) || errno == EEXIST);
-	if (mount("none", ROOT, "cgroup2", 0, NULL) && errno != EBUSY)
+	ASSERT_TRUE(!mkdir(CGROUP_ROOT, 0755) || errno == EEXIST);
+	if (mount("none", CGROUP_ROOT, "cgroup2", 0, NULL) && errno != EBUSY)
 		SKIP(return, "the kernel has no cgroup2");
-	if (!has_word(ROOT, "cgroup.controllers", "dmem"))
+	if (!has_word(CGROUP_ROOT, "cgroup.controllers", "dmem"))
 		SKIP(return, "the kernel has no dmem controller");
-	ASSERT_EQ(0, write_text(ROOT, "cgroup.subtree_control", "+dmem"));
+	ASSERT_EQ(0, write_text(CGROUP_ROOT, "cgroup.subtree_control", "+dmem"));
 	ASSERT_EQ(0, mkdir(A, 0755));
 	ASSERT_EQ(0, cdm_remember(&self->found));
 }
@@ -567,8 +564,8 @@ FIXTURE_TEARDOWN_PARENT(dmem_unload)
 {
 	ASSERT_EQ(0, cdm_restore(&self->found));
 	rmdir(A);
-	umount(ROOT);
-	rmdir(ROOT);
+	umount(CGROUP_ROOT);
+	rmdir(CGROUP_ROOT);
 }
 
 /* The driver goes with pages charged: they are uncharged, and the region goes. */
@@ -591,7 +588,7 @@ TEST_F(dmem_unload, charged)
 
 	ASSERT_EQ(0, cdm_unload(CDM_EMU));
 	EXPECT_EQ(-1, charge_of(A));
-	EXPECT_EQ(-1, number(ROOT, "dmem.capacity", REGION));
+	EXPECT_EQ(-1, number(CGROUP_ROOT, "dmem.capacity", REGION));
 	EXPECT_EQ(-EINVAL, limit(A, "max", 0));
 	EXPECT_EQ(-1, cdm_check(mem, length, SEED));
 
@@ -600,7 +597,7 @@ TEST_F(dmem_unload, charged)
 				   self->found.list : NULL));
 	EXPECT_EQ(0, charge_of(A));
 	ASSERT_EQ(0, cdm_open(&cdm, 0));
-	EXPECT_EQ((long long)cdm.info.capacity, number(ROOT, "dmem.capacity", REGION));
+	EXPECT_EQ((long long)cdm.info.capacity, number(CGROUP_ROOT, "dmem.capacity", REGION));
 	ASSERT_EQ(0, limit(A, "max", 2 * length));
 	ASSERT_EQ(0, cdm_migrate(&cdm, mem, length, NODE, NULL));
 	EXPECT_EQ((long long)length, charge_of(A));

@@ -11,7 +11,7 @@
 #include "cdm_test.h"
 
 #define PATTERN			0x0102030405060708ULL
-#define SEED			61
+#define SEED			CDM_SEED(ENGINE)
 
 FIXTURE(engine) {
 	struct cdm cdm;
@@ -43,10 +43,10 @@ FIXTURE_SETUP(engine)
 	ASSERT_NE(NULL, self->expected);
 	if (variant->first_on_node)
 		ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->window,
-					 HMM_CDM_TARGET_NODE, NULL));
+					 NODE, NULL));
 	if (variant->second_on_node)
 		ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem + self->window,
-					 self->window, HMM_CDM_TARGET_NODE,
+					 self->window, NODE,
 					 NULL));
 	cdm_fill(self->mem, self->length, SEED);
 	memcpy(self->expected, self->mem, self->length);
@@ -328,13 +328,11 @@ TEST(bytes_follow_migration)
 	/* The entries are there now. */
 	ASSERT_EQ(0, cdm_run_fill(&cdm, mem, length, PATTERN, &wait));
 	EXPECT_EQ(0, wait.faults);
-	ASSERT_EQ(0, cdm_migrate(&cdm, mem, length, HMM_CDM_TARGET_NODE,
-				 NULL));
+	ASSERT_EQ(0, cdm_migrate(&cdm, mem, length, NODE, NULL));
 	ASSERT_EQ(0, cdm_run_fill(&cdm, mem, length, PATTERN, &wait));
 	EXPECT_EQ(0, wait.bytes_remote);
 	EXPECT_EQ(length, wait.bytes_local);
-	ASSERT_EQ(0, cdm_migrate(&cdm, mem, length, HMM_CDM_TARGET_SYSTEM,
-				 NULL));
+	ASSERT_EQ(0, cdm_migrate(&cdm, mem, length, SYSTEM, NULL));
 	ASSERT_EQ(0, cdm_run_fill(&cdm, mem, length, PATTERN, &wait));
 	EXPECT_EQ(length, wait.bytes_remote);
 	EXPECT_EQ(0, wait.bytes_local);

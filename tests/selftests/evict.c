@@ -17,9 +17,7 @@
 #include "cdm_module.h"
 #include "cdm_test.h"
 
-#define NODE			HMM_CDM_TARGET_NODE
-#define SYSTEM			HMM_CDM_TARGET_SYSTEM
-#define SEED			97
+#define SEED			CDM_SEED(EVICT)
 
 /* The second node, which is the smaller one. */
 #define INDEX			1

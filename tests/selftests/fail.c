@@ -17,9 +17,7 @@
 #include "cdm_module.h"
 #include "cdm_test.h"
 
-#define NODE			HMM_CDM_TARGET_NODE
-#define SYSTEM			HMM_CDM_TARGET_SYSTEM
-#define SEED			131
+#define SEED			CDM_SEED(FAIL)
 #define PAGES			16
 
 /* A call that makes more allocations than this does not end. */

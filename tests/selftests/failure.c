@@ -19,11 +19,7 @@
 #include "cdm_module.h"
 #include "cdm_test.h"
 
-#ifndef MADV_SOFT_OFFLINE
-#define MADV_SOFT_OFFLINE	101
-#endif
-
-#define SEED			131
+#define SEED			CDM_SEED(FAILURE)
 #define PAGES			16
 #define BAD			5	/* the page that breaks */
 #define ROUNDS			100
@@ -124,8 +120,7 @@ FIXTURE_SETUP(failure)
 	self->mem = cdm_map(&self->cdm, self->length);
 	ASSERT_NE(NULL, self->mem);
 	cdm_fill(self->mem, self->length, SEED);
-	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length,
-				 HMM_CDM_TARGET_NODE, NULL));
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, NODE, NULL));
 	ASSERT_EQ(PAGES, cdm_on_node(&self->cdm, self->mem, self->length));
 	self->bad = self->mem + BAD * self->page;
 	self->frame = cdm_pfn(self->bad);
@@ -173,12 +168,10 @@ TEST_F(failure, user_is_told)
 	/* Its frame is free of users, and can be had by nobody. */
 	EXPECT_EQ(self->free - PAGES, cdm_free_pages(&self->cdm));
 	/* What is left moves as before; what is lost does not come back. */
-	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length,
-				 HMM_CDM_TARGET_SYSTEM, &m));
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, SYSTEM, &m));
 	EXPECT_EQ(PAGES - 1, m.migrated);
 	EXPECT_TRUE(is_lost(self->bad, false));
-	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length,
-				 HMM_CDM_TARGET_NODE, &m));
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, NODE, &m));
 	EXPECT_EQ(PAGES - 1, m.migrated);
 	EXPECT_TRUE(is_lost(self->bad, false));
 	EXPECT_TRUE(others_are_kept(self));
@@ -211,8 +204,7 @@ TEST_F(failure, soft_offline)
 				 &wait));
 	EXPECT_EQ(cdm_word_sum(SEED, self->length / 8), wait.result[0]);
 	EXPECT_EQ(self->length, wait.bytes_local);
-	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length,
-				 HMM_CDM_TARGET_SYSTEM, &m));
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, SYSTEM, &m));
 	EXPECT_EQ(PAGES, m.migrated);
 	EXPECT_EQ(self->free, cdm_free_settles(&self->cdm, self->free));
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
@@ -262,7 +254,7 @@ TEST_F(failure, others_are_not_told)
 		if (!own)
 			_exit(2);
 		cdm_fill(own, self->length, SEED + 1);
-		if (cdm_migrate(&cdm, own, self->length, HMM_CDM_TARGET_NODE,
+		if (cdm_migrate(&cdm, own, self->length, NODE,
 				NULL) ||
 		    cdm_on_node(&cdm, own, self->length) != PAGES)
 			_exit(3);
@@ -363,11 +355,9 @@ TEST_F(failure, free_frame)
 	mem = cdm_map(&self->cdm, self->length);
 	ASSERT_NE(NULL, mem);
 	cdm_fill(mem, self->length, SEED);
-	ASSERT_EQ(0, cdm_migrate(&self->cdm, mem, self->page,
-				 HMM_CDM_TARGET_NODE, NULL));
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, mem, self->page, NODE, NULL));
 	EXPECT_EQ(self->frame ^ 1, cdm_pfn(mem));
-	ASSERT_EQ(0, cdm_migrate(&self->cdm, mem, self->length,
-				 HMM_CDM_TARGET_NODE, NULL));
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, mem, self->length, NODE, NULL));
 	EXPECT_EQ(PAGES, cdm_on_node(&self->cdm, mem, self->length));
 	for (size_t at = 0; at < self->length; at += self->page)
 		EXPECT_NE(self->frame, cdm_pfn(mem + at));
@@ -400,8 +390,7 @@ TEST_F(failure, held)
 	EXPECT_EQ(-EFAULT, cdm_run_sum(&self->cdm, self->mem, PAGES * words,
 				       &wait));
 	EXPECT_EQ(CDM_ADDR(self->bad), wait.fault_addr);
-	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length,
-				 HMM_CDM_TARGET_SYSTEM, &m));
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, SYSTEM, &m));
 	EXPECT_EQ(PAGES - 1, m.migrated);
 	ASSERT_EQ((ssize_t)self->page, read(pipes[0], copy, self->page));
 	while (!is_lost(self->bad, false) && cdm_now_ms() < deadline)
@@ -444,7 +433,7 @@ static void *move(void *data)
 
 	for (int i = 0; !mover->stop; i++)
 		cdm_migrate(mover->cdm, mover->mem, mover->length,
-			    i % 2 ? HMM_CDM_TARGET_NODE : HMM_CDM_TARGET_SYSTEM,
+			    i % 2 ? NODE : SYSTEM,
 			    NULL);
 	return NULL;
 }

@@ -11,7 +11,7 @@
 #include "cdm_test.h"
 
 #define PAGES			4
-#define SEED			23
+#define SEED			CDM_SEED(INVALIDATE)
 
 /* Far above what the device counts to in the time of a test. */
 #define MARK			(CDM_FOREVER / 2)
@@ -26,8 +26,8 @@ FIXTURE(running) {
 };
 
 enum place {
-	SYSTEM,
-	NODE,
+	IN_SYSTEM,
+	ON_NODE,
 	THP,	/* of which a page is taken out */
 };
 
@@ -35,8 +35,8 @@ FIXTURE_VARIANT(running) {
 	enum place place;
 };
 
-FIXTURE_VARIANT_ADD(running, system) { SYSTEM };
-FIXTURE_VARIANT_ADD(running, node) { NODE };
+FIXTURE_VARIANT_ADD(running, system) { IN_SYSTEM };
+FIXTURE_VARIANT_ADD(running, node) { ON_NODE };
 FIXTURE_VARIANT_ADD(running, thp) { THP };
 
 /* A job that counts in @word without end, and has begun. */
@@ -51,9 +51,8 @@ FIXTURE_SETUP(running)
 		SKIP(return, "no transparent huge page to be had");
 	ASSERT_NE(NULL, self->mem);
 	memset(self->mem, 0, self->length);
-	if (variant->place == NODE) {
-		ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length,
-					 HMM_CDM_TARGET_NODE, NULL));
+	if (variant->place == ON_NODE) {
+		ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, NODE, NULL));
 		ASSERT_EQ(PAGES, cdm_on_node(&self->cdm, self->mem,
 					     self->length));
 	}
@@ -478,8 +477,7 @@ static int give_up(const struct cdm *cdm, char *mem, size_t length,
 	case DONTNEED:
 		return madvise(mem, length, MADV_DONTNEED) ? -errno : 0;
 	default:
-		return cdm_migrate(cdm, mem, length, HMM_CDM_TARGET_SYSTEM,
-				   NULL);
+		return cdm_migrate(cdm, mem, length, SYSTEM, NULL);
 	}
 }
 
@@ -560,8 +558,7 @@ TEST_F(idle, one_fault_for_a_window)
 	ASSERT_EQ(0, cdm_run_fill(&self->cdm, mem, length, 5, &wait));
 	EXPECT_EQ(1, wait.faults);
 	/* Pages that are there: a fault for one brings all. */
-	ASSERT_EQ(0, cdm_migrate(&self->cdm, mem, length, HMM_CDM_TARGET_NODE,
-				 NULL));
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, mem, length, NODE, NULL));
 	ASSERT_EQ(0, cdm_run_adds(&self->cdm, (__u64 *)mem, 0, 1, &wait));
 	EXPECT_EQ(1, wait.faults);
 	ASSERT_EQ(0, cdm_run_sum(&self->cdm, mem, length / 8, &wait));

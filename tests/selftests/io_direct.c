@@ -16,10 +16,7 @@
 #include "cdm_ring.h"
 #include "cdm_test.h"
 
-#define NODE			HMM_CDM_TARGET_NODE
-#define SYSTEM			HMM_CDM_TARGET_SYSTEM
-#define DISK			"/dev/nvme0n1"
-#define SEED			251
+#define SEED			CDM_SEED(IO_DIRECT)
 #define PAGES			32
 #define SECTOR			512
 #define DEPTH			16

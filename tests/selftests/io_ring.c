@@ -12,9 +12,7 @@
 #include "cdm_ring.h"
 #include "cdm_test.h"
 
-#define NODE			HMM_CDM_TARGET_NODE
-#define SYSTEM			HMM_CDM_TARGET_SYSTEM
-#define SEED			257
+#define SEED			CDM_SEED(IO_RING)
 #define PAGES			32
 #define ROUNDS			5
 
@@ -204,17 +202,17 @@ TEST_F(ring, register_while_pages_move)
 			continue;
 		}
 		wrong += cdm_on_node(&self->cdm, self->mem, self->length) != 0;
-		cdm_fill(self->mem, self->length, i);
+		cdm_fill(self->mem, self->length, SEED + 2 + i);
 		wrong += transfer(self, IORING_OP_WRITE_FIXED) != 0;
 		memset(self->mem, 0, self->length);
 		wrong += transfer(self, IORING_OP_READ_FIXED) != 0;
-		wrong += cdm_check(self->mem, self->length, i) != -1;
+		wrong += cdm_check(self->mem, self->length, SEED + 2 + i) != -1;
 		ASSERT_EQ(0, cdm_ring_register(&self->ring, NULL, 0));
 		/* Let some be moved before the next round. */
 		while (__atomic_load_n(&mover.migrated, __ATOMIC_RELAXED) ==
 		       moved && cdm_now_ms() < deadline)
 			cdm_sleep_ms(1);
-		wrong += cdm_check(self->mem, self->length, i) != -1;
+		wrong += cdm_check(self->mem, self->length, SEED + 2 + i) != -1;
 	}
 	EXPECT_TRUE(cdm_shuttle_stop(&mover));
 	EXPECT_EQ(0, wrong);

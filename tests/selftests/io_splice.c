@@ -14,9 +14,7 @@
 #include "cdm_mem.h"
 #include "cdm_test.h"
 
-#define NODE			HMM_CDM_TARGET_NODE
-#define SYSTEM			HMM_CDM_TARGET_SYSTEM
-#define SEED			263
+#define SEED			CDM_SEED(IO_SPLICE)
 #define PAGES			32
 #define HELD			(PAGES / 4)	/* in the pipe, from the first on */
 #define ROUNDS			60

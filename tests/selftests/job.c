@@ -13,7 +13,7 @@
 #include "cdm_mem.h"
 #include "cdm_test.h"
 
-#define SEED			71
+#define SEED			CDM_SEED(JOB)
 #define QUEUED			200
 #define PROCESSES		4
 

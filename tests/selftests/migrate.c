@@ -15,9 +15,7 @@
 #include "cdm_mem.h"
 #include "cdm_test.h"
 
-#define NODE			HMM_CDM_TARGET_NODE
-#define SYSTEM			HMM_CDM_TARGET_SYSTEM
-#define SEED			31
+#define SEED			CDM_SEED(MIGRATE)
 #define PAGES			64
 
 FIXTURE(migrate) {
@@ -378,7 +376,7 @@ TEST_F(migrate, interrupted)
 	ASSERT_NE(NULL, mem);
 	ASSERT_EQ(0, sigaction(SIGALRM, &action, NULL));
 	ASSERT_EQ(0, setitimer(ITIMER_REAL, &often, NULL));
-	ret = cdm_migrate(&self->cdm, mem, length, HMM_CDM_TARGET_NODE, &m);
+	ret = cdm_migrate(&self->cdm, mem, length, NODE, &m);
 	ASSERT_EQ(0, setitimer(ITIMER_REAL, &never, NULL));
 	EXPECT_EQ(-EINTR, ret);
 	EXPECT_GT(length / self->page, cdm_migrate_sum(&m));

@@ -9,9 +9,7 @@
 #include "cdm_mem.h"
 #include "cdm_test.h"
 
-#define NODE			HMM_CDM_TARGET_NODE
-#define SYSTEM			HMM_CDM_TARGET_SYSTEM
-#define SEED			37
+#define SEED			CDM_SEED(MIGRATE_KINDS)
 #define PAGES			16
 
 FIXTURE(huge) {

@@ -12,6 +12,7 @@
 #include "cdm_test.h"
 
 /* Few enough: each costs an interrupt of the other processors to unmap. */
+#define SEED			CDM_SEED(MIGRATE_RACE)
 #define PAGES			32
 #define MOVERS			8
 #define WRITERS			2
@@ -98,7 +99,7 @@ static void *move(void *arg)
 				mover->length / mover->cdm->page;
 		mover->migrated += m.migrated;
 		mover->calls++;
-		target = HMM_CDM_TARGET_SYSTEM - target;
+		target = SYSTEM - target;
 	}
 	return NULL;
 }
@@ -229,9 +230,9 @@ TEST_F(race, mapping_changes)
 					     MAP_PRIVATE | MAP_ANONYMOUS |
 					     MAP_FIXED, -1, 0));
 		EXPECT_EQ(-1, cdm_check_value(part, length, 0));
-		cdm_fill(part, length, i);
+		cdm_fill(part, length, SEED + i);
 		ASSERT_EQ(0, mprotect(part, length, PROT_READ));
-		EXPECT_EQ(-1, cdm_check(part, length, i));
+		EXPECT_EQ(-1, cdm_check(part, length, SEED + i));
 		ASSERT_EQ(0, mprotect(part, length, PROT_READ | PROT_WRITE));
 	}
 	finish(_metadata, &self->stop, self->movers, 3, NULL, 0);
@@ -256,8 +257,7 @@ static void *call(void *arg)
 
 	pthread_barrier_wait(caller->start);
 	begin = cdm_now_ms();
-	caller->err = cdm_migrate(caller->cdm, caller->mem, caller->length,
-				  HMM_CDM_TARGET_NODE, &caller->m);
+	caller->err = cdm_migrate(caller->cdm, caller->mem, caller->length, NODE, &caller->m);
 	caller->took_ms = cdm_now_ms() - begin;
 	return NULL;
 }
@@ -277,9 +277,7 @@ TEST_F(race, same_to_the_node)
 	for (; judged < CALLS && rounds < 10 * CALLS; rounds++) {
 		__u64 absent = 0, longest = 0;
 
-		ASSERT_EQ(0, cdm_migrate(&self->cdm[0], self->mem,
-					 self->length, HMM_CDM_TARGET_SYSTEM,
-					 NULL));
+		ASSERT_EQ(0, cdm_migrate(&self->cdm[0], self->mem, self->length, SYSTEM, NULL));
 		for (size_t j = 0; j < ARRAY_SIZE(callers); j++) {
 			callers[j] = (struct caller) {
 				.start = &start,
@@ -371,8 +369,7 @@ TEST_F(race, adds_on_the_node)
 	struct hmm_cdm_wait wait;
 	__u64 added = 0, job;
 
-	ASSERT_EQ(0, cdm_migrate(&self->cdm[0], self->mem, self->length,
-				 HMM_CDM_TARGET_NODE, NULL));
+	ASSERT_EQ(0, cdm_migrate(&self->cdm[0], self->mem, self->length, NODE, NULL));
 	ASSERT_TRUE(cdm_pfn_on_node(&self->cdm[0], cdm_pfn(word)));
 	ASSERT_EQ(0, cdm_start_adds(&self->cdm[0], word, times, &job));
 	while (cdm_wait(&self->cdm[0], job, 0, &wait) == -ETIMEDOUT) {
@@ -396,8 +393,7 @@ TEST_F(race, adds_of_two_devices)
 	__u64 added = 0, jobs[CDM_NODES];
 	struct hmm_cdm_wait wait;
 
-	ASSERT_EQ(0, cdm_migrate(&self->cdm[1], self->mem, self->page,
-				 HMM_CDM_TARGET_NODE, NULL));
+	ASSERT_EQ(0, cdm_migrate(&self->cdm[1], self->mem, self->page, NODE, NULL));
 	for (int i = 0; i < CDM_NODES; i++)
 		ASSERT_EQ(0, cdm_start_adds(&self->cdm[i], word, times,
 					    &jobs[i]));
@@ -436,7 +432,7 @@ static void busy_process(enum end end, int ready, unsigned int ms)
 		_exit(1);
 	length = PAGES * cdm.page;
 	mem = cdm_map(&cdm, length);
-	cdm_fill(mem, length, ms);
+	cdm_fill(mem, length, SEED + ms);
 	if (cdm_start_adds(&cdm, (__u64 *)mem, CDM_FOREVER, &job))
 		_exit(2);
 	for (int i = 0; i < 2; i++)
@@ -525,7 +521,7 @@ static void leave_file(int result)
 		_exit(1);
 	mem = cdm_map(&cdm, PAGES * cdm.page);
 	if (cdm_start_adds(&cdm, (__u64 *)mem, CDM_FOREVER, &job) ||
-	    cdm_migrate(&cdm, mem, PAGES * cdm.page, HMM_CDM_TARGET_NODE,
+	    cdm_migrate(&cdm, mem, PAGES * cdm.page, NODE,
 			NULL))
 		_exit(2);
 	if (!fork())
@@ -602,8 +598,7 @@ static long free_after_races(struct __test_metadata *_metadata,
 				    zapper));
 	for (end = cdm_now_ms() + 2000; cdm_now_ms() < end;) {
 		*zapper->mem = 1;
-		EXPECT_EQ(0, cdm_migrate(cdm, zapper->mem, zapper->length,
-					 HMM_CDM_TARGET_NODE, &m));
+		EXPECT_EQ(0, cdm_migrate(cdm, zapper->mem, zapper->length, NODE, &m));
 		EXPECT_EQ(zapper->length / cdm->page, cdm_migrate_sum(&m));
 		madvise(zapper->mem, zapper->length, MADV_DONTNEED);
 	}
@@ -618,9 +613,7 @@ static long free_after_races(struct __test_metadata *_metadata,
 TEST_F_TIMEOUT(race, zapped_huge_page, 60)
 {
 	struct zapper zapper = {
-		.mem = cdm_map_thp(1, 1),
-		.length = cdm_thp_size(),
-	};
+		.mem = cdm_map_thp(1, SEED), .length = cdm_thp_size(), };
 	long before, lost = 0;
 
 	if (!zapper.mem)

@@ -9,7 +9,7 @@
 #include "cdm_test.h"
 
 #define PATTERN			0x1122334455667788ULL
-#define SEED			7
+#define SEED			CDM_SEED(MIRROR)
 #define PAGES			5
 
 enum kind {

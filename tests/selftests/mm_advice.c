@@ -14,15 +14,8 @@
 #include "cdm_mm.h"
 #include "cdm_test.h"
 
-#define NODE			HMM_CDM_TARGET_NODE
-#define SYSTEM			HMM_CDM_TARGET_SYSTEM
-#define SEED			601
+#define SEED			CDM_SEED(MM_ADVICE)
 #define PAGES			32
-
-#ifndef MADV_GUARD_INSTALL
-#define MADV_GUARD_INSTALL	102
-#define MADV_GUARD_REMOVE	103
-#endif
 
 FIXTURE(advice) {
 	struct cdm cdm;

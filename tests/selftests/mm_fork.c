@@ -11,8 +11,6 @@
 #include "cdm_mm.h"
 #include "cdm_test.h"
 
-#define NODE			HMM_CDM_TARGET_NODE
-#define SYSTEM			HMM_CDM_TARGET_SYSTEM
 #define PAGES			24
 #define DEPTH			3
 #define CHILDREN		2

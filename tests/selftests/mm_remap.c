@@ -12,9 +12,7 @@
 #include "cdm_mm.h"
 #include "cdm_test.h"
 
-#define NODE			HMM_CDM_TARGET_NODE
-#define SYSTEM			HMM_CDM_TARGET_SYSTEM
-#define SEED			503
+#define SEED			CDM_SEED(MM_REMAP)
 #define PAGES			32
 #define RACE_MS			800
 #define ADDS			100000

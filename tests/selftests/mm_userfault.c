@@ -17,9 +17,7 @@
 #include "cdm_mm.h"
 #include "cdm_test.h"
 
-#define NODE			HMM_CDM_TARGET_NODE
-#define SYSTEM			HMM_CDM_TARGET_SYSTEM
-#define SEED			307
+#define SEED			CDM_SEED(MM_USERFAULT)
 #define PAGES			16
 #define RACE_MS			800
 

@@ -13,9 +13,7 @@
 #include "cdm_mem.h"
 #include "cdm_test.h"
 
-#define NODE			HMM_CDM_TARGET_NODE
-#define SYSTEM			HMM_CDM_TARGET_SYSTEM
-#define SEED			41
+#define SEED			CDM_SEED(MOVED)
 #define PAGES			64
 
 FIXTURE(moved) {

@@ -9,9 +9,7 @@
 #include "cdm_mem.h"
 #include "cdm_test.h"
 
-#define NODE			HMM_CDM_TARGET_NODE
-#define SYSTEM			HMM_CDM_TARGET_SYSTEM
-#define SEED			53
+#define SEED			CDM_SEED(NODE)
 #define PAGES			100
 
 /* The second node, which is the smaller one, so that filling it is quick. */

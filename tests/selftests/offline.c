@@ -17,7 +17,7 @@
 #include "cdm_mem.h"
 #include "cdm_test.h"
 
-#define SEED			271
+#define SEED			CDM_SEED(OFFLINE)
 
 /* NUMA nodes in a mask: powerpc has 256. */
 #define NODES			1024
@@ -168,8 +168,7 @@ TEST_F(offline, has_none_in_use)
 	char *mem = cdm_map(&self->cdm, length);
 
 	ASSERT_NE(NULL, mem);
-	ASSERT_EQ(0, cdm_migrate(&self->cdm, mem, length,
-				 HMM_CDM_TARGET_NODE, NULL));
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, mem, length, NODE, NULL));
 	ASSERT_EQ(length / self->cdm.page,
 		  cdm_on_node(&self->cdm, mem, length));
 	expect_offline(_metadata, &self->cdm);

@@ -14,9 +14,7 @@
 #include "cdm_mem.h"
 #include "cdm_test.h"
 
-#define NODE			HMM_CDM_TARGET_NODE
-#define SYSTEM			HMM_CDM_TARGET_SYSTEM
-#define SEED			113
+#define SEED			CDM_SEED(PEERS)
 #define PAGES			390
 
 /* Pages into a window, so that there is a border in between. */

@@ -21,9 +21,7 @@
 #include "cdm_mem.h"
 #include "cdm_test.h"
 
-#define NODE			HMM_CDM_TARGET_NODE
-#define SYSTEM			HMM_CDM_TARGET_SYSTEM
-#define SEED			91
+#define SEED			CDM_SEED(POPULATE)
 #define PAGES			100
 
 FIXTURE(zero_copy) {
@@ -260,15 +258,13 @@ TEST_F(zero_copy, reserved)
 				  &self->p));
 	EXPECT_EQ(PAGES - 60, self->p.populated);
 	EXPECT_EQ(60, self->p.skipped[HMM_CDM_SKIP_ABSENT]);
-	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length,
-				 HMM_CDM_TARGET_NODE, &m));
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, NODE, &m));
 	EXPECT_EQ(0, m.populated);
 	EXPECT_EQ(60, m.skipped[HMM_CDM_SKIP_ABSENT]);
 	EXPECT_EQ(free - (PAGES - 60), cdm_free_pages(&self->cdm));
 	/* But what is there goes on moving. */
 	ASSERT_EQ(0, mprotect(self->mem, self->length, PROT_NONE));
-	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length,
-				 HMM_CDM_TARGET_SYSTEM, &m));
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, SYSTEM, &m));
 	EXPECT_EQ(PAGES - 60, m.migrated);
 	ASSERT_EQ(0, mprotect(self->mem, self->length,
 			      PROT_READ | PROT_WRITE));

@@ -14,8 +14,7 @@
 #include "cdm_mem.h"
 #include "cdm_test.h"
 
-#define NODE			HMM_CDM_TARGET_NODE
-#define SEED			211
+#define SEED			CDM_SEED(PROCESS_ACCESS)
 #define PAGES			8
 #define MOVING_MS		400
 

@@ -15,7 +15,7 @@
 #include "cdm_mem.h"
 #include "cdm_test.h"
 
-#define SEED			227
+#define SEED			CDM_SEED(PROCESS_DUMP)
 #define PAGES			16
 #define PATTERN			"/proc/sys/kernel/core_pattern"
 #define CORE			"/tmp/cdm-core"
@@ -90,10 +90,9 @@ static void dump_core(struct _test_data_dump *self)
 	cdm_fill(self->left_out, self->length, SEED);
 	for (size_t at = half; at < self->length; at += 2 * page)
 		cdm_fill(self->mem + at, page, SEED);
-	if (cdm_migrate(&cdm, self->mem, half, HMM_CDM_TARGET_NODE, NULL) ||
-	    cdm_migrate(&cdm, self->left_out, self->length,
-			HMM_CDM_TARGET_NODE, NULL) ||
-	    cdm_migrate(&cdm, self->mem + half, page, HMM_CDM_TARGET_NODE,
+	if (cdm_migrate(&cdm, self->mem, half, NODE, NULL) ||
+	    cdm_migrate(&cdm, self->left_out, self->length, NODE, NULL) ||
+	    cdm_migrate(&cdm, self->mem + half, page, NODE,
 			NULL) ||
 	    madvise(self->left_out, self->length, MADV_DONTDUMP))
 		_exit(2);

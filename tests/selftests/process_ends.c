@@ -17,9 +17,7 @@
 #include "cdm_mem.h"
 #include "cdm_test.h"
 
-#define NODE			HMM_CDM_TARGET_NODE
-#define SYSTEM			HMM_CDM_TARGET_SYSTEM
-#define SEED			233
+#define SEED			CDM_SEED(PROCESS_ENDS)
 #define PAGES			16
 #define STACK			65536
 #define THREADS			6

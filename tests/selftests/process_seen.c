@@ -16,19 +16,10 @@
 #include "cdm_mem.h"
 #include "cdm_test.h"
 
-#define NODE			HMM_CDM_TARGET_NODE
-#define SYSTEM			HMM_CDM_TARGET_SYSTEM
-#define SEED			223
+#define SEED			CDM_SEED(PROCESS_SEEN)
 #define PAGES			16
 /* A quarter each: on the node, in system memory, holes, once more the node. */
 #define QUARTER			(PAGES / 4)
-
-/* Bits of /proc/self/pagemap. */
-#define SOFT_DIRTY		0x0080000000000000ULL
-#define EXCLUSIVE		0x0100000000000000ULL
-#define FILE_OR_SHARED		0x2000000000000000ULL
-#define SWAPPED			0x4000000000000000ULL
-#define PRESENT			0x8000000000000000ULL
 
 FIXTURE(seen) {
 	struct cdm cdm;
@@ -108,20 +99,20 @@ TEST_F(seen, pagemap)
 	struct cdm_child child;
 	const __u64 in_system = ((1ULL << QUARTER) - 1) << QUARTER;
 
-	EXPECT_EQ(ALL, have(self, PRESENT | EXCLUSIVE));
+	EXPECT_EQ(ALL, have(self, PAGEMAP_PRESENT | PAGEMAP_EXCLUSIVE));
 	ASSERT_EQ(0, make_mixed(self));
-	EXPECT_EQ(ALL & ~HOLES, have(self, PRESENT | EXCLUSIVE));
-	EXPECT_EQ(0, have(self, SWAPPED));
-	EXPECT_EQ(0, have(self, FILE_OR_SHARED));
+	EXPECT_EQ(ALL & ~HOLES, have(self, PAGEMAP_PRESENT | PAGEMAP_EXCLUSIVE));
+	EXPECT_EQ(0, have(self, PAGEMAP_SWAPPED));
+	EXPECT_EQ(0, have(self, PAGEMAP_FILE));
 	for (int i = 0; i < PAGES; i++)
 		EXPECT_EQ(!((HOLES | in_system) >> i & 1),
 			  cdm_pfn_on_node(&self->cdm, cdm_pfn(self->mem + i *
 							      self->page)));
 	ASSERT_EQ(0, cdm_child_start(&child, NULL, NULL));
-	EXPECT_EQ(ALL & ~HOLES, have(self, PRESENT));
-	EXPECT_EQ(0, have(self, EXCLUSIVE));
+	EXPECT_EQ(ALL & ~HOLES, have(self, PAGEMAP_PRESENT));
+	EXPECT_EQ(0, have(self, PAGEMAP_EXCLUSIVE));
 	ASSERT_EQ(0, cdm_child_end(&child));
-	EXPECT_EQ(ALL & ~HOLES, have(self, PRESENT | EXCLUSIVE));
+	EXPECT_EQ(ALL & ~HOLES, have(self, PAGEMAP_PRESENT | PAGEMAP_EXCLUSIVE));
 }
 
 TEST_F(seen, mincore)
@@ -348,29 +339,29 @@ TEST_F(seen, soft_dirty)
 	struct hmm_cdm_wait wait;
 	struct hmm_cdm_migrate m;
 
-	if (have(self, SOFT_DIRTY) != ALL)
+	if (have(self, PAGEMAP_SOFT_DIRTY) != ALL)
 		SKIP(return, "no soft-dirty bits");
 	ASSERT_EQ(0, cdm_run_fill(&self->cdm, self->mem, self->length, 1,
 				  NULL));
 	ASSERT_EQ(0, clear_soft_dirty());
-	EXPECT_EQ(0, have(self, SOFT_DIRTY));
+	EXPECT_EQ(0, have(self, PAGEMAP_SOFT_DIRTY));
 
 	/* Reading is no write, for both sides. */
 	EXPECT_EQ(-1, cdm_check_value(self->mem, self->length, 1));
 	ASSERT_EQ(0, cdm_run_sum(&self->cdm, self->mem, self->length / 8,
 				 &wait));
-	EXPECT_EQ(0, have(self, SOFT_DIRTY));
+	EXPECT_EQ(0, have(self, PAGEMAP_SOFT_DIRTY));
 	self->mem[2 * self->page] = 9;
-	EXPECT_EQ(1 << 2, have(self, SOFT_DIRTY));
+	EXPECT_EQ(1 << 2, have(self, PAGEMAP_SOFT_DIRTY));
 	ASSERT_EQ(0, cdm_run_fill(&self->cdm, self->mem + 5 * self->page, 8, 9,
 				  NULL));
-	EXPECT_EQ(1 << 2 | 1 << 5, have(self, SOFT_DIRTY));
+	EXPECT_EQ(1 << 2 | 1 << 5, have(self, PAGEMAP_SOFT_DIRTY));
 	EXPECT_EQ(PAGES, cdm_on_node(&self->cdm, self->mem, self->length));
 
 	/* The bit moves with the page, and is not set by moving. */
 	for (int i = 0; i < 2; i++) {
 		ASSERT_EQ(PAGES, move(self, i ? NODE : SYSTEM));
-		EXPECT_EQ(1 << 2 | 1 << 5, have(self, SOFT_DIRTY));
+		EXPECT_EQ(1 << 2 | 1 << 5, have(self, PAGEMAP_SOFT_DIRTY));
 	}
 	/* What came since has been written to: with zeros, but it is new. */
 	ASSERT_EQ(0, madvise(self->mem + 8 * self->page, self->page,
@@ -379,7 +370,7 @@ TEST_F(seen, soft_dirty)
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, NODE,
 				 &m));
 	EXPECT_EQ(1, m.populated);
-	EXPECT_EQ(1 << 8, have(self, SOFT_DIRTY));
+	EXPECT_EQ(1 << 8, have(self, PAGEMAP_SOFT_DIRTY));
 }
 
 /* madvise(2) fills the holes and leaves the rest where it is. */
@@ -395,7 +386,7 @@ TEST_F(seen, populate_mixed)
 	ASSERT_EQ(0, cdm_stats(&self->cdm, &stats[0]));
 	for (int i = 0; i < 2; i++) {
 		ASSERT_EQ(0, madvise(self->mem, self->length, advice[i]));
-		EXPECT_EQ(ALL, have(self, PRESENT));
+		EXPECT_EQ(ALL, have(self, PAGEMAP_PRESENT));
 		ASSERT_EQ(0, cdm_pfns(self->mem, self->length, after));
 		for (int j = 0; j < PAGES; j++)
 			if (!(HOLES >> j & 1))

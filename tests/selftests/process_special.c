@@ -16,15 +16,8 @@
 #include "cdm_mem.h"
 #include "cdm_test.h"
 
-#define NODE			HMM_CDM_TARGET_NODE
-#define SYSTEM			HMM_CDM_TARGET_SYSTEM
-#define SEED			229
+#define SEED			CDM_SEED(PROCESS_SPECIAL)
 #define AROUND			4	/* pages on either side */
-
-/* Not every architecture has the call. */
-#ifndef SYS_memfd_secret
-#define SYS_memfd_secret	447
-#endif
 
 /* Where the BIOS of a PC is: the one part of memory that may always be mapped. */
 #define BIOS			0xf0000

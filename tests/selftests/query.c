@@ -13,7 +13,7 @@
 #include "cdm_test.h"
 
 #define RW			(HMM_CDM_ACCESS_READ | HMM_CDM_ACCESS_WRITE)
-#define SEED			11
+#define SEED			CDM_SEED(QUERY)
 #define PAGES			8
 
 FIXTURE(query) {
@@ -87,8 +87,7 @@ TEST_F(query, system_and_node)
 	EXPECT_EQ(0, stats.fault_pages);
 	EXPECT_EQ(0, stats.migrated_in);
 
-	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, half,
-				 HMM_CDM_TARGET_NODE, NULL));
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, half, NODE, NULL));
 	ASSERT_EQ(0, cdm_query(&self->cdm, self->mem, self->length,
 			       self->pages, &self->sums));
 	EXPECT_EQ(PAGES / 2, self->sums.where[HMM_CDM_WHERE_NODE]);

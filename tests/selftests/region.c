@@ -24,7 +24,7 @@ enum kind {
 	RAM,
 	NOTHING,
 	RANGE,
-	NODE,
+	NUMA_NODE,
 	TAKEN,
 	KINDS,
 };
@@ -125,7 +125,7 @@ static int bad_regions(struct bad *bad, const struct cdm_region *good)
 	bad_numbers(&bad[nr++], RANGE, -ERANGE, 0ULL - ALIGNED, ALIGNED, "");
 	bad_numbers(&bad[nr++], RANGE, -ERANGE, 1ULL << 60, ALIGNED, "");
 	snprintf(node, sizeof(node), "@%d", impossible_node());
-	bad_numbers(&bad[nr++], NODE, -ENXIO, good->start, ALIGNED, node);
+	bad_numbers(&bad[nr++], NUMA_NODE, -ENXIO, good->start, ALIGNED, node);
 	if (cdm_iomem_hole(ALIGNED, &start))
 		bad_numbers(&bad[nr++], NOTHING, -ENODEV, start, ALIGNED, "");
 	if (cdm_iomem_ram(ALIGNED, &start))
@@ -349,8 +349,7 @@ TEST(pages_are_on_their_numa_node)
 		EXPECT_EQ(regions[i].node, cdm.info.numa_node);
 		mem = cdm_map(&cdm, cdm.page);
 		ASSERT_NE(NULL, mem);
-		ASSERT_EQ(0, cdm_migrate(&cdm, mem, cdm.page,
-					 HMM_CDM_TARGET_NODE, NULL));
+		ASSERT_EQ(0, cdm_migrate(&cdm, mem, cdm.page, NODE, NULL));
 		ASSERT_EQ(1, cdm_on_node(&cdm, mem, cdm.page));
 		ASSERT_EQ(0, syscall(SYS_get_mempolicy, &node, NULL, 0UL, mem,
 				     MPOL_F_NODE | MPOL_F_ADDR));

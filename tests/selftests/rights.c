@@ -12,13 +12,8 @@
 #include "cdm_mem.h"
 #include "cdm_test.h"
 
-/* Not every architecture has the call. */
-#ifndef SYS_memfd_secret
-#define SYS_memfd_secret	447
-#endif
-
 #define PATTERN			0x1122334455667788ULL
-#define SEED			7
+#define SEED			CDM_SEED(RIGHTS)
 #define PAGES			5
 
 FIXTURE(rights) {

@@ -13,7 +13,7 @@
 #include "cdm_module.h"
 #include "cdm_test.h"
 
-#define SEED			97
+#define SEED			CDM_SEED(RMMOD)
 #define PAGES			64
 
 /* Rounds, where 2 users share a node of 8 windows; and when it is enough of them. */
@@ -57,7 +57,7 @@ static char *leave_on_node(struct cdm *cdm, unsigned int index, size_t length)
 	mem = cdm_map(cdm, length);
 	if (mem) {
 		cdm_fill(mem, length, SEED);
-		if (cdm_migrate(cdm, mem, length, HMM_CDM_TARGET_NODE, &m) ||
+		if (cdm_migrate(cdm, mem, length, NODE, &m) ||
 		    m.migrated != length / cdm->page)
 			mem = NULL;
 	}
@@ -142,8 +142,7 @@ TEST_F(rmmod, pages_are_saved)
 	thp = cdm_map_thp(1, SEED);
 	if (thp) {
 		ASSERT_EQ(0, cdm_open(&cdm[0], 0));
-		ASSERT_EQ(0, cdm_migrate(&cdm[0], thp, huge,
-					 HMM_CDM_TARGET_NODE, NULL));
+		ASSERT_EQ(0, cdm_migrate(&cdm[0], thp, huge, NODE, NULL));
 		cdm_close(&cdm[0]);
 		ASSERT_EQ(huge / page, cdm_on_node(&cdm[0], thp, huge));
 	}
@@ -533,8 +532,7 @@ TEST_F(rmmod, damaged)
 	capacity = cdm.info.capacity;
 	mem = cdm_map(&cdm, cdm.window);
 	ASSERT_NE(NULL, mem);
-	ASSERT_EQ(0, cdm_migrate(&cdm, mem, cdm.window,
-				 HMM_CDM_TARGET_NODE, NULL));
+	ASSERT_EQ(0, cdm_migrate(&cdm, mem, cdm.window, NODE, NULL));
 	frame = cdm_pfn(mem);
 	ASSERT_TRUE(cdm_pfn_on_node(&cdm, frame));
 	if (madvise(mem, cdm.page, MADV_HWPOISON)) {
@@ -547,8 +545,7 @@ TEST_F(rmmod, damaged)
 		  cdm_free_settles(&cdm, stats.node_free - 1));
 	mem = cdm_map(&cdm, capacity);
 	ASSERT_NE(NULL, mem);
-	ASSERT_EQ(0, cdm_migrate(&cdm, mem, capacity, HMM_CDM_TARGET_NODE,
-				 NULL));
+	ASSERT_EQ(0, cdm_migrate(&cdm, mem, capacity, NODE, NULL));
 	EXPECT_EQ(stats.node_free - 1, cdm_on_node(&cdm, mem, capacity));
 	for (size_t at = 0; at < capacity; at += cdm.page)
 		wrong += cdm_pfn(mem + at) == frame;

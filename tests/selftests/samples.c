@@ -18,7 +18,7 @@
 #include "cdm_module.h"
 #include "cdm_test.h"
 
-#define SEED			211
+#define SEED			CDM_SEED(SAMPLES)
 #define PAGES			24
 
 FIXTURE(sample) {
@@ -75,7 +75,7 @@ static bool to_node(const struct cdm *cdm, void *mem, size_t length)
 {
 	struct hmm_cdm_migrate m;
 
-	return !cdm_migrate(cdm, mem, length, HMM_CDM_TARGET_NODE, &m) &&
+	return !cdm_migrate(cdm, mem, length, NODE, &m) &&
 	       m.migrated + m.populated == length / cdm->page;
 }
 
@@ -161,8 +161,7 @@ TEST_F(sample, node)
 	EXPECT_EQ(cdm_word_sum(SEED + 1, words), wait.result[0]);
 
 	/* Either way they can be called back. */
-	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length,
-				 HMM_CDM_TARGET_SYSTEM, NULL));
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, SYSTEM, NULL));
 	EXPECT_EQ(PAGES, lie_at(&self->cdm, self->mem, self->length,
 				HMM_CDM_WHERE_SYSTEM, 0));
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED + 1));
@@ -180,8 +179,7 @@ TEST_F(sample, populate)
 	cdm_free_settles(&self->cdm, self->cdm.info.capacity / self->cdm.page);
 	fresh = cdm_map(&self->cdm, self->length);
 	ASSERT_NE(NULL, fresh);
-	ASSERT_EQ(0, cdm_migrate(&self->cdm, fresh, self->length,
-				 HMM_CDM_TARGET_NODE, &m));
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, fresh, self->length, NODE, &m));
 	EXPECT_EQ(PAGES, m.populated);
 	expect_on_node(_metadata, &self->cdm, fresh, self->length,
 		       variant->coherent);
@@ -242,8 +240,7 @@ TEST_F(sample, changed)
 	ASSERT_TRUE(to_node(&self->cdm, self->mem, self->length));
 	ASSERT_EQ(0, cdm_run_sum(&self->cdm, self->mem, words, &wait));
 	EXPECT_EQ(self->length, wait.bytes_local);
-	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, half,
-				 HMM_CDM_TARGET_SYSTEM, NULL));
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, half, SYSTEM, NULL));
 	cdm_fill(self->mem, half, SEED + 1);
 	ASSERT_EQ(0, cdm_run_sum(&self->cdm, self->mem, words, &wait));
 	EXPECT_EQ(half, wait.bytes_local);

@@ -16,6 +16,8 @@
 #include "cdm_mem.h"
 #include "cdm_test.h"
 
+#define SEED			CDM_SEED(UAPI)
+
 /*
  * What a program was compiled with does not change any more, and is the same
  * on all architectures: the size of each structure and where each field is.
@@ -471,12 +473,12 @@ FIXTURE_SETUP(wrong)
 	self->page = self->cdm.page;
 	self->mem = cdm_map(&self->cdm, 4 * self->page);
 	ASSERT_NE(NULL, self->mem);
-	cdm_fill(self->mem, 4 * self->page, 1);
+	cdm_fill(self->mem, 4 * self->page, SEED);
 }
 
 FIXTURE_TEARDOWN(wrong)
 {
-	EXPECT_EQ(-1, cdm_check(self->mem, 4 * self->page, 1));
+	EXPECT_EQ(-1, cdm_check(self->mem, 4 * self->page, SEED));
 	cdm_close(&self->cdm);
 }
 

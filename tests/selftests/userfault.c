@@ -15,7 +15,7 @@
 #include "cdm_mem.h"
 #include "cdm_test.h"
 
-#define SEED			101
+#define SEED			CDM_SEED(USERFAULT)
 #define PAGES			8
 
 FIXTURE(userfault) {
@@ -159,8 +159,7 @@ TEST_F(userfault, migrate_leaves_holes)
 
 	ASSERT_EQ(0, answer(self->fd, self->mem, self->content, self->page,
 			    self->page));
-	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length,
-				 HMM_CDM_TARGET_NODE, &m));
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, NODE, &m));
 	EXPECT_EQ(1, m.migrated);
 	EXPECT_EQ(0, m.populated);
 	EXPECT_EQ(PAGES, cdm_migrate_sum(&m));

@@ -60,7 +60,7 @@ FIXTURE_SETUP(walk)
 	ASSERT_NE(NULL, self->arena);
 	if (variant->on_node)
 		ASSERT_EQ(0, cdm_migrate(&self->cdm, self->arena, self->length,
-					 HMM_CDM_TARGET_NODE, NULL));
+					 NODE, NULL));
 	walk = &self->arena->walk;
 	walk->heads = CDM_ADDR(self->arena->heads);
 	walk->nr_heads = BUCKETS;
