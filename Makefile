@@ -20,7 +20,7 @@ KBUILD_OUT := $(BUILD)/kdir
 KBUILD_RUN := $(MAKE) -C $(KDIR) M=$(CURDIR) MO=$(KBUILD_OUT)
 endif
 
-.PHONY: all modules demo check bench conformance selftests-mm check-all lint cdm-delta shell \
+.PHONY: all modules demo check bench conformance kselftest selftests-mm check-all lint cdm-delta shell \
 	install install_modules install-headers install_uapi install_files clean distclean help
 .NOTPARALLEL:
 
@@ -49,13 +49,16 @@ bench:
 check-all:
 	@scripts/sum lint check 'check FLAVOUR=amd64' 'check FLAVOUR=rt-amd64' \
 		'check KERNEL=debug' \
-		selftests-mm conformance 'conformance ARCH=powerpc' 'conformance ARCH=powerpc MMU=hash' \
+		kselftest selftests-mm conformance 'conformance ARCH=powerpc' 'conformance ARCH=powerpc MMU=hash' \
 		'conformance ARCH=powerpc MACHINE=pseries' \
 		'check ARCH=powerpc' 'check ARCH=powerpc MMU=hash' \
 		'check ARCH=powerpc MACHINE=pseries' \
 		'check ARCH=powerpc MACHINE=pseries MMU=hash' \
 		'check ARCH=powerpc PAGES=4K' 'check ARCH=powerpc MMU=hash PAGES=4K' \
 		'check ARCH=powerpc MACHINE=pseries PAGES=4K'
+
+kselftest:
+	@$(LAB) kselftest $(TESTS)
 
 selftests-mm:
 	@$(LAB) mm
@@ -125,6 +128,8 @@ help:
 	@echo '             beside the bare calls of the core mm, and which targets are met; into'
 	@echo '             build/bench (4 minutes); QUICK=yes for a look at whether it works'
 	@echo '  check-all  every test on every kernel and machine there is (an hour)'
+	@echo '  kselftest  tests/selftests built, packed and run by the kernel'"'"'s own makefiles and'
+	@echo '             run_kselftest.sh; TESTS=NAMES for some of them'
 	@echo '  selftests-mm  the kernel'"'"'s own tests of gup, copy on write, mremap, userfaultfd, ...,'
 	@echo '             on system memory and on a node, and where the two differ'
 	@echo '  lint       rustfmt, clippy, checkpatch, kernel-doc, shellcheck, ruff'

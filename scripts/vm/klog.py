@@ -49,6 +49,8 @@ EXCUSED = {
     # Has the kernel kill in a memory cgroup, and say so in the same way.
     "account_memcg": re.compile(r" invoked oom-killer: gfp_mask=0x[0-9a-f]+\(\S+\), order="),
 }
+# The kernel's runner does not mark where one program ends and the next one begins.
+EXCUSED["kselftest"] = re.compile("|".join(pattern.pattern for pattern in EXCUSED.values()))
 
 BOOT = "boot"
 

@@ -16,6 +16,7 @@ import time
 from bench import Bench, Results, report, write_csv
 from driver import Driver
 from kernel import by_name
+from kselftest import COLLECTION, Kselftest, listed
 from kunit import Kunit, declared
 from machine import Amd64
 from pairs import SUFFIX, OnNode, OnSystem, Pair, Stale, read_known
@@ -28,6 +29,7 @@ from guest import Guest, GuestError
 
 LOGS = "/out/log"
 KUNIT = "/src/scripts/guest/kunit"
+KSELFTEST = "/src/scripts/guest/kselftest"
 HMM_TESTS = "/kernel/source/tools/testing/selftests/mm/hmm-tests.c"
 WITH_SIDES = "/src/scripts/guest/bench"
 WITH_IDLE = "/src/scripts/guest/conformance"
@@ -49,6 +51,9 @@ KEEP = 20
 # are for what it is compared with (scripts/guest/bench).
 REGIONS_MEASURED = 2
 BENCH_LIMIT = 1800
+
+# Seconds for all selftests in one go.
+KSELFTEST_LIMIT = 2400
 
 # Seconds for all runs on a driver and for each of them: a driver can hang in every
 # test, and each time it takes the harness half a minute to see that.
@@ -167,6 +172,20 @@ def check(args):
     print(f"took {time.monotonic() - BEGIN:.0f} s")
     print(summary(done))
     return any(p.failed for p in done) or not any(p.passed for p in done)
+
+
+def kselftest(args):
+    """The selftests, all or those named, by the kernel's own runner."""
+    names = args.program or listed(args.kselftest)
+    arguments = [word for name in names for word in ("-t", f"{COLLECTION}:{name}")]
+    arguments = arguments if args.program else ["-c", COLLECTION]
+    with open(args.kselftest, "rb") as file:
+        files = {"lab/kselftest.tar": file.read()}
+    program = Kselftest(KSELFTEST, KSELFTEST_LIMIT * args.patience, names, arguments)
+    done = Session(new_guest(args), [program], files).run()
+    print(f"took {time.monotonic() - BEGIN:.0f} s")
+    print(summary(done))
+    return any(p.failed for p in done) or not program.passed
 
 
 def pairs(args):
@@ -295,6 +314,7 @@ ACTIONS = {
     "check": check,
     "conformance": conformance,
     "demo": demo,
+    "kselftest": kselftest,
     "pairs": pairs,
     "shell": shell,
 }
@@ -317,6 +337,7 @@ def main():
     parser.add_argument("--module", action="append", metavar="PATH", default=[])
     parser.add_argument("--host", action="append", metavar="COMMAND")
     parser.add_argument("--kunit", action="store_true")
+    parser.add_argument("--kselftest", metavar="ARCHIVE")
     parser.add_argument("--demo", metavar="PATH")
     parser.add_argument("--plain", action="append", metavar="PATH", default=[])
     parser.add_argument("--text", metavar="FILE", default=TEXT)

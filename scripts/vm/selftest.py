@@ -16,6 +16,7 @@ import tempfile
 from bench import HUGE, Bench, Cost, Results, report, targets, write_csv
 from driver import Driver
 from klog import scan
+from kselftest import COLLECTION, Kselftest
 from kunit import Kunit, declared
 from pairs import OnNode, OnSystem, Pair, Stale, read_known
 from program import BrokenDemo, Demo, Phase, Plain, Program
@@ -221,6 +222,43 @@ def kunit():
     yield "red: no suites at all", result() == (True, 0)
     names = declared(RECORDED.parents[1])
     yield "green: each suite has a name of its own", len(names) == len({*names}) > 0
+
+
+def kselftest():
+    """A run of the kernel's own runner."""
+
+    def program(name, *tests, verdict="ok", plan=None):
+        """What it prints of one program."""
+        lines = ["TAP version 13", f"1..{plan or len(tests)}", *tests]
+        head = f"selftests: {COLLECTION}: {name}"
+        return [f"# {head}", *(f"# {line}" for line in lines), f"{verdict} N {head}"]
+
+    def result(*programs, status="0", plan=2):
+        """Whether anything failed, and how many passed, with programs x and y expected."""
+        lines = ["TAP version 13", f"1..{plan}"]
+        for number, one in enumerate(programs, 1):
+            lines += [line.replace(" N ", f" {number} ") for line in one]
+        run = "kselftest"
+        ran = [*LOADED, f"@@lab start {run}", *lines, "", f"@@lab end {run} {status}", *UNLOADED]
+        done = outcome([ran], [Kselftest("k", 60, ["x", "y"])])
+        judged = next(p for p in done if p.name == run)
+        return bool(judged.failed), judged.passed
+
+    x = program("x", "ok 1 a", "ok 2 b # SKIP none here")
+    y = program("y", "ok 1 c")
+    bad = program("y", "ok 1 c", "not ok 2 d", verdict="not ok")
+    yield "green: programs that pass", result(x, y) == (False, 2)
+    yield "red: a test of a program", result(x, bad, status="1") == (True, 2)
+    yield "red: a program that is missing", result(x, plan=1)[0]
+    yield "red: a program that is planned", result(x)[0]
+    yield "red: a program that nobody knows", result(x, y, program("z", "ok 1 e"), plan=3)[0]
+    yield "red: a program without its end", result(x, y[:-1])[0]
+    yield "red: a program without its tests", result(x, [y[0], y[-1]])[0]
+    yield "red: a program without a planned test", result(x, program("y", "ok 1 c", plan=2))[0]
+    yield "red: a program that fails alone", result(x, program("y", "ok 1 c", verdict="not ok"))[0]
+    yield "red: a program that hides a failure", result(x, program("y", "not ok 1 c"))[0]
+    yield "red: the runner's status alone", result(x, y, status="1")[0]
+    yield "red: no programs at all", result(plan=0)[0]
 
 
 def conformance():
@@ -436,7 +474,8 @@ def bench():
 
 def main():
     """Run all, as TAP."""
-    results = [*recorded(), *sessions(), *others(), *kunit(), *conformance(), *pairs(), *bench()]
+    results = [*recorded(), *sessions(), *others(), *kunit(), *kselftest()]
+    results += [*conformance(), *pairs(), *bench()]
     print("TAP version 13")
     print(f"1..{len(results)}")
     for number, (name, good) in enumerate(results, 1):
