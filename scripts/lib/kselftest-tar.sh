@@ -23,7 +23,7 @@ link() {
 link .
 for part in tools tools/testing $selftests; do
 	rm "$tree/$part"
-	link $part
+	link "$part"
 done
 ln -s /src/tests/selftests "$tree/$selftests/hmm_cdm"
 
