@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What hmm-tests, cow and others pin pages with. Upstream it is built into the
- * kernel or not at all: it names no licence, and has no exit, so that once loaded
- * it stays.
+ * hmm-tests, cow and others pin pages with this. Upstream it can only be built
+ * in: it has no licence, and no exit, so that it cannot be unloaded.
  */
 #include <linux/mmzone.h>
 #include <linux/module.h>
 
 /*
- * get_pfnblock_migratetype() is not exported. folio_is_longterm_pinnable() asks it
- * for CMA and isolated page blocks, to warn of a long-term pin there; it goes without
- * these two, and warns of device memory and ZONE_MOVABLE as ever.
+ * get_pfnblock_migratetype() is not exported. folio_is_longterm_pinnable() uses
+ * it to warn of long-term pins in CMA and isolated page blocks. That warning is
+ * lost; those of device memory and ZONE_MOVABLE remain.
  */
 #undef folio_migratetype
 #define folio_migratetype(folio) ((void)(folio), MIGRATE_UNMOVABLE)

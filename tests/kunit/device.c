@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Devices, and the memory that they are given. */
+/* Devices and their memory. */
 #include <linux/device.h>
 #include <linux/device/class.h>
 #include <linux/err.h>
@@ -12,7 +12,7 @@
 
 #include "testdev.h"
 
-/* More files of devices than there can be. */
+/* More device files than there can be. */
 #define FILES	256
 
 static void refused_devices(struct kunit *test)
@@ -31,7 +31,7 @@ static void refused_devices(struct kunit *test)
 	REFUSED(flags, 1, -EINVAL);
 	REFUSED(name, NULL, -EINVAL);
 	REFUSED(owner, NULL, -EINVAL);
-	/* One half of what is of use only together. */
+	/* Operations that are required together. */
 	REFUSED(copy, NULL, -EINVAL);
 	REFUSED(zero, NULL, -EINVAL);
 	REFUSED(map, NULL, -EINVAL);
@@ -45,7 +45,7 @@ static void count(const struct hmm_cdm_extent *page, void *arg)
 	*(u32 *)arg += page->pages;
 }
 
-/* One that only looks things up in the library's page table. */
+/* A device that only reads the library's page table. */
 static void a_device_needs_no_operations(struct kunit *test)
 {
 	static const struct hmm_cdm_ops none = {
@@ -64,7 +64,7 @@ static void a_device_needs_no_operations(struct kunit *test)
 	device = hmm_cdm_register_device(&none, test);
 	KUNIT_ASSERT_FALSE(test, IS_ERR(device));
 	KUNIT_EXPECT_PTR_EQ(test, hmm_cdm_device_data(device), (void *)test);
-	/* Who would copy it? */
+	/* Memory requires @copy. */
 	KUNIT_EXPECT_EQ(test, hmm_cdm_add_memory(device, &memory), -EINVAL);
 	KUNIT_EXPECT_EQ(test, hmm_cdm_pages(device, &free), 0);
 	KUNIT_EXPECT_EQ(test, free, 0);
@@ -97,18 +97,18 @@ static void refused_memory(struct kunit *test)
 	REFUSED(flags, 2, -EINVAL);
 	REFUSED(reserved, 1, -EINVAL);
 	REFUSED(start, dev->size, -EINVAL);
-	/* Not looked at: the library takes addresses for private memory itself. */
+	/* Set, though the library chooses the addresses of private memory. */
 	REFUSED(of_node, (struct device_node *)test, -EINVAL);
 	REFUSED(size, 0, -EINVAL);
 	REFUSED(size, dev->size + PAGE_SIZE, -EINVAL);
 	REFUSED(size, 1, -EINVAL);
-	/* Aligned, and more than there are addresses. */
+	/* Aligned, but more than the address space. */
 	REFUSED(size, 1ULL << 63, -ENOSPC);
 	REFUSED(nid, -2, -ENXIO);
 	REFUSED(nid, MAX_NUMNODES, -ENXIO);
 #undef REFUSED
 
-	/* RAM that the kernel uses is no device's. */
+	/* RAM in use by the kernel cannot be device memory. */
 	memory = testdev_memory(dev);
 	memory.type = HMM_CDM_MEMORY_COHERENT;
 	memory.start = round_down(virt_to_phys(dev), memremap_compat_align());
@@ -117,7 +117,7 @@ static void refused_memory(struct kunit *test)
 	memory.size = 0;
 	KUNIT_EXPECT_EQ(test, hmm_cdm_add_memory(dev->device, &memory), -EINVAL);
 
-	/* What was wrong is not remembered. */
+	/* Refused calls have left nothing behind. */
 	memory = testdev_memory(dev);
 	KUNIT_EXPECT_EQ(test, hmm_cdm_add_memory(dev->device, &memory), 0);
 }
@@ -130,11 +130,11 @@ static void memory_is_added_once(struct kunit *test)
 	testdev_fill(test, 0, PAGES);
 	testdev_migrate(test, NODE, 0, PAGES, 0);
 	KUNIT_EXPECT_EQ(test, hmm_cdm_add_memory(dev->device, &memory), -EBUSY);
-	/* With a file, or none. */
+	/* With a file or without. */
 	memory.flags = 0;
 	KUNIT_EXPECT_EQ(test, hmm_cdm_add_memory(dev->device, &memory), -EBUSY);
 
-	/* What is there stays, and works. */
+	/* The existing memory stays, and works. */
 	KUNIT_EXPECT_EQ(test, hmm_cdm_pages(dev->device, NULL), dev->total);
 	testdev_expect_where(test, 0, PAGES, HMM_CDM_WHERE_NODE, 0, HMM_CDM_PAGE_PRIVATE);
 	testdev_expect_content(test, 0, PAGES);
@@ -170,7 +170,7 @@ static void a_device_in_use_stays(struct kunit *test)
 	struct testdev *dev = testdev_begin(test, PAGES);
 	struct hmm_cdm_memory memory = testdev_memory(dev);
 
-	/* With both, with mirrors alone, and with memory alone. */
+	/* With memory and mirrors, with mirrors only, with memory only. */
 	KUNIT_EXPECT_EQ(test, hmm_cdm_unregister_device(dev->device), -EBUSY);
 	KUNIT_ASSERT_EQ(test, hmm_cdm_remove_memory(dev->device), 0);
 	KUNIT_EXPECT_EQ(test, hmm_cdm_unregister_device(dev->device), -EBUSY);
@@ -178,7 +178,7 @@ static void a_device_in_use_stays(struct kunit *test)
 	testdev_close(test, 0);
 	KUNIT_EXPECT_EQ(test, hmm_cdm_unregister_device(dev->device), -EBUSY);
 
-	/* Nothing has changed by that. */
+	/* The refused calls have changed nothing. */
 	KUNIT_EXPECT_PTR_EQ(test, hmm_cdm_device_data(dev->device), (void *)dev);
 	testdev_mirror(test, 1);
 	KUNIT_EXPECT_EQ(test, hmm_cdm_fault(dev->mirrors[1].handle, dev->at, 1, 0), 0);
@@ -187,7 +187,10 @@ static void a_device_in_use_stays(struct kunit *test)
 
 static const struct file_operations no_fops;
 
-/* Files of devices, of which a kernel thread does not see the names in /dev. */
+/*
+ * Number of device files, counted in the class, as a kernel thread cannot look
+ * into /dev.
+ */
 static int files(struct kunit *test)
 {
 	struct miscdevice misc = {
@@ -198,7 +201,7 @@ static int files(struct kunit *test)
 	char name[32];
 	int found = 0;
 
-	/* One of our own, to get at the class. */
+	/* A file of the test's own leads to the class. */
 	KUNIT_ASSERT_EQ(test, misc_register(&misc), 0);
 	for (int i = 0; i < FILES; i++) {
 		struct device *file;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Pages that the device has for itself. */
+/* Device-exclusive pages. */
 #include <linux/mman.h>
 
 #include "testdev.h"
@@ -19,7 +19,7 @@ static void taken_back_by_who_touches_them(struct kunit *test)
 	u64 value = 0;
 
 	testdev_fill(test, 0, PAGES);
-	/* Once more changes nothing. */
+	/* Taking them again changes nothing. */
 	for (int i = 0; i < 2; i++) {
 		KUNIT_EXPECT_EQ(test, take(dev, 0, PAGES), PAGES);
 		for (int page = 0; page < PAGES; page++) {
@@ -30,7 +30,7 @@ static void taken_back_by_who_touches_them(struct kunit *test)
 		}
 	}
 
-	/* Each on its own, by a read too. */
+	/* Each page is given back by itself, even on a read. */
 	invalidates = mirror->invalidates;
 	KUNIT_EXPECT_EQ(test, testdev_read(dev, 2, &value), 0);
 	KUNIT_EXPECT_EQ(test, value, testdev_pattern(2));
@@ -38,12 +38,12 @@ static void taken_back_by_who_touches_them(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, testdev_entry(dev, 2, false).flags, 0);
 	KUNIT_EXPECT_EQ(test, mirror->table[2].flags, 0);
 	KUNIT_EXPECT_EQ(test, testdev_entries(dev, 0), PAGES - 1);
-	/* The device faults, and shares it. */
+	/* A device fault gives the page back as well. */
 	KUNIT_EXPECT_EQ(test, hmm_cdm_fault(MIRROR(dev), ADDR(dev, 2), 1,
 					    HMM_CDM_FAULT_WRITE), 0);
 	KUNIT_EXPECT_EQ(test, testdev_entry(dev, 2, true).flags,
 			HMM_CDM_EXTENT_READ | HMM_CDM_EXTENT_WRITE);
-	/* That has not changed the others. */
+	/* The others are still exclusive. */
 	KUNIT_EXPECT_EQ(test, testdev_entry(dev, 3, true).flags, RIGHTS);
 	testdev_expect_content(test, 0, PAGES);
 	testdev_expect_where(test, 0, PAGES, HMM_CDM_WHERE_SYSTEM, 0, 0);
@@ -60,7 +60,7 @@ static void query_knows_them(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, seen[0].flags, HMM_CDM_PAGE_EXCLUSIVE);
 	KUNIT_EXPECT_EQ(test, seen[0].device, HMM_CDM_ACCESS_READ | HMM_CDM_ACCESS_WRITE);
 	KUNIT_EXPECT_EQ(test, seen[1].flags, 0);
-	/* Looking takes nothing back. */
+	/* QUERY gives nothing back. */
 	KUNIT_EXPECT_EQ(test, testdev_entry(dev, 0, true).flags, RIGHTS);
 }
 
@@ -70,8 +70,8 @@ static void untouched_and_private_pages_are_faulted_in(struct kunit *test)
 	u64 value = 1;
 
 	/*
-	 * From the device's own memory they come home first. That invalidates all of
-	 * the window: what was taken before it is the device's no more.
+	 * Pages in private device memory migrate to RAM first. That invalidates
+	 * the whole window: pages taken before it are not exclusive any more.
 	 */
 	testdev_fill(test, 1, 1);
 	testdev_migrate(test, NODE, 1, 1, 0);
@@ -93,7 +93,7 @@ static void they_can_move(struct kunit *test)
 	testdev_fill(test, 0, PAGES);
 	KUNIT_EXPECT_EQ(test, take(dev, 0, PAGES), PAGES);
 	testdev_migrate(test, NODE, 0, PAGES, 0);
-	/* Whether they did or not, nothing is lost. */
+	/* Whether exclusive or not, the content is intact. */
 	KUNIT_EXPECT_EQ(test, hmm_cdm_fault(MIRROR(dev), dev->at, PAGES * PAGE_SIZE,
 					    HMM_CDM_FAULT_WRITE), 0);
 	KUNIT_EXPECT_EQ(test, testdev_entries(dev, 0), PAGES);
@@ -118,7 +118,7 @@ static void what_cannot_be_taken(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmm_cdm_make_exclusive(mirror, 0, PAGE_SIZE), -EFAULT);
 	KUNIT_EXPECT_EQ(test, hmm_cdm_make_exclusive(mirror, shared, PAGE_SIZE), -EOPNOTSUPP);
 
-	/* Counted from the first, up to what cannot. */
+	/* The count covers the pages before the first that fails. */
 	testdev_fill(test, 0, PAGES);
 	testdev_unmap(test, 3, 1);
 	KUNIT_EXPECT_EQ(test, take(dev, 0, PAGES), 3);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The device's faults, and what they enter into its page table. */
+/* Device faults, and the entries that they install. */
 #include <linux/mman.h>
 #include <linux/mmap_lock.h>
 #include <linux/sched.h>
@@ -11,7 +11,7 @@ static int fault(struct testdev *dev, u64 addr, u64 length, u32 flags)
 	return hmm_cdm_fault(MIRROR(dev), addr, length, flags);
 }
 
-/* The driver's table and the library's say the same of each page. */
+/* The driver's table agrees with the library's on every page. */
 static void expect_same(struct kunit *test)
 {
 	struct testdev *dev = test->priv;
@@ -50,7 +50,7 @@ static void untouched_memory_is_faulted_in(struct kunit *test)
 	u32 rights = HMM_CDM_EXTENT_READ | HMM_CDM_EXTENT_WRITE;
 
 	KUNIT_EXPECT_EQ(test, testdev_entry(dev, 0, false).flags, 0);
-	/* Any byte: these are in three pages. */
+	/* Not page aligned: the bytes are in three pages. */
 	KUNIT_EXPECT_EQ(test, fault(dev, ADDR(dev, 2) + 100, 2 * PAGE_SIZE,
 				    HMM_CDM_FAULT_WRITE), 0);
 	KUNIT_EXPECT_EQ(test, testdev_entries(dev, 0), 3);
@@ -63,7 +63,7 @@ static void untouched_memory_is_faulted_in(struct kunit *test)
 	}
 	expect_same(test);
 
-	/* For reading there is the page of zeros, which nobody may write to. */
+	/* A read fault maps the zero page, read-only. */
 	KUNIT_EXPECT_EQ(test, fault(dev, ADDR(dev, 0), 1, 0), 0);
 	KUNIT_EXPECT_EQ(test, testdev_entry(dev, 0, false).flags, HMM_CDM_EXTENT_READ);
 	KUNIT_EXPECT_EQ(test, testdev_entry(dev, 0, true).flags, 0);
@@ -88,7 +88,7 @@ static void present_pages_are_entered(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, testdev_entries(dev, 0), 3);
 	KUNIT_EXPECT_NE(test, testdev_entry(dev, 6, true).flags, 0);
 	expect_same(test);
-	/* That nothing is mapped there is no error either. */
+	/* Nothing is mapped there, which is no error either. */
 	testdev_unmap(test, 2, 1);
 	KUNIT_EXPECT_EQ(test, testdev_entries(dev, 0), 2);
 	KUNIT_EXPECT_EQ(test, fault(dev, dev->at, length, HMM_CDM_FAULT_PRESENT), 0);
@@ -107,7 +107,7 @@ static void private_pages_are_entered_where_they_are(struct kunit *test)
 	maps = dev->mirrors[0].maps;
 	KUNIT_EXPECT_EQ(test, fault(dev, dev->at, PAGES * PAGE_SIZE,
 				    HMM_CDM_FAULT_WRITE), 0);
-	/* The pages on the device are contiguous, and one extent. */
+	/* Pages in device memory are contiguous: one extent. */
 	KUNIT_EXPECT_LE(test, dev->mirrors[0].maps, maps + 1 + PAGES / 2);
 	KUNIT_EXPECT_EQ(test, testdev_entries(dev, 0), PAGES);
 	KUNIT_EXPECT_EQ(test, testdev_in_use(dev), PAGES / 2);
@@ -139,7 +139,7 @@ static void rights_are_those_of_the_process(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fault(dev, none, 1, 0), -EFAULT);
 	KUNIT_EXPECT_EQ(test, fault(dev, none, 1, HMM_CDM_FAULT_WRITE), -EFAULT);
 	KUNIT_EXPECT_EQ(test, fault(dev, 0, 1, 0), -EFAULT);
-	/* All of a range, and what comes before the hole is done. */
+	/* Of a range, all pages before the hole are mapped. */
 	testdev_unmap(test, 5, 1);
 	KUNIT_EXPECT_EQ(test, fault(dev, dev->at, PAGES * PAGE_SIZE,
 				    HMM_CDM_FAULT_WRITE), -EFAULT);
@@ -149,7 +149,9 @@ static void rights_are_those_of_the_process(struct kunit *test)
 	expect_same(test);
 }
 
-/* What mprotect(2) does to a mapping, which modules cannot call; not to its pages. */
+/*
+ * Makes a mapping writable, but not its pages; modules cannot call mprotect(2).
+ */
 static void allow_writes(struct kunit *test, unsigned long addr)
 {
 	struct vm_area_struct *vma;
@@ -170,7 +172,7 @@ static void a_read_only_page_comes_home_to_be_written(struct kunit *test)
 	struct hmm_cdm_extent page;
 	u64 value = 0;
 
-	/* Made by the device, so that it has never been writable. */
+	/* Faulted in by the device, so never writable. */
 	dev->at = testdev_map_page(test, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS);
 	dev->pages = 1;
 	testdev_mirror(test, 0);

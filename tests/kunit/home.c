@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Private memory that the CPU touches comes home. */
+/* CPU access to private memory migrates it to RAM. */
 #include "testdev.h"
 
-/* Two windows, the second of which has this many pages with content, as the first. */
+/*
+ * Two windows, each with content in PAGES pages: the last ones of the first
+ * window, and the first ones of the second.
+ */
 #define SOME	(WINDOW_PAGES + PAGES)
 
-/* The last pages of a window, and the first ones of the next. */
+/* Content in the last pages of one window and the first pages of the next. */
 static struct testdev *two_windows(struct kunit *test)
 {
 	struct testdev *dev = testdev_begin(test, SOME);
@@ -29,7 +32,7 @@ static void a_touch_brings_a_window(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, testdev_read(dev, WINDOW_PAGES - 3, &value), 0);
 	KUNIT_EXPECT_EQ(test, value, testdev_pattern(WINDOW_PAGES - 3));
 
-	/* With all of it that is there, in one go, and nothing of the next. */
+	/* All pages of the window in one copy, and none of the next window. */
 	KUNIT_EXPECT_EQ(test, atomic_read(&dev->copy_calls), 1);
 	KUNIT_EXPECT_EQ(test, atomic_read(&dev->pages_out), PAGES);
 	KUNIT_EXPECT_EQ(test, atomic_read(&dev->freed), PAGES);
@@ -38,7 +41,7 @@ static void a_touch_brings_a_window(struct kunit *test)
 			     HMM_CDM_WHERE_SYSTEM, 0, 0);
 	testdev_expect_where(test, WINDOW_PAGES, PAGES, HMM_CDM_WHERE_NODE, 0,
 			     HMM_CDM_PAGE_PRIVATE);
-	/* The device's entries go with them. */
+	/* The device's entries are gone as well. */
 	KUNIT_EXPECT_EQ(test, testdev_entries(dev, 0), PAGES);
 	KUNIT_EXPECT_EQ(test, testdev_entry(dev, WINDOW_PAGES - 1, false).flags, 0);
 	KUNIT_EXPECT_NE(test, testdev_entry(dev, WINDOW_PAGES, false).flags, 0);
@@ -46,7 +49,7 @@ static void a_touch_brings_a_window(struct kunit *test)
 	testdev_expect_content(test, WINDOW_PAGES - PAGES, 2 * PAGES);
 	KUNIT_EXPECT_EQ(test, atomic_read(&dev->copy_calls), 2);
 	KUNIT_EXPECT_EQ(test, testdev_in_use(dev), 0);
-	/* Not what the mirror was asked for. */
+	/* Not counted as moves that the mirror asked for. */
 	hmm_cdm_stats(MIRROR(dev), &stats);
 	KUNIT_EXPECT_EQ(test, stats.migrated_out, 0);
 	KUNIT_EXPECT_EQ(test, stats.bytes_copied, 2 * PAGES * PAGE_SIZE);
@@ -64,7 +67,7 @@ static void a_write_keeps_the_rest(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, value, 7);
 	testdev_expect_content(test, 0, 1);
 	testdev_expect_content(test, 2, PAGES - 2);
-	/* The end of the page that was written to, too. */
+	/* The end of the page that was written to is intact, too. */
 	KUNIT_EXPECT_EQ(test, testdev_write(dev, 1, testdev_pattern(1)), 0);
 	testdev_expect_content(test, 1, 1);
 }
@@ -104,7 +107,7 @@ static void content_that_cannot_be_had_is_a_bus_error(struct kunit *test)
 		testdev_expect_where(test, 0, PAGES, HMM_CDM_WHERE_NODE, 0,
 				     HMM_CDM_PAGE_PRIVATE);
 	}
-	/* It is not lost, if the device can give it later. */
+	/* The page is not lost if the device can copy it later. */
 	testdev_heal(dev);
 	testdev_expect_content(test, 0, PAGES);
 }
@@ -117,7 +120,7 @@ static void only_the_page_that_is_touched_has_to_come(struct kunit *test)
 	testdev_fill(test, 0, PAGES);
 	testdev_migrate(test, NODE, 0, PAGES, 0);
 	KUNIT_EXPECT_EQ(test, hmm_cdm_fault(MIRROR(dev), dev->at, 1, 0), 0);
-	/* As one copy or as several, they cannot all come at once. */
+	/* With one copy or several, the pages cannot come all at once. */
 	dev->bad_offset = testdev_entry(dev, PAGES - 1, false).offset;
 	testdev_expect_content(test, 0, PAGES - 1);
 	KUNIT_EXPECT_EQ(test, testdev_in_use(dev), 1);

@@ -13,7 +13,7 @@ static void expect_huge(struct kunit *test, u8 where, u16 flags)
 	testdev_expect_where(test, 0, WINDOW_PAGES, where, ORDER, flags);
 }
 
-/* A window that may be one huge page. */
+/* A window that may become a huge page. */
 static struct testdev *window(struct kunit *test)
 {
 	struct testdev *dev = test->priv;
@@ -26,7 +26,7 @@ static struct testdev *window(struct kunit *test)
 	return dev;
 }
 
-/* One that is, with content. */
+/* A huge page with content. */
 static struct testdev *huge_page(struct kunit *test)
 {
 	struct testdev *dev = window(test);
@@ -39,7 +39,7 @@ static struct testdev *huge_page(struct kunit *test)
 	return dev;
 }
 
-/* One that is on the device. */
+/* A huge page in device memory. */
 static struct testdev *moved(struct kunit *test)
 {
 	struct testdev *dev = huge_page(test);
@@ -64,14 +64,14 @@ static void moves_in_one_piece(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, stats.huge, 1);
 	KUNIT_EXPECT_EQ(test, stats.node_contiguous, dev->total / WINDOW_PAGES - 1);
 
-	/* One entry for all of it. */
+	/* One entry covers all of it. */
 	maps = dev->mirrors[0].maps;
 	KUNIT_EXPECT_EQ(test, hmm_cdm_fault(MIRROR(dev), dev->at, PMD_SIZE,
 					    HMM_CDM_FAULT_WRITE), 0);
 	KUNIT_EXPECT_EQ(test, dev->mirrors[0].maps, maps + 1);
 	KUNIT_EXPECT_EQ(test, testdev_entries(dev, 0), WINDOW_PAGES);
 
-	/* And home, whatever byte is touched. */
+	/* Any byte that the CPU touches migrates it to RAM. */
 	KUNIT_EXPECT_EQ(test, testdev_read(dev, 77, &value), 0);
 	KUNIT_EXPECT_EQ(test, atomic_read(&dev->copies), 2);
 	KUNIT_EXPECT_EQ(test, atomic_read(&dev->freed), WINDOW_PAGES);
@@ -80,7 +80,7 @@ static void moves_in_one_piece(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, testdev_in_use(dev), 0);
 }
 
-/* What is entered of a part of it is that part. */
+/* A fault on a part installs entries for that part. */
 static void a_part_is_entered(struct kunit *test)
 {
 	const unsigned long first = WINDOW_PAGES / 4;
@@ -103,7 +103,7 @@ static void a_part_is_entered(struct kunit *test)
 	testdev_expect_content(test, 0, WINDOW_PAGES);
 }
 
-/* Another device has no page there, as with the single pages of others. */
+/* Another device cannot map it, as it cannot map single pages. */
 static void of_no_use_to_others(struct kunit *test)
 {
 	static const struct hmm_cdm_ops none = {
@@ -122,7 +122,7 @@ static void of_no_use_to_others(struct kunit *test)
 	seen.where = 0xff;
 	KUNIT_EXPECT_EQ(test, hmm_cdm_query(mirror, ADDR(dev, 7), PAGE_SIZE, &seen), 0);
 	KUNIT_EXPECT_EQ(test, seen.where, HMM_CDM_WHERE_ABSENT);
-	/* Looking has not changed that. */
+	/* The query has not split it. */
 	expect_huge(test, HMM_CDM_WHERE_NODE, HMM_CDM_PAGE_PRIVATE);
 	testdev_unmap(test, 7, 1);
 	KUNIT_EXPECT_EQ(test, hmm_cdm_query(mirror, ADDR(dev, 7), PAGE_SIZE, &seen), 0);
@@ -197,7 +197,7 @@ static void a_page_of_it_moves(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, testdev_in_use(dev), 0);
 }
 
-/* In the other direction: a huge page of which only a part is asked for. */
+/* A part of a huge page in RAM moves to the device. */
 static void a_part_moves_in(struct kunit *test)
 {
 	struct hmm_cdm_migrate arg;
@@ -217,7 +217,7 @@ static void the_device_has_no_huge_page_left(struct kunit *test)
 	unsigned long total = dev->total;
 	struct hmm_cdm_migrate arg;
 
-	/* One page is left in use of each window of its memory. */
+	/* One page of each window of device memory stays in use. */
 	testdev_begin(test, total);
 	testdev_migrate(test, NODE, 0, total, 0);
 	for (unsigned long i = 0; i < total; i += WINDOW_PAGES)

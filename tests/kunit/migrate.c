@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Moving pages to the device's memory and from it, and what can go wrong. */
+/* Moving pages to device memory and back, with and without errors. */
 #include <linux/mman.h>
 
 #include "testdev.h"
 
-/* More single copies than the library asks for at a time, and remembers failures of. */
+/*
+ * More separate copies than the library passes to @copy at once and records
+ * failures of.
+ */
 #define MANY	80
 
 static void expect_home(struct kunit *test, unsigned long pages)
@@ -30,7 +33,7 @@ static void there_and_back_on_request(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, atomic_read(&dev->pages_in), PAGES);
 	KUNIT_EXPECT_EQ(test, testdev_in_use(dev), PAGES);
 	expect_on_node(test, PAGES);
-	/* They are there: again is nothing. */
+	/* Moving them again does nothing. */
 	arg = testdev_migrate(test, NODE, 0, PAGES, 0);
 	KUNIT_EXPECT_EQ(test, arg.present, PAGES);
 	KUNIT_EXPECT_EQ(test, atomic_read(&dev->pages_in), PAGES);
@@ -40,7 +43,7 @@ static void there_and_back_on_request(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, testdev_in_use(dev), 3);
 	KUNIT_EXPECT_EQ(test, atomic_read(&dev->freed), PAGES - 3);
 	expect_home(test, PAGES - 3);
-	/* The rest as a whole, whoever has it. */
+	/* Evicts the rest, whoever has it. */
 	KUNIT_EXPECT_EQ(test, hmm_cdm_evict(dev->device), 3);
 	KUNIT_EXPECT_EQ(test, testdev_in_use(dev), 0);
 	KUNIT_EXPECT_EQ(test, hmm_cdm_evict(dev->device), 0);
@@ -49,7 +52,7 @@ static void there_and_back_on_request(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, arg.present, PAGES);
 	testdev_expect_content(test, 0, PAGES);
 
-	/* What others moved is not of the mirror. */
+	/* A mirror does not count what others moved. */
 	hmm_cdm_stats(MIRROR(dev), &stats);
 	KUNIT_EXPECT_EQ(test, stats.size, sizeof(stats));
 	KUNIT_EXPECT_EQ(test, stats.flags, 0);
@@ -78,7 +81,7 @@ static void holes_are_zeroed_by_the_device(struct kunit *test)
 	arg = testdev_migrate(test, NODE, 0, PAGES, 0);
 	KUNIT_EXPECT_EQ(test, arg.skipped[HMM_CDM_SKIP_FAILED], PAGES);
 	KUNIT_EXPECT_GT(test, atomic_read(&dev->zero_calls), 0);
-	/* The pages went back, and the addresses have none, as before. */
+	/* The device pages are free and the addresses are holes, as before. */
 	KUNIT_EXPECT_EQ(test, atomic_read(&dev->freed), PAGES);
 	KUNIT_EXPECT_EQ(test, testdev_in_use(dev), 0);
 	testdev_expect_where(test, 0, PAGES, HMM_CDM_WHERE_ABSENT, 0, 0);
@@ -143,7 +146,7 @@ static void untouched_memory_is_populated(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmm_cdm_populate(MIRROR(dev), &arg), -ENODEV);
 }
 
-/* The device's first touch of what it was told to have in its memory. */
+/* The device's first touch of memory that is advised to be on the node. */
 static void advice_places_what_is_faulted_in(struct kunit *test)
 {
 	struct testdev *dev = testdev_begin(test, 2 * PAGES);
@@ -156,7 +159,7 @@ static void advice_places_what_is_faulted_in(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, hmm_cdm_advise(MIRROR(dev), &arg), 0);
 	KUNIT_EXPECT_EQ(test, testdev_in_use(dev), 0);
-	/* The half of it, and some of which nothing was said. */
+	/* Half of the advised range, and memory without advice. */
 	KUNIT_EXPECT_EQ(test, hmm_cdm_fault(MIRROR(dev), dev->at, PAGES / 2 * PAGE_SIZE,
 					    HMM_CDM_FAULT_WRITE), 0);
 	KUNIT_EXPECT_EQ(test, hmm_cdm_fault(MIRROR(dev), ADDR(dev, PAGES), PAGES * PAGE_SIZE,
@@ -166,7 +169,7 @@ static void advice_places_what_is_faulted_in(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, testdev_in_use(dev), PAGES / 2);
 	KUNIT_EXPECT_NE(test, testdev_entry(dev, 0, true).flags & HMM_CDM_EXTENT_LOCAL, 0);
 
-	/* It can be taken back. */
+	/* Advice can be withdrawn. */
 	arg.place = HMM_CDM_PLACE_NONE;
 	KUNIT_EXPECT_EQ(test, hmm_cdm_advise(MIRROR(dev), &arg), 0);
 	KUNIT_EXPECT_EQ(test, hmm_cdm_fault(MIRROR(dev), ADDR(dev, PAGES / 2),
@@ -187,7 +190,7 @@ static void advice_places_what_is_faulted_in(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmm_cdm_advise(MIRROR(dev), &arg), -EINVAL);
 }
 
-/* Every second page is touched: each of those is a copy of its own. */
+/* Fills every second page, so that each needs its own copy. */
 static void fill_every_second(struct kunit *test, unsigned long pages)
 {
 	for (unsigned long i = 0; i < pages; i += 2)
@@ -206,7 +209,7 @@ static void expect_every_second(struct kunit *test, unsigned long pages)
 	}
 }
 
-/* No matter where copying stops, what was copied has moved and nothing else. */
+/* Wherever copying stops, exactly the copied pages have moved. */
 static void copies_that_stop_halfway(struct kunit *test)
 {
 	unsigned long pages = PAGES * (PAGES / 2 + 1);
@@ -218,7 +221,7 @@ static void copies_that_stop_halfway(struct kunit *test)
 	for (int good = 0; good <= PAGES / 2; good++) {
 		int first = good * PAGES;
 
-		/* None is the one case in which @copy says why. */
+		/* With no page copied, @copy may return an error. */
 		for (int i = 0; i < ARRAY_SIZE(errors) && (!i || !good); i++) {
 			dev->copy_error = errors[i];
 			dev->copies_left = good;
@@ -250,7 +253,10 @@ static void copies_that_stop_on_the_way_home(struct kunit *test)
 
 	testdev_fill(test, 0, PAGES);
 	testdev_migrate(test, NODE, 0, PAGES, 0);
-	/* Every second page first: the others are copies of their own. */
+	/*
+	 * Every second page moves back first, so that the others need separate
+	 * copies.
+	 */
 	for (int i = 1; i < PAGES; i += 2)
 		testdev_migrate(test, SYSTEM, i, 1, 0);
 	freed = atomic_read(&dev->freed);
@@ -263,7 +269,7 @@ static void copies_that_stop_on_the_way_home(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, atomic_read(&dev->freed), freed + 1);
 	testdev_expect_where(test, 2, 1, HMM_CDM_WHERE_NODE, 0, HMM_CDM_PAGE_PRIVATE);
 
-	/* Nor can they be evicted, which is no error. */
+	/* They cannot be evicted either, which is no error. */
 	KUNIT_EXPECT_EQ(test, hmm_cdm_evict(dev->device), 0);
 	KUNIT_EXPECT_EQ(test, testdev_in_use(dev), PAGES / 2 - 1);
 	dev->copies_left = 1;
@@ -273,7 +279,9 @@ static void copies_that_stop_on_the_way_home(struct kunit *test)
 	testdev_expect_content(test, 0, PAGES);
 }
 
-/* Over several calls of @copy. What lies between failures may be taken for one. */
+/*
+ * Over several calls of @copy. Pages between two failures may count as failed.
+ */
 static void many_copies_that_fail(struct kunit *test)
 {
 	struct testdev *dev = testdev_begin(test, 2 * MANY);
@@ -312,7 +320,7 @@ static void more_copies_than_asked_for_are_misuse(struct kunit *test)
 		KUNIT_EXPECT_GT(test, kunit_suppressed_warning_count(handle), 0);
 	kunit_end_suppress_warning(test, handle);
 
-	/* Nobody knows which of them are right. */
+	/* Nobody knows which pages were copied. */
 	KUNIT_EXPECT_EQ(test, arg.migrated, 0);
 	KUNIT_EXPECT_EQ(test, arg.skipped[HMM_CDM_SKIP_FAILED], PAGES);
 	KUNIT_EXPECT_EQ(test, atomic_read(&dev->freed), PAGES);
@@ -333,7 +341,7 @@ static void memory_that_is_full(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, arg.skipped[HMM_CDM_SKIP_NO_MEMORY], PAGES);
 	KUNIT_EXPECT_EQ(test, testdev_in_use(dev), dev->total);
 
-	/* As much as comes back can be given out. */
+	/* Pages that are freed can be allocated again. */
 	testdev_unmap(test, 0, 3);
 	KUNIT_EXPECT_EQ(test, atomic_read(&dev->freed), 3);
 	KUNIT_EXPECT_EQ(test, testdev_in_use(dev), dev->total - 3);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Mirrors: their life, and that of the device's page table. */
+/* Mirrors and their page tables, from opening to release. */
 #include <linux/err.h>
 #include <linux/mman.h>
 #include <linux/sched.h>
@@ -15,7 +15,7 @@ static void a_mirror_knows_its_own(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, hmm_cdm_mirror_device(mirror), dev->device);
 	KUNIT_EXPECT_TRUE(test, hmm_cdm_mirror_is_of(mirror, current->mm));
 	KUNIT_EXPECT_FALSE(test, hmm_cdm_mirror_is_of(mirror, NULL));
-	/* They are only compared. */
+	/* The pointer is only compared. */
 	KUNIT_EXPECT_FALSE(test, hmm_cdm_mirror_is_of(mirror, (struct mm_struct *)test));
 
 	KUNIT_EXPECT_PTR_EQ(test, hmm_cdm_mirror_data(mirror), (void *)data);
@@ -36,7 +36,7 @@ static void the_error_of_open_is_passed_on(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, PTR_ERR_OR_ZERO(mirror), -ESTALE);
 	KUNIT_EXPECT_EQ(test, data->closed, 0);
 
-	/* There is none, so nothing keeps the device. */
+	/* Without a mirror nothing keeps the device. */
 	KUNIT_ASSERT_EQ(test, hmm_cdm_remove_memory(dev->device), 0);
 	KUNIT_EXPECT_EQ(test, hmm_cdm_unregister_device(dev->device), 0);
 	dev->device = hmm_cdm_register_device(&testdev_ops, dev);
@@ -56,7 +56,7 @@ static void an_address_space_is_needed(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, IS_ERR(mirror));
 }
 
-/* What testdev_close() expects is what this is about. */
+/* testdev_close() has the expectations. */
 static void closed_once_and_without_entries(struct kunit *test)
 {
 	struct testdev *dev = testdev_begin(test, PAGES);
@@ -71,7 +71,7 @@ static void closed_once_and_without_entries(struct kunit *test)
 	testdev_close(test, 0);
 	KUNIT_EXPECT_EQ(test, testdev_entries(dev, 0), 0);
 
-	/* From then on nothing is told, whatever becomes of the memory. */
+	/* After @close nothing is called, whatever happens to the memory. */
 	maps = mirror->maps;
 	invalidates = mirror->invalidates;
 	testdev_expect_content(test, 0, PAGES);
@@ -86,7 +86,7 @@ static void mirrors_do_not_depend_on_memory(struct kunit *test)
 	struct hmm_cdm_memory memory = testdev_memory(dev);
 	u64 length = PAGES * PAGE_SIZE;
 
-	/* Made before there is any. */
+	/* The mirror is opened before the device has memory, */
 	KUNIT_ASSERT_EQ(test, hmm_cdm_remove_memory(dev->device), 0);
 	testdev_begin(test, PAGES);
 	testdev_fill(test, 0, PAGES);
@@ -99,7 +99,7 @@ static void mirrors_do_not_depend_on_memory(struct kunit *test)
 	KUNIT_EXPECT_NE(test, testdev_entry(dev, 0, false).flags & HMM_CDM_EXTENT_LOCAL, 0);
 	KUNIT_EXPECT_EQ(test, testdev_entries(dev, 0), PAGES);
 
-	/* And when it has gone, with the entries for it. */
+	/* and outlives it; the entries for it are gone. */
 	KUNIT_ASSERT_EQ(test, hmm_cdm_remove_memory(dev->device), 0);
 	KUNIT_EXPECT_EQ(test, testdev_entries(dev, 0), 0);
 	testdev_expect_where(test, 0, PAGES, HMM_CDM_WHERE_SYSTEM, 0, 0);
@@ -119,18 +119,18 @@ static void two_mirrors_of_a_process(struct kunit *test)
 	other = dev->mirrors[1].handle;
 	testdev_fill(test, 0, PAGES);
 	KUNIT_EXPECT_EQ(test, hmm_cdm_fault(other, ADDR(dev, 1), 1, 0), 0);
-	/* Each has a table of its own. */
+	/* Each mirror has its own table. */
 	KUNIT_EXPECT_NE(test, testdev_entries(dev, 1), 0);
 	KUNIT_EXPECT_EQ(test, testdev_entries(dev, 0), 0);
 	KUNIT_EXPECT_EQ(test, testdev_entry(dev, 1, false).flags, 0);
 
-	/* Both are told of what becomes of the memory. */
+	/* Both are told about changes of the memory. */
 	KUNIT_EXPECT_EQ(test, hmm_cdm_fault(MIRROR(dev), ADDR(dev, 1), 1, 0), 0);
 	testdev_migrate(test, NODE, 0, PAGES, 0);
 	KUNIT_EXPECT_EQ(test, testdev_entries(dev, 0), 0);
 	KUNIT_EXPECT_EQ(test, testdev_entries(dev, 1), 0);
 
-	/* One that goes leaves the other alone. */
+	/* Closing one does not affect the other. */
 	KUNIT_EXPECT_EQ(test, hmm_cdm_fault(other, dev->at, 1, 0), 0);
 	testdev_close(test, 0);
 	KUNIT_EXPECT_EQ(test, testdev_entries(dev, 1), PAGES);

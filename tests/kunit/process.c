@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The test's address space: its memory, its mirrors, and what can be seen of both. */
+/* The test's address space: its memory, its mirrors, and what they show. */
 #include <linux/err.h>
 #include <linux/mman.h>
 #include <linux/mmap_lock.h>
@@ -41,7 +41,7 @@ void testdev_map(struct kunit *test, unsigned long pages, bool huge)
 		KUNIT_ASSERT_EQ(test, vm_munmap(dev->at + length,
 						end - dev->at - length), 0);
 
-	/* What madvise(2) would do, which modules cannot call. */
+	/* What madvise(2) does, which modules cannot call. */
 	mmap_write_lock(current->mm);
 	vma = find_vma(current->mm, dev->at);
 	if (vma)
@@ -100,7 +100,7 @@ static u64 __user *word(struct testdev *dev, unsigned long page)
 	return (u64 __user *)(unsigned long)ADDR(dev, page);
 }
 
-/* The last of a page. */
+/* The last word of a page. */
 static u64 __user *last_word(struct testdev *dev, unsigned long page)
 {
 	return word(dev, page + 1) - 1;

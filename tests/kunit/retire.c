@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Pages that the driver knows to be bad are taken out of use for ever. */
+/* Pages that the driver reports as bad are never used again. */
 #include "testdev.h"
 
-/* Where in its memory the device has page @page of the process. */
+/* The device's offset of page @page of the process. */
 static u64 offset_of(struct kunit *test, unsigned long page)
 {
 	struct testdev *dev = test->priv;
@@ -24,19 +24,19 @@ static void pages_that_are_going_to_break_are_rescued(struct kunit *test)
 	bad = offset_of(test, 3);
 	KUNIT_EXPECT_EQ(test, hmm_cdm_retire_page(dev->device, dev->size, false),
 			-EINVAL);
-	/* As long as it can be copied. */
+	/* While the page cannot be copied, it is not retired. */
 	dev->bad_offset = bad;
 	KUNIT_EXPECT_EQ(test, hmm_cdm_retire_page(dev->device, bad, false), -EIO);
 	KUNIT_EXPECT_EQ(test, testdev_in_use(dev), PAGES);
 	testdev_heal(dev);
 	dev->retired = 1;
 	KUNIT_EXPECT_EQ(test, hmm_cdm_retire_page(dev->device, bad, false), 0);
-	/* It alone has left, and is neither free nor in use. */
+	/* Only this page has moved out; it is neither free nor in use. */
 	hmm_cdm_pages(dev->device, &free);
 	KUNIT_EXPECT_EQ(test, free, dev->total - PAGES);
 	KUNIT_EXPECT_EQ(test, hmm_cdm_evict(dev->device), PAGES - 1);
 	testdev_expect_content(test, 0, PAGES);
-	/* A free one, and again. */
+	/* A free page, twice. */
 	KUNIT_EXPECT_EQ(test, hmm_cdm_retire_page(dev->device, 0, false), 0);
 	KUNIT_EXPECT_EQ(test, hmm_cdm_retire_page(dev->device, 0, false), 0);
 	dev->retired += bad != 0;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The device of the tests. Whatever they look at, the library must never
+ * The device of the tests. In all of them the library must not
  *
  *   - call @map or @invalidate for a mirror that is not open, or @close twice;
- *   - name pages of the device that there are not, or extents of nothing;
- *   - hand out pages again before @freed: each that is copied to or zeroed is noted
- *     as busy until then, and one that is copied from has to be.
+ *   - name device pages that do not exist, or empty extents;
+ *   - hand out pages again before @freed: a page is busy from being copied to or
+ *     zeroed until then, and a page that is copied from has to be busy.
  */
 #include <linux/bitmap.h>
 #include <linux/delay.h>
@@ -17,7 +17,7 @@
 
 #include "testdev.h"
 
-/* How long the address space of a test may take to go. */
+/* How long the release of an address space may take. */
 #define GONE_MS	20000
 
 static struct testdev *of(struct hmm_cdm_device *device)
@@ -65,7 +65,7 @@ static void test_close(struct hmm_cdm_mirror *handle)
 	mirror->closed++;
 }
 
-/* Enters @extent, or removes what there is for its pages. */
+/* Installs @extent, or removes the entries of its pages. */
 static void change(struct testdev *dev, struct testdev_mirror *mirror,
 		   const struct hmm_cdm_extent *extent)
 {
@@ -247,7 +247,7 @@ int testdev_init(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, dev->busy);
 	dev->vram = vmalloc(dev->size);
 	KUNIT_ASSERT_NOT_NULL(test, dev->vram);
-	/* What a user must never see of the one before. */
+	/* Stands for old content, which must never reach a user. */
 	memset(dev->vram, 0xff, dev->size);
 	for (int i = 0; i < ARRAY_SIZE(dev->mirrors); i++)
 		spin_lock_init(&dev->mirrors[i].lock);
@@ -261,8 +261,8 @@ int testdev_init(struct kunit *test)
 }
 
 /*
- * The thread that ran the test has ended, and its address space with it, or soon
- * after. Nothing else can be done with the mirror then.
+ * The test's thread has exited; its address space goes now or soon after. The
+ * mirror is of no other use then.
  */
 static void expect_exited(struct kunit *test, struct hmm_cdm_mirror *mirror)
 {
@@ -304,7 +304,7 @@ void testdev_exit(struct kunit *test)
 	for (int i = 0; i < ARRAY_SIZE(dev->mirrors); i++)
 		if (dev->mirrors[i].handle)
 			expect_exited(test, dev->mirrors[i].handle);
-	/* Where the pages were, the process took them along. */
+	/* Pages in device memory go with the process. */
 	for (int ms = 0; ms < GONE_MS && !all_gone(dev); ms += 20)
 		msleep(20);
 	KUNIT_EXPECT_TRUE(test, all_gone(dev));

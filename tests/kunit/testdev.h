@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A device for tests of the C interface, through nothing but its header: a little
- * private memory, whose backing store is the test's, in an address space that is the
- * test's own. It does what it is told, and notes what the library has it do.
+ * A device for tests of the C interface, through its header only: a little
+ * private memory, backed by the test, in the test's own address space. It
+ * follows orders and records the library's calls.
  */
 #ifndef _CDM_KUNIT_TESTDEV_H
 #define _CDM_KUNIT_TESTDEV_H
@@ -13,18 +13,18 @@
 #include <linux/mm.h>
 #include <linux/spinlock.h>
 
-/* Pages of most tests. */
+/* Pages in most tests. */
 #define PAGES		8
-/* What the library handles at a time. */
+/* The library works on windows of this size. */
 #define WINDOW_PAGES	(PMD_SIZE / PAGE_SIZE)
 
 #define NODE		HMM_CDM_TARGET_NODE
 #define SYSTEM		HMM_CDM_TARGET_SYSTEM
 
-/* A mirror, and the device's own page table, which covers the test's memory. */
+/* A mirror and its device page table, which covers the test's memory. */
 struct testdev_mirror {
 	struct hmm_cdm_mirror *handle;
-	/* Entries of single pages; without flags there is none. */
+	/* Entries of single pages; no flags if there is none. */
 	struct hmm_cdm_extent *table;
 	spinlock_t lock; /* guards the table and the counts below */
 	bool open;
@@ -32,7 +32,7 @@ struct testdev_mirror {
 	unsigned int closed;
 	unsigned int maps;
 	unsigned int invalidates;
-	/* Seen by @close: entries, and what a fault says. */
+	/* Recorded by @close: entries left, and the result of a fault. */
 	unsigned int left;
 	int late_fault;
 };
@@ -42,27 +42,27 @@ struct testdev {
 	struct testdev_mirror mirrors[2];
 	u64 size;
 	u64 total;
-	/* Of these, out of use for ever. */
+	/* Pages of these that are never used again. */
 	u64 retired;
 	void *vram;
-	/* Pages that the device holds content for. */
+	/* Pages with content. */
 	unsigned long *busy;
-	/* The test's memory, from the beginning of a window on. */
+	/* The test's memory, which starts a window. */
 	unsigned long at;
 	unsigned long pages;
 
-	/* What is to go wrong. */
+	/* Errors to return. */
 	int open_error;
 	int zero_error;
-	/* How many copies are done yet, and what is returned instead of none. */
+	/* Copies to do before @copy stops, and its result if it does none. */
 	int copies_left;
 	int copy_error;
-	/* How many more it says it has done. */
+	/* Copies that @copy claims beyond those done. */
 	int overstated;
-	/* An offset that cannot be copied. */
+	/* Offset of a page that cannot be copied. */
 	u64 bad_offset;
 
-	/* What was done. */
+	/* Counts of what was done. */
 	atomic_t copy_calls;
 	atomic_t copies;
 	atomic_t pages_in;
@@ -70,38 +70,41 @@ struct testdev {
 	atomic_t zero_calls;
 	atomic_t zeroed;
 	atomic_t freed;
-	/* What the library must never do: see testdev.c. */
+	/* Violations of the library's promises: see testdev.c. */
 	atomic_t wrong;
 };
 
 extern const struct hmm_cdm_ops testdev_ops;
 
-/* Of every suite: a device with memory, and its end, with nothing left in use. */
+/*
+ * Init and exit of every suite: a device with memory, all of it free at the
+ * end.
+ */
 int testdev_init(struct kunit *test);
 void testdev_exit(struct kunit *test);
 
 struct hmm_cdm_memory testdev_memory(const struct testdev *dev);
-/* Nothing goes wrong any more. */
+/* Clears all errors to return. */
 void testdev_heal(struct testdev *dev);
 u64 testdev_in_use(struct testdev *dev);
 
-/* Memory of the process: single pages, or huge ones where there can be some. */
+/* Maps memory of single pages, or of huge ones where possible. */
 void testdev_map(struct kunit *test, unsigned long pages, bool huge);
 void testdev_unmap(struct kunit *test, unsigned long first, unsigned long pages);
-/* Memory besides, or mapped another way: one page. */
+/* Maps one more page, with these rights and flags. */
 unsigned long testdev_map_page(struct kunit *test, unsigned long prot,
 			       unsigned long flags);
-/* Makes mirror @i; the first one is that of all functions without an @i. */
+/* Opens mirror @i. Functions without @i use the first one. */
 void testdev_mirror(struct kunit *test, int i);
 void testdev_close(struct kunit *test, int i);
-/* Memory and mirror in one. */
+/* Maps memory and opens a mirror. */
 struct testdev *testdev_begin(struct kunit *test, unsigned long pages);
 
-/* The mirror's and the address of page @i. */
+/* The mirror's handle, and the address of page @i. */
 #define MIRROR(dev)	((dev)->mirrors[0].handle)
 #define ADDR(dev, i)	((u64)(dev)->at + (u64)(i) * PAGE_SIZE)
 
-/* The CPU writes and reads content that is different for each page. */
+/* The CPU writes and reads content that differs between pages. */
 u64 testdev_pattern(unsigned long page);
 void testdev_fill(struct kunit *test, unsigned long first, unsigned long pages);
 void testdev_expect_content(struct kunit *test, unsigned long first,
@@ -115,10 +118,10 @@ struct hmm_cdm_migrate testdev_migrate(struct kunit *test, u32 target,
 void testdev_expect_where(struct kunit *test, unsigned long first,
 			  unsigned long pages, u8 where, u8 order, u16 flags);
 
-/* What the library's table has for a page; no flags if nothing. */
+/* The library's entry of a page; no flags if there is none. */
 struct hmm_cdm_extent testdev_entry(struct testdev *dev, unsigned long page,
 				    bool write);
-/* How many entries a table has. */
+/* Number of entries in a table. */
 unsigned int testdev_entries(struct testdev *dev, int i);
 
 #endif /* _CDM_KUNIT_TESTDEV_H */

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Linked with the kernel's own tests: before each of the calls that they are about,
- * all private anonymous memory of the process moves to the node, stacks included.
- * Only pages that exist are moved, as a hole that MIGRATE fills would be a change that
- * the tests see. In a program whose name does not end in -node nothing is moved.
+ * Linked with the kernel's own tests: before each call under test, all private
+ * anonymous memory of the process moves to the node, stacks included. Only
+ * present pages move, as MIGRATE would fill holes, which tests would notice.
+ * Nothing moves unless the program's name ends in -node.
  *
- * The calls get here by the linker's --wrap (see the Makefile). Whatever happens here
- * must not be seen by the test: no libc but for plain system calls, no memory of the
- * test's address space but the stack, errno as it was.
+ * The linker's --wrap leads the calls here (see the Makefile). The test must
+ * not notice: only plain system calls, no memory but the stack, and errno is
+ * preserved.
  */
 #include "node.h"
 
@@ -32,26 +32,26 @@
 
 #define DEVICE		"/dev/hmm_cdm0"
 #define SUFFIX		"-node"
-/* Regions of present pages that are asked for at a time. */
+/* Regions of present pages per PAGEMAP_SCAN. */
 #define REGIONS		32
-/* Entries of pagemap likewise, and the page frame in one. */
+/* Entries per read of pagemap, and the page frame in an entry. */
 #define ENTRIES		256
 #define PAGEMAP_PFN	0x007fffffffffffffULL
-/* Answers of userfaultfd, of which the first is worth a move. */
+/* One of so many userfaultfd answers in a row moves memory. */
 #define ANSWERS		64
-/* User addresses end here, or above: no test maps anything there. */
+/* Upper bound of the addresses that tests use. */
 #define ADDRESS_END	(0x800000000000UL - 0x10000UL)
 
-/* In shared memory: children of all kinds count, and are not always asked at exit. */
+/* Shared memory, as all kinds of children count, and some are killed. */
 struct counts {
-	/* Calls before which memory was to be moved. */
+	/* Calls that memory was to be moved for. */
 	unsigned long calls;
-	/* Calls that found pages on the node: after the move, before the call. */
+	/* Calls with pages on the node when they were made. */
 	unsigned long calls_on_node;
-	/* Pages moved, and the most that lay there at one call. */
+	/* Pages moved, and the most on the node at one call. */
 	unsigned long moved;
 	unsigned long most;
-	/* Calls before which the device could not be had, and the last errno. */
+	/* Calls without access to the device, and the last errno. */
 	unsigned long refused;
 	unsigned long error;
 };
@@ -62,9 +62,9 @@ static size_t page_size;
 static __u64 first_pfn = ~0ULL, last_pfn;
 
 /*
- * The files of a process: /dev/hmm_cdm0 and /proc/self/pagemap both stand for the
- * address space of who opened them, so after fork() they are opened again. One word, as
- * threads come here side by side.
+ * /dev/hmm_cdm0 and /proc/self/pagemap are bound to the address space that
+ * opened them, so they are opened again after fork(). Packed into one word, as
+ * threads race here.
  */
 struct files {
 	__u32 pid;
@@ -74,7 +74,7 @@ struct files {
 
 static __u64 files;
 
-/* Where the node is; unknown to who is not root. */
+/* The node's page frames, which only root can see. */
 static void find_node(int device)
 {
 	struct hmm_cdm_info info = { .size = sizeof(info) };
@@ -105,7 +105,7 @@ static bool open_files(struct files *f)
 		return false;
 	}
 	if (f->pid) {
-		/* Those of the parent. */
+		/* Inherited from the parent. */
 		close(f->device);
 		close(f->pagemap);
 	}
@@ -131,7 +131,7 @@ static unsigned long move_range(int device, __u64 start, __u64 end)
 		.target = HMM_CDM_TARGET_NODE,
 	};
 
-	/* A signal, or a mapping that has gone meanwhile: the counts are true. */
+	/* Whatever the error, the counts are right. */
 	__real_ioctl(device, HMM_CDM_IOC_MIGRATE, &m);
 	__atomic_add_fetch(&counts->moved, m.migrated + m.populated, __ATOMIC_RELAXED);
 	return m.migrated + m.populated + m.present;
@@ -145,9 +145,9 @@ static bool on_node(__u64 entry)
 }
 
 /*
- * Move what is present from @start to @end; returns how many pages lie there now. Those
- * that lie there already are left alone, which saves most of the time. (Who is not
- * root sees no page frames, and moves everything.)
+ * Moves the present pages of a range; returns how many are on the node now.
+ * Pages already there are skipped, which saves most of the time; other users
+ * than root cannot see that, and move everything.
  */
 static unsigned long move_region(const struct files *f, __u64 start, __u64 end)
 {
@@ -181,7 +181,10 @@ static unsigned long move_region(const struct files *f, __u64 start, __u64 end)
 
 static void move_all(void)
 {
-	/* Anonymous, in whatever mapping. Also the zero page: it is replaced. */
+	/*
+	 * Anonymous pages of any mapping, including the zero page, which is
+	 * replaced.
+	 */
 	struct page_region regions[REGIONS];
 	struct pm_scan_arg scan = {
 		.size = sizeof(scan),
@@ -230,7 +233,7 @@ __attribute__((constructor)) static void start(int argc, char **argv)
 	parent = getpid();
 }
 
-/* What scripts/vm/pairs.py reads; without it the run has failed. */
+/* scripts/vm/pairs.py reads this line; a run without it has failed. */
 __attribute__((destructor)) static void report(void)
 {
 	char line[256];
@@ -246,7 +249,7 @@ __attribute__((destructor)) static void report(void)
 		_exit(1);
 }
 
-/* The calls. */
+/* The wrapped calls. */
 
 pid_t __wrap_fork(void)
 {
@@ -323,9 +326,8 @@ ssize_t __wrap_vmsplice(int fd, const struct iovec *iov, size_t count, unsigned 
 }
 
 /*
- * Answers to a page fault that is userfaultfd's to solve come by the thousand, all of a
- * kind; so memory is moved before the first one after another call, and then now and
- * again.
+ * userfaultfd handlers answer faults by the thousand. Memory moves before the
+ * first of such calls in a row, and before every ANSWERS-th.
  */
 static bool is_one_of_many(unsigned long request)
 {
@@ -354,7 +356,9 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 	va_start(list, request);
 	arg = va_arg(list, void *);
 	va_end(list);
-	/* That one only looks, and is compared with what others see. */
+	/*
+	 * PAGEMAP_SCAN only reads, and its result is compared with other views.
+	 */
 	if (request != PAGEMAP_SCAN && !is_one_of_many(request))
 		move_all();
 	return __real_ioctl(fd, request, arg);
@@ -385,7 +389,7 @@ long __wrap_syscall(long number, ...)
 	return __real_syscall(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
 }
 
-/* Not in libc but in libnuma. */
+/* From libnuma, not libc. */
 long __wrap_move_pages(int pid, unsigned long count, void **pages, const int *nodes, int *status,
 		       int flags)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The calls that the linker leads to node.c, __wrap_<name>, and those that they stand
- * before, __real_<name>. The Makefile has the same list.
+ * Wrappers that the linker leads to node.c, __wrap_<name>, and the calls behind
+ * them, __real_<name>. The Makefile has the same list.
  */
 #ifndef NODE_H
 #define NODE_H

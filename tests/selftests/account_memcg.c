@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Who is charged for memory on the node: its process's memory cgroup, as for
- * other memory, wherever the pages go. A limit keeps no page from coming back.
+ * Memory on the node is charged to its process's memory cgroup, as all memory,
+ * wherever its pages move. A limit does not keep pages from coming back.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,38 +18,38 @@
 
 #define SEED			CDM_SEED(ACCOUNT_MEMCG)
 #define PAGES			1024
-#define PART			(PAGES / 4)	/* for which the second node has room */
+#define PART			(PAGES / 4)	/* that the second node has room for */
 /*
- * What the CPUs have charged in advance is given back before a charge is read. Left
- * are the kernel's own memory for the process, and its few pages beside those of a
- * test: 20 where it forks, and 6 elsewhere.
+ * Stocks of the CPUs are drained before a charge is read. What remains is
+ * kernel memory of the process, and pages besides those under test: 20 after a
+ * fork, 6 otherwise.
  */
 #define NOISE			32
-/* Statistics are summed up when 64 changes for each of two CPUs are outstanding. */
+/* Statistics are flushed once each of two CPUs has 64 changes outstanding. */
 #define STAT_NOISE		(128 + NOISE)
-/* Pages of its own that the process touches meanwhile. */
+/* Other pages that the process touches meanwhile. */
 #define RSS_NOISE		8
 
 enum {
-	JOIN,		/* the group in .group */
-	FILL,		/* with that seed, in system memory */
-	MOVE,		/* to that target: how many pages have moved */
-	PEER,		/* a part, to the second node: the same */
-	FORK,		/* a process that has the same pages */
+	JOIN,		/* join the cgroup .group */
+	FILL,		/* in system memory, with this seed */
+	MOVE,		/* to this target; answers the pages moved */
+	PEER,		/* as MOVE: a part, to the second node */
+	FORK,		/* a process that shares the pages */
 	END_FORK,
-	DEVICE_COW,	/* by the device's writes, onto the node */
-	HUGE,		/* map a huge page: how many pages it has */
+	DEVICE_COW,	/* device writes copy pages onto the node */
+	HUGE,		/* map a huge page; answers its pages */
 	MOVE_HUGE,	/* as MOVE */
-	HOLES,		/* give all pages back */
-	FREE_HALF,	/* give half of them back */
-	POPULATE,	/* by the node: how many pages it gave */
+	HOLES,		/* release all pages */
+	FREE_HALF,	/* release half of them */
+	POPULATE,	/* answers the pages populated */
 	TOUCH,		/* by the CPU */
 	DEVICE_TOUCH,	/* by the device, on the node */
-	CHECK,		/* is anything not of that seed */
+	CHECK,		/* whether any word differs from this seed's */
 	RSS,		/* pages of the whole process */
-	MAPPED,		/* of the memory alone, in kB */
-	ON_NODE,	/* pages of the memory */
-	SKIPPED,	/* what POPULATE or MOVE left for want of memory */
+	MAPPED,		/* the memory under test only, in kB */
+	ON_NODE,	/* pages under test */
+	SKIPPED,	/* pages that POPULATE or MOVE skipped for lack of memory */
 };
 
 FIXTURE(memcg) {
@@ -66,7 +66,7 @@ FIXTURE(memcg) {
 	bool mounted;
 };
 
-/* Files of the group "name", or of the root for an empty one. */
+/* Files of cgroup @name; an empty name is the root. */
 static int group_write(const char *name, const char *file, const char *text)
 {
 	char path[128];
@@ -90,7 +90,7 @@ static int group_limit(const char *name, long pages, size_t page)
 	return group_write(name, "memory.max", text);
 }
 
-/* The number after @key in a file, the first one if @key is empty. */
+/* The number after @key in a file; the first one if @key is empty. */
 static long group_read(const char *name, const char *file, const char *key)
 {
 	char path[128], line[128];
@@ -127,7 +127,7 @@ static int group_remove(const char *name)
 	__u64 deadline = cdm_now_ms() + CDM_SETTLE_MS;
 
 	snprintf(path, sizeof(path), CGROUP_ROOT "/%s", name);
-	/* A process that has been waited for may still be listed. */
+	/* A reaped process may still be listed for a moment. */
 	while (rmdir(path)) {
 		if (errno != EBUSY || cdm_now_ms() > deadline)
 			return -errno;
@@ -137,8 +137,8 @@ static int group_remove(const char *name)
 }
 
 /*
- * What is charged, in pages. A group that is above what it may have takes back
- * what the CPUs have in advance; the other CPU does that when it gets to it.
+ * Charged pages. Setting a limit below the charge drains the CPUs' stocks; a
+ * remote CPU drains its own a moment later.
  */
 static long charged(const struct _test_data_memcg *self, const char *name)
 {
@@ -260,7 +260,10 @@ FIXTURE_SETUP(memcg)
 	self->group = mmap(NULL, self->page, PROT_READ | PROT_WRITE,
 			   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, self->group);
-	/* Where there is swap a limit kills nobody: left on by a test that was killed. */
+	/*
+	 * With swap, a limit kills nobody; a test that was killed may have left
+	 * it on.
+	 */
 	cdm_swap_off();
 	mkdir(CGROUP_ROOT, 0755);
 	if (mount("none", CGROUP_ROOT, "cgroup2", 0, NULL))
@@ -281,7 +284,7 @@ FIXTURE_TEARDOWN(memcg)
 	group_remove("a");
 	group_remove("b");
 	EXPECT_EQ(self->free, cdm_free_settles(&self->cdm, self->free));
-	/* The controller stays on: others may use it. */
+	/* The controller stays enabled: others may use it. */
 	if (self->mounted)
 		umount(CGROUP_ROOT);
 	cdm_close(&self->cdm);
@@ -292,7 +295,7 @@ static long difference(long a, long b)
 	return a < b ? b - a : a - b;
 }
 
-/* What is said of the child's memory, in pages. */
+/* What the kernel reports about the child's memory, in pages. */
 struct account {
 	long charged;
 	long anon;
@@ -312,7 +315,7 @@ static struct account account(struct _test_data_memcg *self)
 	};
 }
 
-/* Nothing of it has changed by @what, but for the pages that others have. */
+/* Nothing has changed by @what, within the noise. */
 static void expect_same(struct __test_metadata *_metadata,
 			struct _test_data_memcg *self,
 			const struct account *before, long others,
@@ -329,7 +332,7 @@ static void expect_same(struct __test_metadata *_metadata,
 	EXPECT_EQ(before->mapped, now.mapped);
 }
 
-/* Charge, statistics and RSS of the process are those of other memory. */
+/* Charge, statistics and RSS are those of system memory. */
 TEST_F(memcg, charged_everywhere)
 {
 	const long kb = self->length / 1024;
@@ -350,7 +353,7 @@ TEST_F(memcg, charged_everywhere)
 	}
 	ASSERT_EQ(0, cdm_ask(&self->child, CHECK, SEED));
 
-	/* Nothing is charged for what is given back, from either place. */
+	/* Released pages are uncharged, from either place. */
 	ASSERT_EQ(PAGES, cdm_ask(&self->child, MOVE, NODE));
 	ASSERT_EQ(0, cdm_ask(&self->child, HOLES, 0));
 	EXPECT_GE(NOISE, difference(base, charged(self, "a")));
@@ -358,7 +361,7 @@ TEST_F(memcg, charged_everywhere)
 	EXPECT_GE(RSS_NOISE, difference(rss - PAGES,
 					cdm_ask(&self->child, RSS, 0)));
 
-	/* What the node gives without a copy is charged as well. */
+	/* Pages populated without a copy are charged as well. */
 	ASSERT_EQ(PAGES, cdm_ask(&self->child, POPULATE, 0));
 	EXPECT_GE(NOISE, difference(base + PAGES, charged(self, "a")));
 	EXPECT_EQ(kb, cdm_ask(&self->child, MAPPED, 0));
@@ -368,7 +371,7 @@ TEST_F(memcg, charged_everywhere)
 	EXPECT_EQ(kb, cdm_ask(&self->child, MAPPED, 0));
 }
 
-/* From node to node, as everywhere. */
+/* Moves between nodes change no account. */
 TEST_F(memcg, peer)
 {
 	struct account before;
@@ -386,7 +389,9 @@ TEST_F(memcg, peer)
 	ASSERT_EQ(0, cdm_ask(&self->child, CHECK, SEED));
 }
 
-/* The copies that the node has for who writes are charged beside what is copied. */
+/*
+ * Copies that device writes make on the node are charged besides the originals.
+ */
 TEST_F(memcg, copy_on_write)
 {
 	struct account before;
@@ -403,7 +408,7 @@ TEST_F(memcg, copy_on_write)
 	expect_same(_metadata, self, &before, 0, "their move");
 }
 
-/* A huge page is charged whole, and so are its pages. */
+/* A huge page is charged whole, and so are the base pages it moves to. */
 TEST_F(memcg, huge)
 {
 	struct account before;
@@ -422,8 +427,8 @@ TEST_F(memcg, huge)
 }
 
 /*
- * The process leaves for another group: what is charged stays with the first,
- * which can be removed all the same, and moves with the pages as ever.
+ * The process joins another cgroup. Charges stay with the first, which can be
+ * removed all the same, and keep following the pages.
  */
 TEST_F(memcg, group_removed)
 {
@@ -455,8 +460,8 @@ TEST_F(memcg, group_removed)
 }
 
 /*
- * The group has nothing left but what its process takes to answer; pages come back
- * from the node all the same.
+ * The cgroup's limit leaves room only for the process to answer; pages still
+ * come back from the node.
  */
 TEST_F(memcg, limit_on_the_way_back)
 {
@@ -479,8 +484,8 @@ TEST_F(memcg, limit_on_the_way_back)
 }
 
 /*
- * The same when somebody else makes them leave, for whom the limit is none: they
- * are as charged as they were, and the limit holds.
+ * The same with pages evicted by a process outside the limit: their charge
+ * stays, and the limit holds.
  */
 TEST_F(memcg, evicted_at_the_limit)
 {
@@ -500,7 +505,10 @@ TEST_F(memcg, evicted_at_the_limit)
 	before = account(self);
 	used = charged(self, "a") + answers;
 	ASSERT_EQ(0, group_limit("a", used, self->page));
-	/* Whoever has the node's other pages took them later. */
+	/*
+	 * Pages that fill the node are younger, so the child's are evicted
+	 * first.
+	 */
 	ASSERT_EQ(0, cdm_populate(&self->cdm, all, capacity, 0, &p));
 	ASSERT_EQ(0, cdm_free_pages(&self->cdm));
 	start = cdm_now_ms();
@@ -521,10 +529,10 @@ TEST_F(memcg, evicted_at_the_limit)
 }
 
 /*
- * The group's limit is in the way of new pages. Those of the node are charged as
- * any others, by the CPU's touch, the device's and POPULATE alike: where nothing
- * can be reclaimed, the kernel kills in that group and nowhere else, and all
- * that was given by then is free again.
+ * The limit forbids new pages. Pages of the node are charged as all others,
+ * whether the CPU touches, the device touches or POPULATE asks: where nothing
+ * can be reclaimed, the kernel kills in this cgroup and nowhere else, and all
+ * that was given is free again.
  */
 static void expect_killed(struct __test_metadata *_metadata,
 			  struct _test_data_memcg *self, unsigned int what,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Who may call: the process that opened the file, as whatever user it is, and
- * no other process that comes to hold it.
+ * The calls serve the process that opened the file, whatever its user is now,
+ * and no other process that gets hold of the file.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +17,7 @@
 #define SEED			CDM_SEED(CALLER)
 #define PAGES			4
 
-/* The argument with which this program calls itself after exec(2). */
+/* This program's argument when it executes itself. */
 #define FOREIGN			"--foreign"
 
 FIXTURE(caller) {
@@ -41,7 +41,7 @@ FIXTURE_TEARDOWN(caller)
 	cdm_close(&self->cdm);
 }
 
-/* How many of the calls, all of them right, do not end with -EPERM. */
+/* Number of valid calls that do not fail with -EPERM. */
 static int not_refused(int fd)
 {
 	static __u64 word;
@@ -67,7 +67,7 @@ static int not_refused(int fd)
 	return wrong;
 }
 
-/* How many of the calls do not work, for the process that opened the file. */
+/* Number of calls that do not work for the process that opened the file. */
 static int not_served(const struct cdm *cdm)
 {
 	char *mem = cdm_map(cdm, cdm->page);
@@ -102,7 +102,7 @@ static void *call_in_thread(void *arg)
 	return (void *)(intptr_t)not_served(arg);
 }
 
-/* A thread is of the same address space. */
+/* Threads share the address space. */
 TEST_F(caller, thread)
 {
 	pthread_t thread;
@@ -114,7 +114,7 @@ TEST_F(caller, thread)
 	EXPECT_EQ(NULL, wrong);
 }
 
-/* A child has the file, and all addresses, but not the address space. */
+/* A child inherits the file and the addresses, but not the address space. */
 TEST_F(caller, child)
 {
 	struct hmm_cdm_stats stats;
@@ -126,7 +126,7 @@ TEST_F(caller, child)
 		struct cdm own;
 
 		wrong += cdm_migrate(&self->cdm, self->mem, self->length, NODE, NULL) != -EPERM;
-		/* A file of its own serves it. */
+		/* Its own file serves it. */
 		wrong += cdm_open(&own, 0) || not_served(&own);
 		_exit(wrong);
 	}
@@ -138,7 +138,7 @@ TEST_F(caller, child)
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
 }
 
-/* The same process with another program is another one. */
+/* exec(2) replaces the address space. */
 TEST_F(caller, exec)
 {
 	pid_t pid = fork();
@@ -158,7 +158,7 @@ TEST_F(caller, exec)
 	EXPECT_EQ(0, cdm_reap(pid, CDM_JOB_MS));
 }
 
-/* Send @fd over @socket; with -1, receive one and return it. */
+/* Sends @fd over @socket; with -1, receives one and returns it. */
 static int pass(int socket, int fd)
 {
 	char byte = 0, control[CMSG_SPACE(sizeof(int))] = {};
@@ -187,7 +187,7 @@ static int pass(int socket, int fd)
 	return sendmsg(socket, &msg, 0) == 1 ? 0 : -1;
 }
 
-/* Between processes that share nothing but a socket. */
+/* Between processes that share only a socket. */
 TEST_F(caller, passed)
 {
 	int sockets[2];
@@ -205,7 +205,7 @@ TEST_F(caller, passed)
 		fd = pass(sockets[1], -1);
 		if (fd < 0)
 			_exit(100);
-		/* Not even with a mirror of its own. */
+		/* A mirror of its own does not help either. */
 		if (cdm_open(&own, 0))
 			_exit(101);
 		_exit(not_refused(fd));
@@ -216,7 +216,7 @@ TEST_F(caller, passed)
 	EXPECT_EQ(0, not_served(&self->cdm));
 }
 
-/* What is counted is what came through this file. */
+/* Each file counts only its own calls. */
 TEST_F(caller, files_of_one_process)
 {
 	struct hmm_cdm_stats stats;
@@ -234,14 +234,14 @@ TEST_F(caller, files_of_one_process)
 	EXPECT_EQ(0, not_served(&self->cdm));
 }
 
-/* Become an ordinary user, in the group of the device or in none. */
+/* Becomes an ordinary user, in the device's group or in none. */
 static int become_user(gid_t group)
 {
 	return setgroups(group ? 1 : 0, &group) ||
 	       setresgid(USER, USER, USER) || setresuid(USER, USER, USER);
 }
 
-/* Nothing but opening needs a privilege, and that the group has. */
+/* Only opening needs a privilege, which the group has. */
 static int as_user(gid_t group)
 {
 	struct cdm cdm;
@@ -250,7 +250,7 @@ static int as_user(gid_t group)
 		return 101;
 	if (cdm_open(&cdm, 0))
 		return 102;
-	/* Where the memory lies is for root to know. */
+	/* Only root sees where the memory lies. */
 	if (cdm.info.start || !cdm.info.capacity || !cdm.info.free)
 		return 103;
 	return not_served(&cdm);
@@ -285,7 +285,7 @@ TEST_F(caller, user_in_no_group)
 	EXPECT_EQ(0, cdm_reap(pid, CDM_JOB_MS));
 }
 
-/* A file that root opened still tells it to root only. */
+/* The same for a file that root has opened before. */
 TEST_F(caller, privilege_dropped)
 {
 	struct hmm_cdm_info info;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A process that answers questions; see cdm_child.h.
+ * A child process that answers questions; see cdm_child.h.
  */
 #include "cdm_child.h"
 
@@ -49,7 +49,7 @@ void cdm_tell(struct cdm_child *child, unsigned int what, __u64 value)
 {
 	struct question q = { what, value };
 
-	/* If there is nobody, there will be no answer either. */
+	/* A dead child gives no answer either; cdm_hear() reports it. */
 	if (send(child->fd, &q, sizeof(q), MSG_NOSIGNAL) != sizeof(q))
 		return;
 }

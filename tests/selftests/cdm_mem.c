@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Memory of a known shape, and where it lies; see cdm_mem.h.
+ * Memory with known mapping and content; see cdm_mem.h.
  */
 #include "cdm_mem.h"
 
@@ -15,7 +15,7 @@
 /* A bit of /proc/kpageflags. */
 #define KPAGEFLAGS_THP		0x0000000000400000ULL
 
-/* Anonymous memory at a multiple of @align, with nothing mapped around it. */
+/* Anonymous memory aligned to @align, with unmapped memory around it. */
 static void *map_aligned(size_t length, size_t align)
 {
 	char *raw = mmap(NULL, length + align, PROT_READ | PROT_WRITE,
@@ -199,7 +199,10 @@ bool cdm_pfn_on_node(const struct cdm *cdm, __u64 pfn)
 	       phys - cdm->info.start < cdm->info.capacity;
 }
 
-/* How many pages of the range there are, on the node of @cdm or anywhere. */
+/*
+ * Number of present pages in the range: on the node of @cdm, or anywhere if
+ * NULL.
+ */
 static size_t count_pages(const struct cdm *cdm, const void *addr,
 			  size_t length)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Memory of a known shape and content, and where its pages lie.
+ * Memory with known mapping and content, and the location of its pages.
  */
 #ifndef CDM_MEM_H
 #define CDM_MEM_H
@@ -8,21 +8,21 @@
 #include "cdm_test.h"
 
 /*
- * Memory. cdm_map() gives private anonymous memory aligned to the window, in
- * base pages; cdm_map_thp() @count huge pages with all words set to cdm_word()
- * of @seed, or NULL where the machine gives none.
+ * cdm_map() returns private anonymous memory in base pages, aligned to the
+ * window. cdm_map_thp() returns @count huge pages filled with the pattern of
+ * @seed, or NULL if the machine gives none.
  */
 void *cdm_map(const struct cdm *cdm, size_t length);
 void *cdm_map_thp(size_t count, __u64 seed);
 size_t cdm_thp_size(void);
 void *cdm_map_hugetlb(size_t *length);
 
-/* A file in /var/tmp or on tmpfs, deleted, with the pattern of @seed in it. */
+/* An unlinked file with the pattern of @seed, on tmpfs or in /var/tmp. */
 int cdm_pattern_file(bool tmpfs, size_t length, __u64 seed);
 
 /*
- * Patterns: 64-bit words that differ from each other and from those of
- * another seed. The checks return the offset of the first wrong byte, or -1.
+ * Patterns: 64-bit words that are all different, also between seeds. The checks
+ * return the offset of the first wrong byte, or -1.
  */
 __u64 cdm_word(__u64 seed, size_t i);
 __u64 cdm_word_sum(__u64 seed, size_t words);
@@ -31,8 +31,8 @@ ssize_t cdm_check(const void *addr, size_t length, __u64 seed);
 ssize_t cdm_check_value(const void *addr, size_t length, __u64 value);
 
 /*
- * Page frames, as /proc/self/pagemap gives them to root: zero where there is
- * no page. Needs the file's INFO for where the node lies.
+ * Page frames from /proc/self/pagemap, which shows them to root only; zero
+ * where no page is present. The node's range is from the file's INFO.
  */
 int cdm_pfns(const void *addr, size_t length, __u64 *pfns);
 __u64 cdm_pfn(const void *addr);
@@ -40,7 +40,7 @@ size_t cdm_present(const void *addr, size_t length);
 size_t cdm_on_node(const struct cdm *cdm, const void *addr, size_t length);
 bool cdm_pfn_on_node(const struct cdm *cdm, __u64 pfn);
 
-/* Numbers out of /proc: kB of @field, pages of RSS. Negative if there is none */
+/* Values from /proc: kB of @field, or pages of RSS; negative on error. */
 long cdm_meminfo(const char *field);
 long cdm_smaps(const void *addr, const char *field);
 long cdm_rss(void);

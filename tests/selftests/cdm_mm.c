@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Settings, counters, control groups and swap; see cdm_mm.h.
+ * Settings, counters, cgroups and swap; see cdm_mm.h.
  */
 #include "cdm_mm.h"
 
@@ -54,7 +54,7 @@ long cdm_value_of(const char *path)
 	return read_text(path, text, sizeof(text)) ? -1 : atol(text);
 }
 
-/* Of several words, that in brackets is the one that is set. */
+/* The current choice is the word in brackets. */
 static void keep_chosen(char *text)
 {
 	char *open = strchr(text, '['), *close = strchr(text, ']');
@@ -145,7 +145,7 @@ int cdm_group_reclaim(size_t bytes)
 	return err == -EAGAIN ? 0 : err;
 }
 
-/* The header that mkswap(8) writes, as union swap_header of the kernel has it. */
+/* Writes the header that mkswap(8) writes, laid out as union swap_header. */
 int cdm_swap_on(void)
 {
 	struct {
@@ -160,7 +160,7 @@ int cdm_swap_on(void)
 
 	if (fd < 0)
 		return errno == ENOENT ? -ENODEV : -errno;
-	/* Left on by a test that was killed. */
+	/* A test that was killed may have left it on. */
 	swapoff(DISK);
 	size = lseek(fd, 0, SEEK_END);
 	info.last_page = size / page - 1;
@@ -204,7 +204,7 @@ static void catch(int signal)
 static bool can(void *addr, const __u64 *value)
 {
 	struct sigaction now = { .sa_handler = catch }, old[2];
-	/* No register may have it over the jump. */
+	/* Static: siglongjmp() may lose locals that are in registers. */
 	static bool good;
 
 	good = false;
@@ -243,8 +243,8 @@ static void *move(void *arg)
 				      target, &m);
 
 		/*
-		 * A thread that is about to return from fork() has all signals
-		 * blocked, and then this one is interrupted by its SIGCHLD.
+		 * fork() returns with all signals blocked for a moment; a
+		 * pending SIGCHLD then interrupts this thread.
 		 */
 		if (err && err != mover->allowed && err != -EINTR)
 			mover->err = err;

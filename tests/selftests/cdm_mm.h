@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What memory management is told and tells outside of system calls on memory:
- * settings of /proc and /sys, counters, a control group, a swap device; and
- * threads that move memory meanwhile.
+ * Interfaces of memory management outside the system calls on memory: settings
+ * in /proc and /sys, counters, a cgroup, a swap device; and threads that move
+ * memory meanwhile.
  */
 #ifndef CDM_MM_H
 #define CDM_MM_H
@@ -12,11 +12,13 @@
 #include "cdm_mem.h"
 #include "cdm_test.h"
 
-/* A file of /proc or /sys: as a number (negative: it is not there), or set. */
+/*
+ * Read a file of /proc or /sys as a number, negative on error; or write to it.
+ */
 long cdm_value_of(const char *path);
 int cdm_write(const char *path, const char *text);
 
-/* A setting for the time of a test; cdm_unset() undoes it, if it was made. */
+/* A setting changed for one test; cdm_unset() restores it if it was changed. */
 struct cdm_setting {
 	const char *path;
 	char old[128];
@@ -25,40 +27,40 @@ struct cdm_setting {
 int cdm_set(struct cdm_setting *setting, const char *path, const char *text);
 void cdm_unset(struct cdm_setting *setting);
 
-/* A counter of /proc/vmstat, of memory.stat of the group, or negative. */
+/* A counter of /proc/vmstat; negative on error. */
 long cdm_vmstat(const char *name);
 
 /*
- * A control group for the process, and memory.* in it. Leaving it removes it;
- * what has been charged to it by then is the business of whoever has it.
+ * A cgroup for the process, and its memory.* files. Leaving removes the cgroup;
+ * its remaining charges move to the parent.
  */
 int cdm_group_enter(void);
 void cdm_group_leave(void);
 int cdm_group_set(const char *file, const char *text);
 long cdm_group_number(const char *file);
 
-/* Have the group give up @bytes; what cannot be had is no error. */
+/* Makes the cgroup reclaim @bytes; reclaiming less is no error. */
 int cdm_group_reclaim(size_t bytes);
 
-/* All of the disk for swap. -ENODEV: the guest has none. */
+/* Use the whole disk for swap. -ENODEV if the guest has no disk. */
 int cdm_swap_on(void);
 int cdm_swap_off(void);
 
-/* How many pages of the range are swapped out, of /proc/self/pagemap. */
+/* Number of pages of the range in swap, from /proc/self/pagemap. */
 size_t cdm_swapped(const void *addr, size_t length);
 
-/* The load of a word, or the store of @value: whether it went without a signal. */
+/* Whether a load, or a store of @value, works without a signal. */
 bool cdm_can_read(const void *addr);
 bool cdm_can_write(void *addr, __u64 value);
 
-/* A thread that moves a range to the node and back until it is told to end. */
+/* A thread that moves a range to the node and back until cdm_mover_end(). */
 struct cdm_mover {
 	pthread_t thread;
 	const struct cdm *cdm;
 	char *mem;
 	size_t length;
 	bool stop;
-	int allowed;	/* an errno that is none */
+	int allowed;	/* errno that is not an error */
 	int err;
 	__u64 calls;
 	__u64 migrated;

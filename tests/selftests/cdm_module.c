@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Loading and unloading the modules; see cdm_module.h.
+ * Load and unload the modules; see cdm_module.h.
  */
 #include "cdm_module.h"
 
@@ -128,7 +128,7 @@ int cdm_restore(const struct cdm_found *found)
 	char path[32];
 	int err = 0;
 
-	/* A test may have left a part of the regions, or none. */
+	/* A test may have left it with some of the regions, or none. */
 	if (cdm_loaded(CDM_EMU))
 		err = cdm_unload(CDM_EMU);
 	if (!err && !cdm_loaded(CDM_CORE))
@@ -162,7 +162,7 @@ bool cdm_log_find(int fd, const char *text, char *line, size_t size)
 	char record[8192];
 	ssize_t n;
 
-	/* Each read gives one record: "level,number,time,flags;message\n". */
+	/* Each read returns one record: "level,number,time,flags;message\n". */
 	while ((n = read(fd, record, sizeof(record) - 1)) > 0 ||
 	       (n < 0 && errno == EPIPE)) {
 		char *message;
@@ -222,7 +222,7 @@ bool cdm_iomem_ram(__u64 size, __u64 *start)
 }
 
 #ifdef __x86_64__
-/* Behind everything that is in use or reserved, and below what is I/O. */
+/* Above everything in use or reserved, and below I/O. */
 bool cdm_iomem_hole(__u64 size, __u64 *start)
 {
 	FILE *f = fopen("/proc/iomem", "r");
@@ -231,7 +231,7 @@ bool cdm_iomem_hole(__u64 size, __u64 *start)
 
 	if (!f)
 		return false;
-	/* Sorted by address, so that each entry moves it further up. */
+	/* Entries are sorted by address: each moves the start up. */
 	*start = 1ULL << 32;
 	while (fgets(line, sizeof(line), f))
 		if (sscanf(line, "%llx-%llx", &from, &to) == 2 &&
@@ -244,7 +244,7 @@ bool cdm_iomem_hole(__u64 size, __u64 *start)
 }
 
 #else
-/* Behind the last memory of the device tree. */
+/* Above the last memory of the device tree. */
 bool cdm_iomem_hole(__u64 size, __u64 *start)
 {
 	struct cdm_memory memories[CDM_TREE_MAX];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * io_uring by its system calls; see cdm_ring.h.
+ * io_uring through its system calls; see cdm_ring.h.
  */
 #include "cdm_ring.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * io_uring for one thread, by its system calls. Every function that can fail
- * returns zero or a negative errno.
+ * io_uring for one thread, through its system calls. Functions that can fail
+ * return zero or a negative errno.
  */
 #ifndef CDM_RING_H
 #define CDM_RING_H
@@ -21,17 +21,22 @@ struct cdm_ring {
 int cdm_ring_open(struct cdm_ring *ring, unsigned int entries);
 void cdm_ring_close(struct cdm_ring *ring);
 
-/* Buffer 0, for the operations that end in _FIXED; none for a NULL @addr. */
+/*
+ * Registers buffer 0, for the _FIXED operations; a NULL @addr unregisters it.
+ */
 int cdm_ring_register(struct cdm_ring *ring, void *addr, size_t length);
 
-/* Begin a request that is known by @id; no more of them than entries. */
+/*
+ * Submits a request with user data @id. At most as many as entries may be
+ * pending.
+ */
 int cdm_ring_start(struct cdm_ring *ring, unsigned int op, int fd, void *addr,
 		   size_t length, __u64 offset, __u64 id);
 
-/* The next that is done: its result, and which it was. */
+/* Waits for the next completion; returns its result and its @id. */
 int cdm_ring_wait(struct cdm_ring *ring, __u64 *id);
 
-/* Both for a single one: the bytes, or a negative errno. */
+/* Both, for a single request: the number of bytes, or a negative errno. */
 int cdm_ring_do(struct cdm_ring *ring, unsigned int op, int fd, void *addr,
 		size_t length, __u64 offset);
 

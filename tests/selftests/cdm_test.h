@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The calls of the userspace interface with the errno as their result, jobs,
- * and the time that they take.
+ * The calls of the userspace interface, jobs, and time.
  *
- * Every function that can fail returns zero or a negative errno, so that a
- * test compares one number.
+ * Functions that can fail return zero or a negative errno, so that a test
+ * compares a single number.
  */
 #ifndef CDM_TEST_H
 #define CDM_TEST_H
@@ -21,8 +20,8 @@
 #define CDM_NODES		2
 
 /*
- * A kernel full of checkers is slow: how many times as long as usual anything
- * may take (PATIENCE= of the Makefile). The harness has no such thing.
+ * Factor by which all time limits grow, for emulated and debug kernels
+ * (PATIENCE= of the Makefile). The harness has no such factor.
  */
 #ifndef CDM_PATIENCE
 #define CDM_PATIENCE		1
@@ -35,16 +34,16 @@
 	__TEST_F_IMPL(fixture, test, -1, (seconds) * CDM_PATIENCE)
 #endif
 
-/* A job that is expected to end and has not by now, has failed. */
+/* A job that is expected to end fails after this time. */
 #define CDM_JOB_MS		(20000 * CDM_PATIENCE)
 
-/* How long something that happens in the background may take. */
+/* Time that background work may take. */
 #define CDM_SETTLE_MS		(2000 * CDM_PATIENCE)
 
-/* More repetitions than any test lives to see. */
+/* More repetitions than any test waits for. */
 #define CDM_FOREVER		(~0ULL >> 2)
 
-/* An open device file, and what INFO said about it. */
+/* An open device file and its INFO. */
 struct cdm {
 	int fd;
 	size_t page;
@@ -52,7 +51,7 @@ struct cdm {
 	struct hmm_cdm_info info;
 };
 
-/* The calls. @out and @wait may be NULL where only the result matters. */
+/* The calls. @out and @wait may be NULL. */
 int cdm_open(struct cdm *cdm, unsigned int index);
 void cdm_close(struct cdm *cdm);
 int cdm_ioctl(int fd, unsigned long command, void *arg);
@@ -71,18 +70,18 @@ int cdm_submit(const struct cdm *cdm, unsigned int op, const __u64 *args,
 int cdm_wait(const struct cdm *cdm, __u64 job, __s64 timeout_ms,
 	     struct hmm_cdm_wait *wait);
 
-/* All counts of @m together: the mapped pages of the range, says the header. */
+/* Sum of all counts of @m: the number of mapped pages, says the header. */
 __u64 cdm_migrate_sum(const struct hmm_cdm_migrate *m);
 
-/* Pages of the node that no process uses, or UINT64_MAX. */
+/* Free pages of the node, or UINT64_MAX on error. */
 __u64 cdm_free_pages(const struct cdm *cdm);
 
-/* Wait until as many are free, at most CDM_SETTLE_MS; returns the last count */
+/* Waits up to CDM_SETTLE_MS until @pages are free; returns the last count. */
 __u64 cdm_free_settles(const struct cdm *cdm, __u64 pages);
 
 /*
- * Jobs, submitted and waited for. Returns the call's error or else the status
- * with which the job ended.
+ * Submit a job and wait for it. Return the error of the call, or else the
+ * status of the job.
  */
 #define CDM_ARGS(...) \
 	((const __u64[HMM_CDM_JOB_ARGS]) { __VA_ARGS__ })
@@ -99,17 +98,20 @@ int cdm_run_sum(const struct cdm *cdm, const void *addr, size_t words,
 int cdm_run_adds(const struct cdm *cdm, __u64 *word, __u64 value,
 		 __u64 times, struct hmm_cdm_wait *wait);
 
-/* A job that keeps adding one to @word, in the background. */
+/* Starts a job that keeps adding one to @word. */
 int cdm_start_adds(const struct cdm *cdm, __u64 *word, __u64 times,
 		   __u64 *job);
 
-/* Wait until *@word is above @value, at most CDM_SETTLE_MS. */
+/* Waits up to CDM_SETTLE_MS until *@word exceeds @value. */
 bool cdm_rises_above(const __u64 *word, __u64 value);
 
 __u64 cdm_now_ms(void);
 void cdm_sleep_ms(unsigned int ms);
 
-/* Wait for @pid, at most @ms, killing it then. Returns its exit code or -1. */
+/*
+ * Reaps @pid, killing it after @ms. Returns its exit code, or -1 if it was
+ * killed.
+ */
 int cdm_reap(pid_t pid, unsigned int ms);
 
 #endif /* CDM_TEST_H */

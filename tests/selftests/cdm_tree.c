@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Memory in the device tree; see cdm_tree.h.
+ * Memory nodes of the device tree; see cdm_tree.h.
  */
 #include "cdm_tree.h"
 
@@ -41,7 +41,7 @@ __u64 cdm_number(const unsigned char *value, size_t bytes)
 	return number;
 }
 
-/* The cells that the root says its nodes' addresses or sizes have. */
+/* #address-cells or #size-cells of the root node. */
 static size_t root_cells(const char *name, size_t otherwise)
 {
 	unsigned char value[CELL + 1];
@@ -65,8 +65,8 @@ static void read_reg(struct cdm_memory *memory)
 }
 
 /*
- * The last of the domains, which is the node where all levels have the same
- * number, as with the nodes of device memory.
+ * The last associativity domain: the NUMA node, where all levels have the same
+ * number, as for device memory.
  */
 static int read_node(const char *path)
 {
@@ -101,7 +101,7 @@ static bool read_memory(struct cdm_memory *memory)
 	return true;
 }
 
-/* Memory is below the root (devicetree specification, 3.4). */
+/* Memory nodes are children of the root (devicetree specification, 3.4). */
 int cdm_memories(struct cdm_memory *memories)
 {
 	DIR *root = opendir(CDM_TREE);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The dmem controller: pages of the node are charged to the cgroup of who asked
- * for them, until they are freed, and limits hold.
+ * The dmem controller: node pages are charged to the cgroup that asked for them
+ * until they are freed, and limits hold.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +19,7 @@
 
 #define A			CGROUP_ROOT "/a"
 #define B			CGROUP_ROOT "/b"
-/* Two inside of the first. */
+/* Two children of the first. */
 #define X			A "/x"
 #define Y			A "/y"
 
@@ -61,7 +61,7 @@ static bool has_word(const char *folder, const char *file, const char *word)
 	return false;
 }
 
-/* The number behind @key in a file of a cgroup; -1 if there is none. */
+/* The number after @key in a cgroup's file; -1 if there is none. */
 static long long number(const char *folder, const char *file, const char *key)
 {
 	char path[128], name[64];
@@ -84,13 +84,13 @@ static long long charge_of(const char *folder)
 	return number(folder, "dmem.current", REGION);
 }
 
-/* Cgroups that were removed, and are still referred to. */
+/* Removed cgroups that are still referenced. */
 static long long dying(void)
 {
 	return number(CGROUP_ROOT, "cgroup.stat", "nr_dying_subsys_dmem");
 }
 
-/* The last user of a page may be gone a moment before the page. */
+/* A page may be freed a moment after its last user is gone. */
 static long long settles(const char *folder, long long bytes)
 {
 	__u64 deadline = cdm_now_ms() + CDM_SETTLE_MS;
@@ -110,7 +110,7 @@ static int limit(const char *folder, const char *which, long long bytes)
 	return write_text(folder, file, text);
 }
 
-/* Puts the calling process into a cgroup. */
+/* Moves the calling process into a cgroup. */
 static int enter(const char *folder)
 {
 	return write_text(folder, "cgroup.procs", "0");
@@ -122,7 +122,7 @@ FIXTURE(dmem) {
 	char *mem;
 	size_t page;
 	size_t length;
-	/* What the whole system has on the node, before the test. */
+	/* Charge of the whole system before the test. */
 	long long before;
 	long long dying;
 	__u64 free;
@@ -154,8 +154,8 @@ FIXTURE_SETUP(dmem)
 }
 
 /*
- * The test's process is gone, and with it its pages: each that is free has been
- * uncharged, and no other. No cgroup is referred to by what is gone.
+ * The test's process has exited: all of its pages are uncharged, and no others,
+ * and no removed cgroup is still referenced.
  */
 FIXTURE_TEARDOWN_PARENT(dmem)
 {
@@ -180,7 +180,7 @@ FIXTURE_TEARDOWN_PARENT(dmem)
 	rmdir(CGROUP_ROOT);
 }
 
-/* As many pages of the range as are on the node, and no more, are charged to @group. */
+/* Exactly the node's pages of the range are charged to @group. */
 #define expect_charged(group, pages) do {				\
 	long long count = (pages);					\
 									\
@@ -204,7 +204,10 @@ TEST_F(dmem, capacity)
 	EXPECT_EQ(0, charge_of(A));
 }
 
-/* What moves is charged, what moves back or is unmapped is not any more. */
+/*
+ * Pages are charged when they move in, and uncharged when they move out or are
+ * unmapped.
+ */
 TEST_F(dmem, charged_while_on_the_node)
 {
 	size_t half = self->length / 2;
@@ -217,14 +220,14 @@ TEST_F(dmem, charged_while_on_the_node)
 	expect_charged(A, PAGES / 2);
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
 
-	/* One page, of the others. */
+	/* A single page of the other half. */
 	ASSERT_EQ(0, madvise(self->mem + half, self->page, MADV_DONTNEED));
 	expect_charged(A, PAGES / 2 - 1);
 	ASSERT_EQ(0, munmap(self->mem, self->length));
 	EXPECT_EQ(0, settles(A, 0));
 }
 
-/* Untouched memory that comes to be on the node. */
+/* Untouched memory that gets node pages without a copy. */
 TEST_F(dmem, charged_without_a_copy)
 {
 	ASSERT_EQ(0, madvise(self->mem, self->length, MADV_DONTNEED));
@@ -233,7 +236,7 @@ TEST_F(dmem, charged_without_a_copy)
 	EXPECT_EQ(PAGES, self->m.populated);
 	expect_charged(A, PAGES);
 
-	/* With a limit, what is left out is as untouched as it was. */
+	/* What a limit leaves out stays untouched. */
 	ASSERT_EQ(0, madvise(self->mem, self->length, MADV_DONTNEED));
 	EXPECT_EQ(0, settles(A, 0));
 	ASSERT_EQ(0, limit(A, "max", 5 * self->page));
@@ -245,7 +248,7 @@ TEST_F(dmem, charged_without_a_copy)
 	EXPECT_EQ(5, cdm_present(self->mem, self->length));
 }
 
-/* What a device's fault takes is charged to the process that its job is of. */
+/* Pages that a device fault allocates are charged to the process of the job. */
 TEST_F(dmem, device_faults)
 {
 	__u64 value = 0x0123456789abcdefULL;
@@ -256,14 +259,14 @@ TEST_F(dmem, device_faults)
 	ASSERT_EQ(0, limit(A, "max", 12 * self->page));
 	ASSERT_EQ(0, cdm_run_fill(&self->cdm, self->mem, self->length, value,
 				  NULL));
-	/* The job succeeds all the same, in system memory. */
+	/* The job succeeds all the same, on system memory. */
 	EXPECT_EQ(-1, cdm_check_value(self->mem, self->length, value));
 	expect_charged(A, 12);
 	EXPECT_EQ(PAGES, cdm_present(self->mem, self->length));
 	EXPECT_EQ(self->before + 12 * (long long)self->page, charge_of(CGROUP_ROOT));
 }
 
-/* POPULATE asks for device memory without a copy, and EVICT takes nobody else's. */
+/* POPULATE is charged, and EVICT takes no pages of other cgroups. */
 TEST_F(dmem, populate)
 {
 	struct hmm_cdm_populate p;
@@ -279,7 +282,7 @@ TEST_F(dmem, populate)
 	EXPECT_EQ(20, cdm_present(self->mem, self->length));
 }
 
-/* A whole window, which is taken in one piece: the same to the page. */
+/* A whole window, allocated in one piece, is charged by the page. */
 TEST_F(dmem, window)
 {
 	size_t pages = self->cdm.window / self->page;
@@ -293,9 +296,9 @@ TEST_F(dmem, window)
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, mem, window, NODE, &self->m));
 	EXPECT_EQ(pages, self->m.migrated);
 	EXPECT_EQ(window, charge_of(A));
-	/* It is full. */
+	/* The limit is reached. */
 	expect_to_node(0, PAGES);
-	/* A page that goes makes room for a page. */
+	/* Freeing one page makes room for one page. */
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, mem, self->page, SYSTEM, NULL));
 	EXPECT_EQ(window - (long long)self->page,
 		  settles(A, window - self->page));
@@ -306,7 +309,9 @@ TEST_F(dmem, window)
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, mem, window, SYSTEM, NULL));
 	EXPECT_EQ(0, settles(A, 0));
 
-	/* Not as a whole, but all that there is room for. */
+	/*
+	 * The window does not fit as a whole; as many pages as fit are charged.
+	 */
 	ASSERT_EQ(0, limit(A, "max", window - 1));
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, mem, window, NODE, &self->m));
 	EXPECT_EQ(pages - 1, self->m.migrated);
@@ -325,7 +330,7 @@ TEST_F(dmem, limit)
 	expect_charged(A, 10);
 	EXPECT_EQ(PAGES, cdm_migrate_sum(&self->m));
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
-	/* The limit is not that of others. */
+	/* Other cgroups are not limited. */
 	ASSERT_EQ(0, enter(B));
 	expect_to_node(PAGES - 10, 0);
 	EXPECT_EQ(10 * (long long)self->page, charge_of(A));
@@ -333,12 +338,12 @@ TEST_F(dmem, limit)
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
 }
 
-/* The limit of a cgroup is that of the cgroups in it together. */
+/* A parent's limit holds for its children together. */
 TEST_F(dmem, limit_of_a_parent)
 {
 	size_t half = self->length / 2;
 
-	/* Where there are processes, there can be no cgroups with controllers. */
+	/* A cgroup with controllers for its children has no processes. */
 	ASSERT_EQ(0, enter(B));
 	ASSERT_EQ(0, write_text(A, "cgroup.subtree_control", "+dmem"));
 	ASSERT_EQ(0, mkdir(X, 0755));
@@ -355,7 +360,7 @@ TEST_F(dmem, limit_of_a_parent)
 	EXPECT_EQ((40 - PAGES / 2) * (long long)self->page, charge_of(Y));
 }
 
-/* Somebody lowers the limit: pages go to system memory at once. */
+/* Lowering the limit evicts pages at once. */
 TEST_F(dmem, lowered_limit)
 {
 	expect_to_node(PAGES, 0);
@@ -368,7 +373,7 @@ TEST_F(dmem, lowered_limit)
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
 }
 
-/* Only those of the cgroup go, and what is protected goes last. */
+/* Only pages of that cgroup are evicted, the protected ones last. */
 TEST_F(dmem, lowered_limit_and_protection)
 {
 	size_t half = self->length / 2;
@@ -385,7 +390,7 @@ TEST_F(dmem, lowered_limit_and_protection)
 	ASSERT_EQ(0, mkdir(Y, 0755));
 	ASSERT_EQ(0, limit(A, "low", self->length));
 	ASSERT_EQ(0, limit(X, "low", half));
-	/* X's come first in the node. */
+	/* X's pages are the oldest on the node. */
 	ASSERT_EQ(0, enter(X));
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, half, NODE, NULL));
 	ASSERT_EQ(0, enter(Y));
@@ -399,14 +404,14 @@ TEST_F(dmem, lowered_limit_and_protection)
 	EXPECT_EQ(3, cdm_on_node(&self->cdm, self->mem, self->length));
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
 
-	/* Nobody else's. */
+	/* No pages of other cgroups. */
 	EXPECT_EQ((long long)self->length, charge_of(B));
 	EXPECT_EQ(PAGES, cdm_on_node(&self->cdm, mem, self->length));
 	munmap(mem, self->length);
 	EXPECT_EQ(0, settles(B, 0));
 }
 
-/* Pages stay charged to the cgroup that they were charged to. */
+/* Charges stay with the cgroup when the process moves. */
 TEST_F(dmem, moved_process)
 {
 	size_t half = self->length / 2;
@@ -419,7 +424,7 @@ TEST_F(dmem, moved_process)
 	EXPECT_EQ((long long)half, charge_of(A));
 	EXPECT_EQ((long long)half, charge_of(B));
 
-	/* Each is given back to whom it was charged. */
+	/* Each page is uncharged where it was charged. */
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, half, SYSTEM, NULL));
 	EXPECT_EQ(0, settles(A, 0));
 	EXPECT_EQ((long long)half, charge_of(B));
@@ -427,7 +432,9 @@ TEST_F(dmem, moved_process)
 	EXPECT_EQ(0, settles(B, 0));
 }
 
-/* A page that two processes share after fork(2) is charged once, until both are gone. */
+/*
+ * A page shared after fork(2) is charged once, until both processes are gone.
+ */
 TEST_F(dmem, shared_pages)
 {
 	int go[2];
@@ -454,7 +461,7 @@ TEST_F(dmem, shared_pages)
 	EXPECT_EQ(0, charge_of(B));
 }
 
-/* Exit gives everything back, however it comes. */
+/* Exit uncharges everything, however the process ends. */
 TEST_F(dmem, killed)
 {
 	int ready[2];
@@ -473,7 +480,7 @@ TEST_F(dmem, killed)
 	}
 	close(ready[1]);
 	ASSERT_EQ(1, read(ready[0], &byte, 1));
-	/* Its copies, since these pages were shared with us, are not there. */
+	/* Copies made on our write are system memory and not charged. */
 	cdm_fill(self->mem, self->length, SEED);
 	EXPECT_EQ((long long)self->length, charge_of(A));
 	kill(pid, SIGKILL);
@@ -481,7 +488,10 @@ TEST_F(dmem, killed)
 	EXPECT_EQ(0, settles(A, 0));
 }
 
-/* A cgroup may go while pages are charged to it: its parent has them still. */
+/*
+ * A cgroup can be removed while pages are charged to it; its parent keeps the
+ * charge.
+ */
 TEST_F(dmem, removed_cgroup)
 {
 	long long charged = self->before + self->length;
@@ -492,14 +502,14 @@ TEST_F(dmem, removed_cgroup)
 	EXPECT_EQ(charged, charge_of(CGROUP_ROOT));
 	EXPECT_EQ(PAGES, cdm_on_node(&self->cdm, self->mem, self->length));
 
-	/* A new one of that name is another one. */
+	/* A new cgroup of the same name starts at zero. */
 	ASSERT_EQ(0, mkdir(A, 0755));
 	EXPECT_EQ(0, charge_of(A));
 	ASSERT_EQ(0, munmap(self->mem, self->length));
 	EXPECT_EQ(self->before, settles(CGROUP_ROOT, self->before));
 }
 
-/* More cgroups than there is room for at first, all at once. */
+/* More cgroups at once than the table first has room for. */
 TEST_F(dmem, many_cgroups)
 {
 	char folder[64];
@@ -568,7 +578,7 @@ FIXTURE_TEARDOWN_PARENT(dmem_unload)
 	rmdir(CGROUP_ROOT);
 }
 
-/* The driver goes with pages charged: they are uncharged, and the region goes. */
+/* Unloading the driver uncharges all pages and removes the region. */
 TEST_F(dmem_unload, charged)
 {
 	struct cdm cdm;
@@ -592,7 +602,7 @@ TEST_F(dmem_unload, charged)
 	EXPECT_EQ(-EINVAL, limit(A, "max", 0));
 	EXPECT_EQ(-1, cdm_check(mem, length, SEED));
 
-	/* When it comes again nothing is left, the limit neither. */
+	/* After loading it again neither charge nor limit is left. */
 	ASSERT_EQ(0, cdm_load(CDM_EMU, self->found.list[0] ?
 				   self->found.list : NULL));
 	EXPECT_EQ(0, charge_of(A));

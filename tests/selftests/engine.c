@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The emulated accelerator's operations on flat memory: what they leave is,
- * to the byte, what a CPU computes, wherever the memory lies. Walks along
- * pointers are in walk.c.
+ * The emulated accelerator's operations on flat memory give, byte for byte,
+ * what a CPU computes, wherever the memory lies. walk.c tests operations that
+ * follow pointers.
  */
 #include <errno.h>
 #include <kselftest_harness.h>
@@ -57,14 +57,16 @@ FIXTURE_SETUP(engine)
 
 FIXTURE_TEARDOWN(engine)
 {
-	/* Nothing that was asked for and no byte beside it. */
+	/* The requested bytes changed, and none beside them. */
 	EXPECT_EQ(0, memcmp(self->mem, self->expected, self->length));
 	free(self->expected);
 	munmap(self->mem, self->length);
 	cdm_close(&self->cdm);
 }
 
-/* Offsets and lengths around bytes, words, pages and the windows' border. */
+/*
+ * Offsets and lengths around bytes, words, pages and the border of the windows.
+ */
 static size_t odd_ranges(size_t page, size_t window, size_t (*ranges)[2])
 {
 	const size_t some[][2] = {
@@ -80,7 +82,7 @@ static size_t odd_ranges(size_t page, size_t window, size_t (*ranges)[2])
 	return ARRAY_SIZE(some);
 }
 
-/* The bytes that a job accessed are told apart by where they lie. */
+/* A job counts the bytes it accessed by their location. */
 static void expect_bytes(struct __test_metadata *_metadata,
 			 const struct hmm_cdm_wait *wait, __u64 bytes,
 			 bool first_on_node, bool second_on_node)
@@ -193,7 +195,7 @@ TEST_F(engine, reduce)
 	}
 }
 
-/* It adds to counters that are there; they cross a page here. */
+/* The operation adds to existing counters; these cross a page border. */
 TEST_F(engine, histogram)
 {
 	size_t at = self->window - 1000 * 8;
@@ -205,7 +207,10 @@ TEST_F(engine, histogram)
 		size_t from = ranges[i][0], length = ranges[i][1];
 		const unsigned char *bytes = (unsigned char *)self->mem + from;
 
-		/* Counting what changes meanwhile has no right result. */
+		/*
+		 * A histogram of bytes that change meanwhile has no right
+		 * result.
+		 */
 		if (from < at + 256 * 8 && from + length > at)
 			continue;
 		for (size_t j = 0; j < length; j++)
@@ -251,13 +256,13 @@ TEST_F(engine, fetch_add)
 	EXPECT_EQ(15 + 1000 * 3, *word);
 	expect_bytes(_metadata, &wait, 8 * 1000, variant->first_on_node,
 		     variant->second_on_node);
-	/* Downwards, and below zero. */
+	/* Downwards, and past zero. */
 	ASSERT_EQ(0, cdm_run_adds(&self->cdm, word, ~0ULL, 3016, &wait));
 	EXPECT_EQ(~0ULL, *word);
 	((__u64 *)self->expected)[at] = ~0ULL;
 }
 
-/* Words that are not at an address for words: refused, nothing is done. */
+/* Misaligned words are refused, and nothing is done. */
 TEST_F(engine, misaligned)
 {
 	__u64 good = CDM_ADDR(self->mem);
@@ -282,7 +287,7 @@ TEST_F(engine, misaligned)
 	}
 }
 
-/* A range that ends behind the last address reaches no memory at all. */
+/* A range that ends past the last address touches no memory at all. */
 TEST_F(engine, overflowing)
 {
 	__u64 good = CDM_ADDR(self->mem);
@@ -325,7 +330,7 @@ TEST(bytes_follow_migration)
 	EXPECT_EQ(length, wait.bytes_remote);
 	EXPECT_EQ(0, wait.bytes_local);
 	EXPECT_LT(0, wait.faults);
-	/* The entries are there now. */
+	/* The device has the entries by now. */
 	ASSERT_EQ(0, cdm_run_fill(&cdm, mem, length, PATTERN, &wait));
 	EXPECT_EQ(0, wait.faults);
 	ASSERT_EQ(0, cdm_migrate(&cdm, mem, length, NODE, NULL));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * More memory than the node has: what was not used for the longest time leaves,
- * everything completes, and every byte is what it should be.
+ * More memory than the node has: the least recently used pages are evicted, all
+ * calls and jobs complete, and no byte changes.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +19,7 @@
 
 #define SEED			CDM_SEED(EVICT)
 
-/* The second node, which is the smaller one. */
+/* The second node is the smaller one. */
 #define INDEX			1
 
 FIXTURE(evict) {
@@ -67,7 +67,7 @@ static int migrate_evicting(const struct cdm *cdm, void *addr, size_t length,
 	return cdm_ioctl(cdm->fd, HMM_CDM_IOC_MIGRATE, m);
 }
 
-/* How many pages have left the node by now, for whomever. */
+/* Pages evicted from the node so far, for any user. */
 static __u64 node_evicted(const struct cdm *cdm)
 {
 	struct hmm_cdm_stats stats;
@@ -86,8 +86,8 @@ static int touch(const struct cdm *cdm, char *addr, size_t length)
 }
 
 /*
- * What the device used last stays, however long ago it was allocated; what it
- * did not use for the longest time leaves, and in that order.
+ * Recently used windows stay, however old their allocation; the others are
+ * evicted in the order of their last use.
  */
 TEST_F(evict, least_recently_used)
 {
@@ -101,10 +101,10 @@ TEST_F(evict, least_recently_used)
 				  &self->p));
 	ASSERT_EQ(self->pages, self->p.populated);
 	cdm_fill(mem, self->capacity, SEED);
-	/* The first half is the older one, and is used now. */
+	/* The first half is older, but used last. */
 	ASSERT_EQ(0, touch(&self->cdm, mem, used * self->window));
 
-	/* Without being asked to, nobody makes room. */
+	/* Without the flag, nothing is evicted. */
 	ASSERT_EQ(0, cdm_populate(&self->cdm, more, self->window, 0,
 				  &self->p));
 	EXPECT_EQ(self->per, self->p.skipped[HMM_CDM_SKIP_NO_MEMORY]);
@@ -114,7 +114,7 @@ TEST_F(evict, least_recently_used)
 	EXPECT_EQ(extra * self->per, self->p.populated);
 	EXPECT_EQ(extra, self->p.contiguous);
 	EXPECT_EQ(extra * self->per, self->p.evicted);
-	/* It was the oldest of what was not used, and nothing else. */
+	/* The oldest unused windows were evicted, and no others. */
 	EXPECT_EQ(used * self->per,
 		  cdm_on_node(&self->cdm, mem, used * self->window));
 	EXPECT_EQ(0, cdm_on_node(&self->cdm, mem + used * self->window,
@@ -132,7 +132,7 @@ TEST_F(evict, least_recently_used)
 	munmap(more, extra * self->window);
 }
 
-/* Four times what the node has, moved there in turn: every byte is checked. */
+/* Four times the node's memory moves there in turn; every byte is checked. */
 TEST_F_TIMEOUT(evict, four_times_the_node, 60)
 {
 	size_t length = 4 * self->capacity, words = length / 8;
@@ -147,13 +147,13 @@ TEST_F_TIMEOUT(evict, four_times_the_node, 60)
 	EXPECT_EQ(4 * self->pages, self->m.migrated);
 	EXPECT_EQ(3 * self->pages, self->m.evicted);
 	EXPECT_EQ(self->pages, cdm_on_node(&self->cdm, mem, length));
-	/* The last that came. */
+	/* The last to come. */
 	EXPECT_EQ(self->pages, cdm_on_node(&self->cdm,
 					   mem + 3 * self->capacity,
 					   self->capacity));
 	EXPECT_EQ(-1, cdm_check(mem, length, SEED));
 
-	/* And the device over all of it, which faults it in piece by piece. */
+	/* Device accesses to all of it fault it in piece by piece. */
 	ASSERT_EQ(0, cdm_stats(&self->cdm, &before));
 	ASSERT_EQ(0, cdm_advise(&self->cdm, mem, length, HMM_CDM_PLACE_NODE,
 				HMM_CDM_ADVISE_MIGRATE |
@@ -169,7 +169,7 @@ TEST_F_TIMEOUT(evict, four_times_the_node, 60)
 	EXPECT_EQ(cdm_word_sum(SEED, words), sum);
 	EXPECT_LT(length / 10 * 9, local);
 	EXPECT_EQ(-1, cdm_check(mem, length, SEED));
-	/* Each page came once, and one left for it. */
+	/* Each page came once, and evicted one. */
 	ASSERT_EQ(0, cdm_stats(&self->cdm, &self->stats));
 	in = self->stats.migrated_in - before.migrated_in;
 	out = self->stats.evicted - before.evicted;
@@ -180,9 +180,9 @@ TEST_F_TIMEOUT(evict, four_times_the_node, 60)
 }
 
 /*
- * A job that streams over eight times the node, on memory that nobody has
- * touched: each page is allocated on the node once and leaves once, but for
- * those that are there at the end.
+ * A job streams over untouched memory of eight times the node's size: each page
+ * is allocated on the node once and evicted once, except for those left at the
+ * end.
  */
 TEST_F_TIMEOUT(evict, streaming_over_eight_times_the_node, 60)
 {
@@ -205,7 +205,7 @@ TEST_F_TIMEOUT(evict, streaming_over_eight_times_the_node, 60)
 	munmap(mem, length);
 }
 
-/* One of two processes that each want three quarters of the node. */
+/* One of two processes that each use three quarters of the node. */
 static int compete(size_t length, int seed)
 {
 	struct hmm_cdm_wait wait;
@@ -254,9 +254,7 @@ TEST_F_TIMEOUT(evict, two_processes, 60)
 	EXPECT_LT(before, node_evicted(&self->cdm));
 }
 
-/*
- * Room, but none contiguous: for a whole window that is asked for, one leaves.
- */
+/* Free memory, but not contiguous: a request for a whole window evicts one. */
 TEST_F(evict, contiguity_regained)
 {
 	char *mem = cdm_map(&self->cdm, self->capacity);
@@ -279,14 +277,16 @@ TEST_F(evict, contiguity_regained)
 				  HMM_CDM_POPULATE_EVICT, &self->p));
 	EXPECT_EQ(2 * self->per, self->p.populated);
 	EXPECT_EQ(2, self->p.contiguous);
-	/* No more than that: half of each of two windows. */
+	/* Only as much as needed: half of each of two windows. */
 	EXPECT_EQ(self->per, self->p.evicted);
 	EXPECT_EQ(cdm_pfn(more) + self->per - 1,
 		  cdm_pfn(more + self->window - self->page));
 	for (size_t i = 1; i < self->pages; i += 2)
 		ASSERT_EQ(cdm_word(SEED, i),
 			  *(__u64 *)(mem + i * self->page));
-	/* With room for it, single pages make nobody leave. */
+	/*
+	 * While there are free pages, requests for single pages evict nothing.
+	 */
 	ASSERT_EQ(0, munmap(more, self->window));
 	ASSERT_EQ(0, cdm_populate(&self->cdm, mem, 10 * self->page,
 				  HMM_CDM_POPULATE_EVICT, &self->p));
@@ -297,7 +297,10 @@ TEST_F(evict, contiguity_regained)
 	munmap(more + self->window, self->window);
 }
 
-/* Nobody leaves for what cannot come: pages of files, read or not, and holes. */
+/*
+ * Nothing is evicted for pages that cannot move to the node: file pages, read
+ * or not, and holes.
+ */
 TEST_F(evict, not_for_files)
 {
 	char *mem = cdm_map(&self->cdm, self->capacity);
@@ -322,7 +325,7 @@ TEST_F(evict, not_for_files)
 		EXPECT_EQ(0, self->m.evicted);
 		EXPECT_EQ(-1, cdm_check(file, self->window, SEED));
 	}
-	/* But for what the process has written to. */
+	/* Only for the page that the process has written to. */
 	*(__u64 *)copied = 7;
 	ASSERT_EQ(0, migrate_evicting(&self->cdm, file, self->window,
 				      &self->m));
@@ -337,8 +340,8 @@ TEST_F(evict, not_for_files)
 }
 
 /*
- * A page of every window is held: they stay with their content, the others
- * leave around them, and nobody waits for ever.
+ * One page of every window is pinned: these stay with their content, the others
+ * are evicted around them, and nothing waits for ever.
  */
 TEST_F_TIMEOUT(evict, pinned_in_between, 60)
 {
@@ -366,7 +369,7 @@ TEST_F_TIMEOUT(evict, pinned_in_between, 60)
 				      &self->m));
 	EXPECT_EQ(self->pages, cdm_migrate_sum(&self->m));
 	EXPECT_LT(self->pages / 4, self->m.migrated);
-	/* In place, where there was no room. */
+	/* Used in place where the node had no room. */
 	ASSERT_EQ(0, cdm_run_sum(&self->cdm, more, self->capacity / 8,
 				 &self->wait));
 	EXPECT_EQ(cdm_word_sum(SEED + 1, self->capacity / 8),
@@ -390,7 +393,7 @@ TEST_F_TIMEOUT(evict, pinned_in_between, 60)
 	munmap(more, self->capacity);
 }
 
-/* Wait until some page has left the node since @before. */
+/* Waits until some page has been evicted since @before. */
 static bool evicts(const struct cdm *cdm, __u64 before)
 {
 	__u64 deadline = cdm_now_ms() + CDM_JOB_MS;
@@ -403,7 +406,7 @@ static bool evicts(const struct cdm *cdm, __u64 before)
 	return true;
 }
 
-/* As many as there are, all wanting room at once, and dying in the middle. */
+/* Several processes evict for themselves at once, and die meanwhile. */
 TEST_F_TIMEOUT(evict, killed_in_the_middle, 60)
 {
 	size_t length = self->windows / 2 * self->window;
@@ -433,7 +436,7 @@ TEST_F_TIMEOUT(evict, killed_in_the_middle, 60)
 	}
 }
 
-/* A node that has no more than what a running step may work on. */
+/* A node of just the windows that running steps may work on. */
 #define SPARED			4
 
 FIXTURE(small) {
@@ -463,13 +466,13 @@ FIXTURE_SETUP(small)
 	ASSERT_EQ(SPARED * self->window, self->cdm.info.capacity);
 }
 
-/* In the parent, so that it runs with all files of the test closed. */
+/* In the parent, where all files of the test are closed. */
 FIXTURE_TEARDOWN_PARENT(small)
 {
 	ASSERT_EQ(0, cdm_restore(&self->found));
 }
 
-/* The pages of the running step stay; what finds no room is used in place. */
+/* Pages of the running step stay; what finds no room is used in place. */
 TEST_F(small, running_step_is_spared)
 {
 	size_t window = self->window, per = window / self->cdm.page;
@@ -499,9 +502,7 @@ TEST_F(small, running_step_is_spared)
 	cdm_close(&self->cdm);
 }
 
-/*
- * Two steps run at once, on two windows each: those stay, whoever asks for room.
- */
+/* Two steps run on two windows each: these stay, whoever wants to evict. */
 TEST_F(small, running_steps_are_spared)
 {
 	const size_t page = self->cdm.page, window = self->window;
@@ -515,12 +516,12 @@ TEST_F(small, running_steps_are_spared)
 
 	ASSERT_NE(NULL, mem);
 	ASSERT_NE(NULL, more);
-	/* Until someone has asked while both were at it. */
+	/* Until an eviction was tried while both steps ran. */
 	while (!tries) {
 		ASSERT_EQ(0, cdm_populate(&self->cdm, mem, SPARED * window, 0,
 					  &p));
 		ASSERT_EQ(SPARED * per, p.populated + p.present);
-		/* Bytes of one window are counted in the other. */
+		/* The job over one window counts its bytes in the other. */
 		for (int i = 0; i < 2; i++) {
 			char *bytes = mem + 2 * i * window;
 			char *counts = bytes + window;

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Failing allocations, one after the other: each call is repeated, and each
- * time the next allocation that it makes fails, until it makes no more. It
- * gives a documented error or did what it says, memory is what it was, and
- * nothing is lost.
+ * Failing allocations: each call is repeated, each time with the next of its
+ * allocations failing, until it makes no more. It returns a documented error or
+ * does its work, memory keeps its content, and nothing leaks.
  *
  * Needs a kernel with fault injection (make check KERNEL=debug).
  */
@@ -20,7 +19,7 @@
 #define SEED			CDM_SEED(FAIL)
 #define PAGES			16
 
-/* A call that makes more allocations than this does not end. */
+/* Upper bound of allocations in one call. */
 #define NTH_MAX			20000
 
 #define DEBUGFS			"/sys/kernel/debug"
@@ -41,8 +40,8 @@ static int write_text(const char *path, const char *text)
 }
 
 /*
- * Let every kind of allocation fail where it is counted, silently. As it is,
- * only those fail that may not sleep.
+ * Makes every kind of allocation fail when counted, without a message. By
+ * default only allocations that may not sleep fail.
  */
 static int every_allocation(void)
 {
@@ -67,7 +66,7 @@ static int every_allocation(void)
 	return 0;
 }
 
-/* Let the @nth allocation from now on fail; zero for none. */
+/* Makes the @nth allocation from now on fail; zero for none. */
 static int arm(int fd, unsigned int nth)
 {
 	char text[16];
@@ -76,7 +75,7 @@ static int arm(int fd, unsigned int nth)
 	return pwrite(fd, text, len, 0) == len ? 0 : -errno;
 }
 
-/* Let none fail any more. Returns whether one has. */
+/* Ends the injection. Returns whether an allocation has failed. */
 static bool disarm(int fd)
 {
 	char text[16] = "";
@@ -118,16 +117,16 @@ FIXTURE_TEARDOWN(fail)
 	munmap(self->mem, self->length);
 	EXPECT_EQ(self->free, cdm_free_settles(&self->cdm, self->free));
 	cdm_close(&self->cdm);
-	/* Something did fail, or the test has tested nothing. */
+	/* Without any failure the test has tested nothing. */
 	EXPECT_LT(1, self->nth);
 	TH_LOG("%u allocations failed, %u of the calls", self->nth - 1,
 	       self->errors);
 }
 
 /*
- * One more allocation succeeds than the last time. The call comes between
- * begin() and end(); end() says whether an allocation failed in it, and without
- * that @err is no error.
+ * Lets one more allocation succeed than the last time. The call goes between
+ * begin() and end(). end() returns whether an allocation failed; if not, @err
+ * has to be zero.
  */
 #define begin()		arm(self->fd, ++self->nth)
 #define end(err)	ended(_metadata, self, err)
@@ -161,11 +160,11 @@ TEST_F(fail, open)
 			close(fd);
 		}
 	} while (more);
-	/* The other file was not harmed. */
+	/* The other file still works. */
 	EXPECT_EQ(0, cdm_run_fill(&self->cdm, self->mem, 8, 1, NULL));
 }
 
-/* What the counts say is where the pages are, and their content is right. */
+/* The pages are where the counts say, with their content. */
 static void expect_moved(struct __test_metadata *_metadata,
 			 struct _test_data_fail *self,
 			 const struct hmm_cdm_migrate *m, int err,
@@ -220,7 +219,7 @@ TEST_F(fail, migrate_to_system)
 	EXPECT_EQ(PAGES, m.migrated);
 }
 
-/* Nothing is there, not even page tables. */
+/* Nothing is mapped yet, not even page tables. */
 TEST_F(fail, populate)
 {
 	struct hmm_cdm_migrate m;
@@ -280,7 +279,7 @@ TEST_F(fail, query)
 	EXPECT_EQ(PAGES, q.where[HMM_CDM_WHERE_SYSTEM]);
 }
 
-/* A fresh file each time, so that it is the first job. */
+/* A fresh file each time, so that this is its first job. */
 TEST_F(fail, submit)
 {
 	int event = eventfd(0, EFD_CLOEXEC);
@@ -309,14 +308,14 @@ TEST_F(fail, submit)
 			EXPECT_EQ(cdm_word_sum(SEED, self->length / 8),
 				  wait.result[0]);
 		}
-		/* The number of a job that was refused is unknown. */
+		/* A refused job has no valid number. */
 		EXPECT_EQ(-ENOENT, cdm_wait(&cdm, 1, 0, NULL));
 		cdm_close(&cdm);
 	} while (more);
 	close(event);
 }
 
-/* The process's device thread, as the emulated device names it. */
+/* Finds the process's device thread by its name. */
 static int open_thread(void)
 {
 	char name[32], path[300], text[32];
@@ -347,14 +346,14 @@ static int open_thread(void)
 	return fd;
 }
 
-/* The device's faults, on memory that is there and on memory that is not. */
+/* Device faults, on present and on absent memory. */
 TEST_F(fail, fault)
 {
 	struct hmm_cdm_wait wait;
 	bool more;
 	int self_fd = self->fd;
 
-	/* A thread of our own: nobody else works for this process. */
+	/* Starts the thread that works for this process only. */
 	ASSERT_EQ(0, cdm_run_fill(&self->cdm, self->mem, 8, cdm_word(SEED, 0),
 				  NULL));
 	self->fd = open_thread();
@@ -379,8 +378,8 @@ TEST_F(fail, fault)
 }
 
 /*
- * From some allocation on all fail, so that what is tried instead of a failed
- * one fails, too. The kernel counts bytes for this, and pages.
+ * From some allocation on all of them fail, so that fallbacks fail as well. The
+ * kernel counts bytes for this, and pages.
  */
 FIXTURE(fail_all) {
 	struct cdm cdm;
@@ -467,7 +466,7 @@ TEST_F(fail_all, calls)
 	for (int what = OPEN; what < CALLS; what++) {
 		unsigned int errors = 0;
 
-		/* Between no memory at all and more than any call needs. */
+		/* From no memory at all to more than any call needs. */
 		for (long space = 0; space < 1 << 18;
 		     space += 32 + space / 8) {
 			int err;
@@ -499,8 +498,8 @@ FIXTURE(fail_load) {
 };
 
 /*
- * Which of the modules' KUnit suites run when they are loaded: by whoever loads
- * them, so their allocations would fail, too.
+ * Selects the KUnit suites that run when a module is loaded. They run in the
+ * loading process, so their allocations would fail, too.
  */
 static int kunit_suites(const char *glob)
 {
@@ -527,8 +526,8 @@ FIXTURE_TEARDOWN_PARENT(fail_load)
 }
 
 /*
- * Loading makes thousands of allocations, most of them the kernel's own: the
- * first are tried one by one, then ever fewer.
+ * Loading makes thousands of allocations, mostly the kernel's own: the first
+ * are tried one by one, later ones in growing steps.
  */
 static unsigned int after(unsigned int nth)
 {
@@ -569,9 +568,9 @@ TEST_F_TIMEOUT(fail_load, core, 100)
 }
 
 /*
- * The smallest region only: it is one section of the kernel's memory map. Of
- * more than one, __add_pages() leaves those before the failure behind (7.3.4),
- * and the region is refused with EEXIST from then on, until the next boot.
+ * The smallest region only, which is a single section of the memory map. With
+ * more sections, __add_pages() leaves those before the failure behind (7.3.4),
+ * and the region is refused with EEXIST until the next boot.
  */
 TEST_F_TIMEOUT(fail_load, region, 100)
 {
@@ -582,7 +581,7 @@ TEST_F_TIMEOUT(fail_load, region, 100)
 			region = &self->regions[i];
 	load_failing(_metadata, self->fd, CDM_EMU, region->text);
 	EXPECT_FALSE(cdm_iomem_has(region->start, region->size, CDM_CORE));
-	/* Nothing of a failed load stays in the way. */
+	/* Failed loads have left nothing in the way. */
 	ASSERT_EQ(0, cdm_load(CDM_EMU, self->list));
 	EXPECT_TRUE(cdm_node_exists(CDM_NODES - 1));
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Memory failure: a damaged page of the node is never used again. Those who have
- * it mapped get SIGBUS when they touch it, nobody else does, and nobody reads
- * anything in its place.
+ * Memory failure: a damaged page of the node is never used again. Processes
+ * that map it get SIGBUS on access, no others do, and nobody reads other data
+ * in its place.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,12 +21,12 @@
 
 #define SEED			CDM_SEED(FAILURE)
 #define PAGES			16
-#define BAD			5	/* the page that breaks */
+#define BAD			5	/* the damaged page */
 #define ROUNDS			100
 
 #define CORRUPT			"/sys/kernel/debug/hwpoison/corrupt-pfn"
 
-/* What the last touch() ended with. */
+/* The signal that ended the last touch(). */
 static struct {
 	sigjmp_buf env;
 	siginfo_t info;
@@ -50,7 +50,7 @@ static void catch_bus(void)
 	sigaction(SIGBUS, &action, NULL);
 }
 
-/* Read or write a byte; false for SIGBUS. */
+/* Reads or writes a byte; returns false for SIGBUS. */
 static bool touch(char *at, bool write)
 {
 	if (sigsetjmp(bus.env, 1))
@@ -62,7 +62,7 @@ static bool touch(char *at, bool write)
 	return true;
 }
 
-/* Touching the page is a memory error at that very address. */
+/* Accessing the page is a memory error at that very address. */
 static bool is_lost(char *at, bool write)
 {
 	size_t page = sysconf(_SC_PAGESIZE);
@@ -73,7 +73,7 @@ static bool is_lost(char *at, bool write)
 	       1UL << bus.info.si_addr_lsb == page;
 }
 
-/* Zero or a negative errno; 1 if the kernel sends SIGBUS at once. */
+/* Returns zero or a negative errno; 1 if the kernel sends SIGBUS at once. */
 static int damage(void *at)
 {
 	if (sigsetjmp(bus.env, 1))
@@ -106,7 +106,7 @@ FIXTURE(failure) {
 	__u64 frame;
 };
 
-/* Memory with a pattern on the node, of which one page is going to break. */
+/* Memory with a pattern on the node, of which one page gets damaged. */
 FIXTURE_SETUP(failure)
 {
 	ASSERT_EQ(0, cdm_remember(&self->found));
@@ -126,13 +126,13 @@ FIXTURE_SETUP(failure)
 	self->frame = cdm_pfn(self->bad);
 }
 
-/* Loading the modules anew makes the frames good again. */
+/* Loading the modules anew makes the frames usable again. */
 FIXTURE_TEARDOWN_PARENT(failure)
 {
 	ASSERT_EQ(0, cdm_restore(&self->found));
 }
 
-/* All but the damaged page are where they were, with what was in them. */
+/* The undamaged pages are in their frames, with their content. */
 static bool others_are_kept(const struct _test_data_failure *self)
 {
 	size_t words = self->page / sizeof(__u64);
@@ -157,7 +157,7 @@ TEST_F(failure, user_is_told)
 	struct hmm_cdm_migrate m;
 
 	ASSERT_EQ(0, damage(self->bad));
-	/* Every access, of whatever kind, and the kernel's too. */
+	/* Accesses of any kind, also by the kernel. */
 	EXPECT_TRUE(is_lost(self->bad, false));
 	EXPECT_TRUE(is_lost(self->bad + self->page - 1, false));
 	EXPECT_TRUE(is_lost(self->bad + 8, true));
@@ -165,9 +165,9 @@ TEST_F(failure, user_is_told)
 	EXPECT_EQ(-1, process_vm_readv(getpid(), &to, 1, &from, 1, 0));
 	EXPECT_EQ(EFAULT, errno);
 	EXPECT_TRUE(others_are_kept(self));
-	/* Its frame is free of users, and can be had by nobody. */
+	/* The frame is unmapped, but not handed out again. */
 	EXPECT_EQ(self->free - PAGES, cdm_free_pages(&self->cdm));
-	/* What is left moves as before; what is lost does not come back. */
+	/* Undamaged pages move as before; lost data does not come back. */
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, SYSTEM, &m));
 	EXPECT_EQ(PAGES - 1, m.migrated);
 	EXPECT_TRUE(is_lost(self->bad, false));
@@ -175,7 +175,7 @@ TEST_F(failure, user_is_told)
 	EXPECT_EQ(PAGES - 1, m.migrated);
 	EXPECT_TRUE(is_lost(self->bad, false));
 	EXPECT_TRUE(others_are_kept(self));
-	/* The process is done with it when it says so. */
+	/* The process may discard the lost page. */
 	ASSERT_EQ(0, madvise(self->bad, self->page, MADV_DONTNEED));
 	EXPECT_TRUE(touch(self->bad, false));
 	EXPECT_EQ(0, *self->bad);
@@ -184,8 +184,9 @@ TEST_F(failure, user_is_told)
 }
 
 /*
- * A page that is only about to break: the kernel takes away its own, and says of
- * the node's that it cannot (pfn_to_online_page()). It stays, held by nobody.
+ * Soft offlining, of a page about to break: the kernel does it for system
+ * memory and refuses it for the node's (pfn_to_online_page()). The page stays,
+ * without extra references.
  */
 TEST_F(failure, soft_offline)
 {
@@ -210,7 +211,10 @@ TEST_F(failure, soft_offline)
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
 }
 
-/* It is a page of the process as far as others count, and moves with its mapping. */
+/*
+ * The lost page still counts as a page of the process, and moves with its
+ * mapping.
+ */
 TEST_F(failure, what_a_process_does_with_it)
 {
 	char *to;
@@ -230,7 +234,7 @@ TEST_F(failure, what_a_process_does_with_it)
 	EXPECT_EQ(self->free - 1, cdm_free_settles(&self->cdm, self->free - 1));
 }
 
-/* A process that does not have the page does not notice anything. */
+/* A process that does not map the page notices nothing. */
 TEST_F(failure, others_are_not_told)
 {
 	int ready[2], go[2];
@@ -245,7 +249,7 @@ TEST_F(failure, others_are_not_told)
 		struct cdm cdm;
 		char *own;
 
-		/* Not even by catching it. */
+		/* Not even a SIGBUS that it could catch. */
 		signal(SIGBUS, SIG_DFL);
 		munmap(self->mem, self->length);
 		if (cdm_open(&cdm, 0))
@@ -270,7 +274,7 @@ TEST_F(failure, others_are_not_told)
 	EXPECT_TRUE(is_lost(self->bad, false));
 }
 
-/* Two processes share the page: both are told, each when it touches it. */
+/* Both processes that share the page get SIGBUS, each on its access. */
 TEST_F(failure, all_users_are_told)
 {
 	int go[2];
@@ -287,7 +291,7 @@ TEST_F(failure, all_users_are_told)
 			_exit(1);
 		if (!is_lost(self->bad, false) || !is_lost(self->bad, true))
 			_exit(2);
-		/* Until the parent has unmapped it. */
+		/* The same after the parent has unmapped it. */
 		if (read(go[0], &byte, 1) != 1 || !is_lost(self->bad, true))
 			_exit(3);
 		_exit(others_are_kept(self) ? 0 : 4);
@@ -300,7 +304,7 @@ TEST_F(failure, all_users_are_told)
 	ASSERT_EQ(0, munmap(self->bad, self->page));
 	ASSERT_EQ(1, write(go[1], "", 1));
 	EXPECT_EQ(0, cdm_reap(pid, CDM_SETTLE_MS));
-	/* And those who are born later. */
+	/* Children that are born later, too. */
 	ASSERT_EQ(0, damage(self->mem));
 	pid = fork();
 	ASSERT_LE(0, pid);
@@ -310,13 +314,13 @@ TEST_F(failure, all_users_are_told)
 	EXPECT_TRUE(is_lost(self->mem, false));
 }
 
-/* A job over the page ends with its address. Others go on. */
+/* A job over the page ends with its address. Other jobs go on. */
 TEST_F(failure, device_is_told)
 {
 	size_t words = self->page / sizeof(__u64);
 	struct hmm_cdm_wait wait;
 
-	/* So that the device has entries for all of it. */
+	/* Now the device has entries for all of it. */
 	ASSERT_EQ(0, cdm_run_sum(&self->cdm, self->mem, PAGES * words, &wait));
 	ASSERT_EQ(cdm_word_sum(SEED, PAGES * words), wait.result[0]);
 	ASSERT_EQ(0, damage(self->bad));
@@ -334,7 +338,10 @@ TEST_F(failure, device_is_told)
 	EXPECT_TRUE(is_lost(self->bad, false));
 }
 
-/* A frame that nobody uses: nobody is told, and it alone is not handed out. */
+/*
+ * A free frame: no process gets a signal, and only this frame is not handed
+ * out.
+ */
 TEST_F(failure, free_frame)
 {
 	struct hmm_cdm_stats stats;
@@ -351,7 +358,7 @@ TEST_F(failure, free_frame)
 	ASSERT_EQ(0, cdm_stats(&self->cdm, &stats));
 	EXPECT_EQ(self->free - 1, stats.node_free);
 	EXPECT_EQ(self->free, stats.node_pages);
-	/* Its neighbour is all that is left of a block, and so goes first. */
+	/* The neighbour is the rest of a block, and so is allocated first. */
 	mem = cdm_map(&self->cdm, self->length);
 	ASSERT_NE(NULL, mem);
 	cdm_fill(mem, self->length, SEED);
@@ -364,8 +371,8 @@ TEST_F(failure, free_frame)
 }
 
 /*
- * Someone holds the page: it cannot be taken away, and the report says so. The
- * device has no access, nothing makes a copy; it goes as soon as it is let go.
+ * A pinned page cannot be taken away, which the report returns. The device
+ * loses access and nothing copies it; it is retired once the pin is dropped.
  */
 TEST_F(failure, held)
 {
@@ -382,7 +389,7 @@ TEST_F(failure, held)
 	ASSERT_EQ(0, pipe(pipes));
 	ASSERT_EQ((ssize_t)self->page, vmsplice(pipes[1], &iov, 1, 0));
 	EXPECT_EQ(-EBUSY, damage(self->bad));
-	/* While it is tried again, it is nowhere. */
+	/* A retry unmaps the page for a moment. */
 	do {
 		pfn = cdm_pfn(self->bad);
 	} while (!pfn && cdm_now_ms() < deadline);
@@ -401,7 +408,7 @@ TEST_F(failure, held)
 	free(copy);
 }
 
-/* The damage outlives the node, and is told after it has gone. */
+/* The damage is remembered after the node has gone, and reported then. */
 TEST_F_TIMEOUT(failure, without_node, 120)
 {
 	ASSERT_EQ(0, damage(self->bad));
@@ -410,7 +417,7 @@ TEST_F_TIMEOUT(failure, without_node, 120)
 	EXPECT_FALSE(cdm_node_exists(0));
 	EXPECT_TRUE(is_lost(self->bad, false));
 	EXPECT_EQ(0, cdm_on_node(&self->cdm, self->mem, self->length));
-	/* The memory can be had again; the library knows what is lost. */
+	/* The region can be used again; the library remembers the damage. */
 	EXPECT_EQ(-EWOULDBLOCK, cdm_unload(CDM_CORE));
 	ASSERT_EQ(0, cdm_load(CDM_EMU, self->found.list[0] ?
 				   self->found.list : NULL));
@@ -439,15 +446,15 @@ static void *move(void *data)
 }
 
 /*
- * While pages move in and out. Which side has it when it breaks is chance, and it
- * may have left the frame by then: it is lost, or as it was, and nothing else.
+ * Pages move in and out meanwhile. The page may be on either side when the
+ * damage comes, or have left the frame: it is lost or intact, nothing else.
  */
 TEST_F_TIMEOUT(failure, while_moving, 120)
 {
 	size_t words = self->page / sizeof(__u64);
 	struct mover mover = { &self->cdm, self->mem, self->length, false };
 	size_t lost = 0, kept = 0, wrong = 0;
-	/* No register may have it over a jump. */
+	/* Static: siglongjmp() may lose locals that are in registers. */
 	static size_t j;
 	static int err;
 	pthread_t thread;
@@ -461,7 +468,7 @@ TEST_F_TIMEOUT(failure, while_moving, 120)
 		err = damage(page);
 		for (j = 0; j < words; j++) {
 			if (!touch(&page[j * sizeof(*word)], false)) {
-				/* One that is held is taken away later. */
+				/* A pinned page is retired later. */
 				if (err != -EBUSY)
 					EXPECT_EQ(0, j);
 				EXPECT_EQ(BUS_MCEERR_AR, bus.info.si_code);
@@ -471,7 +478,7 @@ TEST_F_TIMEOUT(failure, while_moving, 120)
 			wrong += word[j] != cdm_word(SEED, at * words + j);
 			kept += j == words - 1;
 		}
-		/* A new one in its place. */
+		/* A fresh page replaces it. */
 		ASSERT_EQ(0, madvise(page, self->page, MADV_DONTNEED));
 		for (size_t j = 0; j < words; j++)
 			word[j] = cdm_word(SEED, at * words + j);

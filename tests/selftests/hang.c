@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * An execution unit that hangs (CDM_EMU_HANG): whoever waits is told in bounded
- * time, others go on, no data is lost, and the device works again afterwards,
- * by its reset or with the driver loaded anew.
+ * An execution unit hangs (CDM_EMU_HANG): its jobs end in bounded time, others
+ * go on, no data is lost, and the device works afterwards, whether it is reset
+ * or its driver reloaded.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,15 +19,15 @@
 #include "cdm_test.h"
 
 #define SEED			CDM_SEED(HANG)
-/* A reset takes as long as the time that a hang is noticed after. */
+/* Each reset takes as long as a hang takes to be noticed. */
 #define TIMES			(CDM_PATIENCE > 1 ? 5 : 20)
 #define QUEUED			8
 
-/* timeout_ms= of the driver, and when a hang has to be over with slack. */
+/* timeout_ms= of the driver, and the limit for a reset, with slack. */
 #define HANG_MS			(250 * CDM_PATIENCE)
 #define LIMIT_MS		(HANG_MS * 3 / 2 + 1000 * CDM_PATIENCE)
 
-/* Adds in one job of those that go on: some steps. */
+/* Adds in one job of the other users: a few steps. */
 #define ADDS			20000
 
 FIXTURE(hang) {
@@ -38,7 +38,7 @@ FIXTURE(hang) {
 	int log;
 };
 
-/* Load the driver as it was found, with more parameters. */
+/* Loads the driver as it was found, with more parameters. */
 static int load(const struct cdm_found *found, const char *more)
 {
 	char params[sizeof(found->list) + 128];
@@ -69,7 +69,7 @@ FIXTURE_SETUP(hang)
 	ASSERT_LE(0, self->log);
 }
 
-/* In the parent, so that it runs with all files of the test closed. */
+/* In the parent, where all files of the test are closed. */
 FIXTURE_TEARDOWN_PARENT(hang)
 {
 	ASSERT_EQ(0, cdm_restore(&self->found));
@@ -80,7 +80,7 @@ static int start_hang(const struct cdm *cdm, __u64 *job)
 	return cdm_submit(cdm, CDM_EMU_HANG, CDM_ARGS(0), job);
 }
 
-/* The status of a job that ends in time, or an error of the call. */
+/* The status of a job that ends in time, or the error of the call. */
 static int status_of(const struct cdm *cdm, __u64 job)
 {
 	struct hmm_cdm_wait wait;
@@ -97,7 +97,7 @@ static bool log_has_reset(int log, int number)
 	return cdm_log_find(log, text, line, sizeof(line));
 }
 
-/* The device adds to memory where the CPU sees it. */
+/* The CPU sees what the device adds to memory. */
 static bool works(const struct cdm *cdm, __u64 *word)
 {
 	__u64 before = __atomic_load_n(word, __ATOMIC_RELAXED);
@@ -144,15 +144,15 @@ TEST_F(hang, waiting_caller_is_told)
 	EXPECT_EQ(-EIO, status_of(&self->cdm, submit.job));
 	EXPECT_LE(start + HANG_MS, cdm_now_ms());
 	EXPECT_GE(start + LIMIT_MS, cdm_now_ms());
-	/* Those who wait are woken first. */
+	/* Waiters are woken before the reset is done. */
 	EXPECT_EQ(1, poll(&event, 1, CDM_SETTLE_MS));
 	EXPECT_TRUE(log_has_reset(self->log, 1));
-	/* The same file, at once. */
+	/* Through the same file, at once. */
 	EXPECT_TRUE(works(&self->cdm, self->mem));
 	close(event.fd);
 }
 
-/* What was submitted after the job that hangs is not done, and said so. */
+/* Jobs behind the hanging one are not executed, and end with an error. */
 TEST_F(hang, jobs_behind_it_end)
 {
 	__u64 hung, jobs[QUEUED];
@@ -168,13 +168,13 @@ TEST_F(hang, jobs_behind_it_end)
 	EXPECT_TRUE(works(&self->cdm, self->mem));
 }
 
-/* A user of the device that has nothing to do with it. */
+/* Another user of the device. */
 struct other {
 	struct cdm cdm;
 	__u64 *word;
 	__u64 done;		/* jobs */
 	bool stop;
-	int err;		/* whatever else than -EIO by SUBMIT */
+	int err;		/* of SUBMIT, other than -EIO */
 	int status;
 };
 
@@ -186,7 +186,7 @@ static void *keep_adding(void *arg)
 		__u64 job;
 		int err = cdm_start_adds(&other->cdm, other->word, ADDS, &job);
 
-		/* In the middle of a reset. */
+		/* During a reset. */
 		if (err == -EIO)
 			continue;
 		if (err) {
@@ -201,7 +201,7 @@ static void *keep_adding(void *arg)
 	return NULL;
 }
 
-/* There are two units, so one is left; and of its work nothing is lost. */
+/* Of the two units one goes on, and loses none of its work. */
 TEST_F(hang, others_go_on)
 {
 	struct other other = { .word = self->mem };
@@ -220,7 +220,7 @@ TEST_F(hang, others_go_on)
 		cdm_sleep_ms(HANG_MS / 8);
 		before = __atomic_load_n(self->mem, __ATOMIC_RELAXED);
 		EXPECT_TRUE(cdm_rises_above(self->mem, before));
-		/* While it still hung. */
+		/* The hanging job has not ended yet. */
 		EXPECT_EQ(-ETIMEDOUT, cdm_wait(&self->cdm, job, 0, NULL));
 		EXPECT_EQ(-EIO, status_of(&self->cdm, job));
 		before = __atomic_load_n(&other.done, __ATOMIC_RELAXED);
@@ -234,7 +234,7 @@ TEST_F(hang, others_go_on)
 	cdm_close(&other.cdm);
 }
 
-/* Nothing goes on then; what waits for a unit gets one. */
+/* Both units hang; then jobs that wait for a unit get one. */
 TEST_F(hang, both_units)
 {
 	struct cdm second, third;
@@ -258,7 +258,7 @@ TEST_F(hang, both_units)
 	cdm_close(&third);
 }
 
-/* Pages of @length bytes from @mem that the device has entries for. */
+/* Pages of the range that the device has entries for. */
 static ssize_t entries(const struct cdm *cdm, const void *mem, size_t length)
 {
 	size_t pages = length / cdm->page, found = 0;
@@ -272,8 +272,8 @@ static ssize_t entries(const struct cdm *cdm, const void *mem, size_t length)
 }
 
 /*
- * Half of it written by the CPU, half by the device: after the reset it is where
- * it was, byte for byte, for both. The device begins without entries.
+ * One half written by the CPU, one by the device: after the reset both see the
+ * same bytes in the same place. The device starts without entries.
  */
 TEST_F(hang, data_is_intact)
 {
@@ -292,7 +292,7 @@ TEST_F(hang, data_is_intact)
 	EXPECT_EQ(pages, entries(&self->cdm, mem, self->length));
 
 	ASSERT_EQ(0, start_hang(&self->cdm, &job));
-	/* While it hangs the memory is as good as ever. */
+	/* The memory is usable during the hang. */
 	EXPECT_EQ(-1, cdm_check(mem + half, half, SEED));
 	EXPECT_EQ(-EIO, status_of(&self->cdm, job));
 
@@ -310,7 +310,7 @@ TEST_F(hang, data_is_intact)
 	free(pfns);
 }
 
-/* A userfaultfd for @length bytes from @mem, or a negative errno. */
+/* Registers the range with a userfaultfd; returns it, or a negative errno. */
 static int watch_faults(void *mem, size_t length)
 {
 	struct uffdio_api api = { .api = UFFD_API };
@@ -327,8 +327,8 @@ static int watch_faults(void *mem, size_t length)
 }
 
 /*
- * A fault waits for the process's answer, longer than any step may take, and
- * another file's job hangs meanwhile.
+ * A device fault that waits for the process, longer than a step may take, is
+ * not taken for a hang, while another file's job hangs.
  */
 TEST_F(hang, fault_that_sleeps_is_none)
 {
@@ -371,7 +371,7 @@ TEST_F_TIMEOUT(hang, many_in_a_row, 60)
 	EXPECT_EQ(TIMES * 15, self->mem[0]);
 }
 
-/* Unloading works, and what is loaded then works, too. */
+/* The driver can be unloaded, and works when loaded again. */
 static void expect_rebind(struct __test_metadata *_metadata,
 			  const struct cdm_found *found, struct cdm *cdm,
 			  __u64 *word)
@@ -384,7 +384,7 @@ static void expect_rebind(struct __test_metadata *_metadata,
 	EXPECT_TRUE(works(cdm, word));
 }
 
-/* Closing waits for the reset, and no longer. */
+/* close() waits for the reset, and no longer. */
 TEST_F(hang, closed_and_unloaded)
 {
 	__u64 start, job;
@@ -399,7 +399,7 @@ TEST_F(hang, closed_and_unloaded)
 	EXPECT_GE(start + LIMIT_MS, cdm_now_ms());
 	EXPECT_TRUE(log_has_reset(self->log, 1));
 	expect_rebind(_metadata, &self->found, &self->cdm, self->mem);
-	/* All but the word that it worked on. */
+	/* All but the word that the job worked on. */
 	self->mem[0] -= 15;
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The address space changes under a job that runs: from then on the device
- * sees what the CPU sees, or ends at the address that is gone.
+ * The address space changes under a running job: from then on the device sees
+ * what the CPU sees, or its job ends at the address that is gone.
  */
 #include <errno.h>
 #include <kselftest_harness.h>
@@ -13,7 +13,7 @@
 #define PAGES			4
 #define SEED			CDM_SEED(INVALIDATE)
 
-/* Far above what the device counts to in the time of a test. */
+/* Far above what the device counts to during a test. */
 #define MARK			(CDM_FOREVER / 2)
 
 FIXTURE(running) {
@@ -21,14 +21,14 @@ FIXTURE(running) {
 	char *mem;
 	size_t length;
 	size_t page;
-	__u64 *word;	/* the first of the second page */
+	__u64 *word;	/* first word of the second page */
 	__u64 job;
 };
 
 enum place {
 	IN_SYSTEM,
 	ON_NODE,
-	THP,	/* of which a page is taken out */
+	THP,	/* a huge page that is partly unmapped */
 };
 
 FIXTURE_VARIANT(running) {
@@ -39,7 +39,7 @@ FIXTURE_VARIANT_ADD(running, system) { IN_SYSTEM };
 FIXTURE_VARIANT_ADD(running, node) { ON_NODE };
 FIXTURE_VARIANT_ADD(running, thp) { THP };
 
-/* A job that counts in @word without end, and has begun. */
+/* A running job that counts in @word without end. */
 FIXTURE_SETUP(running)
 {
 	ASSERT_EQ(0, cdm_open(&self->cdm, 0));
@@ -80,7 +80,7 @@ static void expect_end(struct __test_metadata *_metadata,
 	EXPECT_EQ(HMM_CDM_ACCESS_WRITE, wait.fault_access);
 }
 
-/* Nobody writes to @word any more. */
+/* Nothing writes to @word any more. */
 static bool stands_still(const __u64 *word)
 {
 	__u64 seen = __atomic_load_n(word, __ATOMIC_RELAXED);
@@ -103,7 +103,7 @@ TEST_F(running, munmap)
 TEST_F(running, mprotect_read)
 {
 	ASSERT_EQ(0, mprotect(self->word, self->page, PROT_READ));
-	/* From the moment that the call returned. */
+	/* From the moment the call returned. */
 	EXPECT_TRUE(stands_still(self->word));
 	expect_end(_metadata, &self->cdm, self->job, self->word);
 }
@@ -121,7 +121,7 @@ TEST_F(running, mprotect_none)
 	EXPECT_EQ(seen + 5, *self->word);
 }
 
-/* The content goes to the new address, and the job stays at the old one. */
+/* The content moves to the new address; the job stays at the old one. */
 TEST_F(running, mremap)
 {
 	char *to = cdm_map(&self->cdm, self->page);
@@ -139,7 +139,7 @@ TEST_F(running, mremap)
 	munmap(to, self->page);
 }
 
-/* The page is gone and a zeroed one comes: the count begins anew. */
+/* A zeroed page replaces the old one: the count starts again. */
 TEST_F(running, madv_dontneed)
 {
 	for (int i = 0; i < 10; i++) {
@@ -152,7 +152,7 @@ TEST_F(running, madv_dontneed)
 	expect_end(_metadata, &self->cdm, self->job, self->word);
 }
 
-/* Other pages of the mapping change, and the job does not mind. */
+/* Changes to other pages of the mapping do not disturb the job. */
 TEST_F(running, neighbours)
 {
 	__u64 seen;
@@ -169,7 +169,7 @@ TEST_F(running, neighbours)
 	EXPECT_TRUE(cdm_rises_above(self->word, seen));
 }
 
-/* What the child finds: its own memory, which the parent's device is not in. */
+/* The child has its own memory, which the parent's device does not reach. */
 static int forked_child(__u64 *word)
 {
 	if (!stands_still(word))
@@ -182,7 +182,10 @@ static int forked_child(__u64 *word)
 	return word[1] == 42 && word[0] >= MARK ? 0 : 3;
 }
 
-/* fork(2), and both sides write: the device follows the one that opened it. */
+/*
+ * After fork(2) both sides write: the device follows the process that opened
+ * it.
+ */
 TEST_F(running, fork)
 {
 	for (int i = 0; i < 5; i++) {
@@ -192,7 +195,9 @@ TEST_F(running, fork)
 		ASSERT_LE(0, pid);
 		if (!pid)
 			_exit(forked_child(self->word));
-		/* On even rounds the CPU writes here first, else the device. */
+		/*
+		 * On even rounds the CPU writes first, on odd ones the device.
+		 */
 		if (i % 2 == 0)
 			self->word[1] = i;
 		EXPECT_TRUE(cdm_rises_above(self->word, seen));
@@ -229,7 +234,7 @@ FIXTURE_TEARDOWN(idle)
 	cdm_close(&self->cdm);
 }
 
-/* Another mapping at the same address: nothing is left of the old one. */
+/* A new mapping at the same address replaces the old one for the device. */
 TEST_F(idle, mapped_anew)
 {
 	__u64 sum = cdm_word_sum(SEED, self->length / 8);
@@ -251,7 +256,7 @@ TEST_F(idle, mapped_anew)
 	}
 }
 
-/* No count is lost while the page is shared by fork(2) and taken apart. */
+/* No count is lost while fork(2) shares the page and writes copy it. */
 TEST_F(idle, fork_loses_nothing)
 {
 	const __u64 times = 300000;
@@ -276,7 +281,7 @@ TEST_F(idle, fork_loses_nothing)
 	EXPECT_EQ(times + added, *word);
 }
 
-/* A read job: it follows pointers in a ring until the ring is gone. */
+/* A job that only reads follows pointers in a ring until that is unmapped. */
 TEST_F(idle, reader)
 {
 	__u64 *node = (__u64 *)self->mem;
@@ -304,7 +309,7 @@ TEST_F(idle, reader)
 	EXPECT_GT(CDM_ADDR(node) + 16, wait.fault_addr);
 }
 
-/* A fill of several windows, of which the last goes while it runs. */
+/* A fill of several windows, the last of which is unmapped meanwhile. */
 TEST_F(idle, munmap_of_a_part)
 {
 	size_t window = self->cdm.window, length = 4 * window;
@@ -320,7 +325,7 @@ TEST_F(idle, munmap_of_a_part)
 		ASSERT_TRUE(cdm_rises_above((__u64 *)mem, i));
 		ASSERT_EQ(0, munmap(mem + 3 * window, window));
 		ASSERT_EQ(0, cdm_wait(&self->cdm, job, CDM_JOB_MS, &wait));
-		/* It may have been quicker. */
+		/* The job may have been faster. */
 		if (wait.status) {
 			EXPECT_EQ(-EFAULT, wait.status);
 			EXPECT_LE(CDM_ADDR(mem) + 3 * window, wait.fault_addr);
@@ -337,8 +342,8 @@ TEST_F(idle, munmap_of_a_part)
 }
 
 /*
- * Pages are replaced while faults of the device look at them: what a fault saw
- * and is gone by then does not come into the device's page table.
+ * Pages are replaced while device faults walk them: a page that a fault found,
+ * but that is gone by then, does not get a device entry.
  */
 TEST_F_TIMEOUT(idle, seen_and_gone, 60)
 {
@@ -350,11 +355,13 @@ TEST_F_TIMEOUT(idle, seen_and_gone, 60)
 	__u64 value = 0, job;
 
 	ASSERT_NE(NULL, mem);
-	/* It adds nothing, and faults whenever its page goes. */
+	/* Adds zero, and faults whenever its page goes. */
 	ASSERT_EQ(0, cdm_submit(&self->cdm, CDM_EMU_FETCH_ADD,
 				CDM_ARGS(CDM_ADDR(last), 0, CDM_FOREVER),
 				&job));
-	/* Of large pages a window has few, so that it may take more rounds. */
+	/*
+	 * With large base pages a window has few, which may take more rounds.
+	 */
 	for (int round = 0; round < 2000; round++) {
 		__u64 sum = 0;
 
@@ -371,12 +378,12 @@ TEST_F_TIMEOUT(idle, seen_and_gone, 60)
 		ASSERT_EQ(sum, wait.result[0]);
 		ASSERT_EQ(0, cdm_stats(&self->cdm, &stats));
 	}
-	/* Or else the test has not met what it is about. */
+	/* Otherwise the race was not met. */
 	EXPECT_LT(0, stats.fault_retries);
 	munmap(mem, length);
 }
 
-/* The device loses the pages of a change, all of them, and no others. */
+/* The device loses the entries of exactly the changed pages. */
 TEST_F(idle, run_of_pages)
 {
 	enum { AROUND = 16, RUN = 10 };
@@ -391,7 +398,7 @@ TEST_F(idle, run_of_pages)
 	ASSERT_EQ(0, cdm_query(&self->cdm, first, length, pages, NULL));
 	for (int i = 0; i < AROUND; i++)
 		EXPECT_EQ(BOTH, pages[i].device);
-	/* mprotect() would split the mapping, which touches all of the window. */
+	/* mprotect() would split the mapping and so touch the whole window. */
 	ASSERT_EQ(0, madvise(first + 3 * page, RUN * page, MADV_DONTNEED));
 	ASSERT_EQ(0, cdm_query(&self->cdm, first, length, pages, NULL));
 	for (int i = 0; i < AROUND; i++)
@@ -400,7 +407,7 @@ TEST_F(idle, run_of_pages)
 	munmap(mem, 2 * window);
 }
 
-/* The same for one change of many windows: more than share a notifier. */
+/* The same for one change over more windows than share a notifier. */
 TEST_F(idle, many_windows)
 {
 	enum { WINDOWS = 40 };
@@ -426,8 +433,8 @@ TEST_F(idle, many_windows)
 }
 
 /*
- * What the device wrote is not clean, whatever the CPU's page table says: the
- * kernel may drop pages after MADV_FREE, but not those written to since.
+ * Device writes make pages dirty, whatever the CPU's page table says: after
+ * MADV_FREE the kernel may drop pages, but not those written since.
  */
 TEST_F(idle, written_after_free)
 {
@@ -437,14 +444,14 @@ TEST_F(idle, written_after_free)
 	size_t dropped = 0;
 	cpu_set_t cpu;
 
-	/* A page in another CPU's batch for the LRU list is not dropped. */
+	/* Pages in the LRU batch of another CPU are not dropped. */
 	CPU_ZERO(&cpu);
 	CPU_SET(sched_getcpu(), &cpu);
 	ASSERT_EQ(0, sched_setaffinity(0, sizeof(cpu), &cpu));
 	ASSERT_NE(NULL, mem);
 	memset(mem, 1, length);
 	ASSERT_EQ(0, madvise(mem, length, MADV_FREE));
-	/* Every other page is written to. */
+	/* Writes to every other page. */
 	for (size_t i = 0; i < 16; i += 2)
 		ASSERT_EQ(0, cdm_run_fill(&self->cdm, mem + i * page, 64, 77,
 					  NULL));
@@ -482,8 +489,8 @@ static int give_up(const struct cdm *cdm, char *mem, size_t length,
 }
 
 /*
- * No page is used for something else while the device may still write to it: what
- * it wrote to without end has new users, and they find zeros, now and later.
+ * No frame is reused while the device may still write to it: the frames that
+ * jobs wrote to get new users, which find zeros now and later.
  */
 TEST_F_TIMEOUT(idle, frames_reused, 60)
 {
@@ -516,7 +523,7 @@ TEST_F_TIMEOUT(idle, frames_reused, 60)
 						    100));
 
 		ASSERT_EQ(0, give_up(&small, mem, length, way));
-		/* All of the node, so that those frames are among them. */
+		/* All of the node, and so those frames as well. */
 		ASSERT_EQ(0, cdm_populate(&small, all, pages * page, 0, &p));
 		ASSERT_EQ(pages, p.populated);
 		cdm_sleep_ms(50);
@@ -531,7 +538,7 @@ TEST_F_TIMEOUT(idle, frames_reused, 60)
 			}
 		EXPECT_EQ(JOBS, found);
 		EXPECT_EQ(0, wrong);
-		/* The jobs have gone on, where there is something to go on with. */
+		/* The jobs go on where their memory is still mapped. */
 		for (int i = 0; way != MUNMAP && i < JOBS; i++)
 			EXPECT_TRUE(cdm_rises_above((__u64 *)(mem + i * page),
 						    way == MIGRATE ? 100 : 0));
@@ -545,7 +552,7 @@ TEST_F_TIMEOUT(idle, frames_reused, 60)
 	cdm_close(&small);
 }
 
-/* The device knows what it will touch: one fault for what is in a window. */
+/* Jobs announce their ranges: one fault maps all of a window. */
 TEST_F(idle, one_fault_for_a_window)
 {
 	size_t length = self->cdm.window;
@@ -554,10 +561,10 @@ TEST_F(idle, one_fault_for_a_window)
 	struct hmm_cdm_stats stats;
 
 	ASSERT_NE(NULL, mem);
-	/* Pages that are not there yet: the whole job's are faulted in. */
+	/* Absent pages: those of the whole job are faulted in. */
 	ASSERT_EQ(0, cdm_run_fill(&self->cdm, mem, length, 5, &wait));
 	EXPECT_EQ(1, wait.faults);
-	/* Pages that are there: a fault for one brings all. */
+	/* Present pages: a fault for one maps all. */
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, mem, length, NODE, NULL));
 	ASSERT_EQ(0, cdm_run_adds(&self->cdm, (__u64 *)mem, 0, 1, &wait));
 	EXPECT_EQ(1, wait.faults);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A disk reads and writes memory on the node itself (O_DIRECT): in place, at any
- * offset, with many requests under way, and while pages move and the device works.
+ * A disk reads and writes the node's memory (O_DIRECT): in place, at any
+ * offset, with many requests in flight, while pages move and the device works.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -38,7 +38,7 @@ FIXTURE_SETUP(direct)
 {
 	__u64 size = 0;
 
-	/* Nobody else's, such as that of swap. */
+	/* Exclusive, as the disk may be in use for swap. */
 	self->disk = open(DISK, O_RDWR | O_DIRECT | O_EXCL | O_CLOEXEC);
 	if (self->disk < 0)
 		SKIP(return, "no " DISK ": errno %d", errno);
@@ -73,7 +73,7 @@ static void expect_in_place(struct __test_metadata *_metadata,
 	EXPECT_EQ(0, memcmp(pfns, self->pfns, sizeof(pfns)));
 }
 
-/* What CPU or device has written there is on the disk, and the reverse. */
+/* The disk gets what CPU and device wrote, and both read what the disk has. */
 TEST_F(direct, out_and_in)
 {
 	const ssize_t length = self->length;
@@ -88,7 +88,7 @@ TEST_F(direct, out_and_in)
 	ASSERT_EQ(length, pread(self->disk, self->copy, length, length));
 	EXPECT_EQ(-1, cdm_check_value(self->copy, length, 5));
 
-	/* The device has entries for these pages, and sees what comes. */
+	/* The device has entries for these pages, and sees the new content. */
 	ASSERT_EQ(length, pread(self->disk, self->mem, length, 0));
 	ASSERT_EQ(0, cdm_run_sum(&self->cdm, self->mem, length / 8, &wait));
 	EXPECT_EQ(cdm_word_sum(SEED, length / 8), wait.result[0]);
@@ -96,7 +96,7 @@ TEST_F(direct, out_and_in)
 	expect_in_place(_metadata, self);
 }
 
-/* Parts of pages, over their borders: not a byte beside them. */
+/* Parts of pages, across their borders: no byte beside them changes. */
 TEST_F(direct, pieces)
 {
 	const struct { size_t at, length; } pieces[] = {
@@ -109,7 +109,7 @@ TEST_F(direct, pieces)
 	};
 	size_t wrong = 0;
 
-	/* The disk has one pattern, the memory another. */
+	/* One pattern on the disk, another in memory. */
 	cdm_fill(self->copy, self->length, SEED + 1);
 	ASSERT_EQ((ssize_t)self->length,
 		  pwrite(self->disk, self->copy, self->length, 0));
@@ -128,7 +128,7 @@ TEST_F(direct, pieces)
 	}
 	EXPECT_EQ(0, wrong);
 
-	/* And out again, to where the disk has zeros. */
+	/* And back, to a disk of zeros. */
 	memset(self->copy, 0, self->length);
 	ASSERT_EQ((ssize_t)self->length,
 		  pwrite(self->disk, self->copy, self->length, 0));
@@ -151,7 +151,10 @@ TEST_F(direct, pieces)
 	expect_in_place(_metadata, self);
 }
 
-/* One request over the node, system memory, holes, and a page shared by fork. */
+/*
+ * One request over node pages, system pages, holes, and pages shared after
+ * fork(2).
+ */
 TEST_F(direct, mixed)
 {
 	size_t quarter = self->length / 4;
@@ -173,7 +176,7 @@ TEST_F(direct, mixed)
 		  preadv(self->disk, iov, ARRAY_SIZE(iov), 0));
 	ASSERT_EQ(0, cdm_child_end(&child));
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
-	/* What two processes had when it was read into was copied first. */
+	/* The read has copied the shared pages first. */
 	EXPECT_EQ(0, cdm_on_node(&self->cdm, self->mem, self->length));
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, NODE,
 				 NULL));
@@ -182,9 +185,9 @@ TEST_F(direct, mixed)
 }
 
 /*
- * Requests without end while the pages move to and fro: what the disk writes is
- * never written to a page that the process has no more. The device adds to words
- * in the same pages as the disk, beside what is read.
+ * Pages move to and fro under continuous requests: the disk never writes to a
+ * page that the process does not have any more. The device adds to words of the
+ * same pages, beside what is read.
  */
 TEST_F(direct, while_pages_move)
 {
@@ -199,11 +202,11 @@ TEST_F(direct, while_pages_move)
 	err = cdm_ring_open(&self->ring, DEPTH);
 	if (err)
 		SKIP(return, "no io_uring: errno %d", -err);
-	/* Every sector of the disk tells which it is. */
+	/* Every sector holds different data. */
 	cdm_fill(self->copy, self->length, SEED + 2);
 	ASSERT_EQ((ssize_t)self->length,
 		  pwrite(self->disk, self->copy, self->length, 0));
-	/* The first page's first sector is nobody's but the device's. */
+	/* Only the device writes to the first sector of the first page. */
 	counter = (__u64 *)self->mem;
 	*counter = 0;
 	ASSERT_EQ(0, cdm_start_adds(&self->cdm, counter, 400000, &job));
@@ -211,7 +214,7 @@ TEST_F(direct, while_pages_move)
 				       self->length));
 	deadline = cdm_now_ms() + RACE_MS;
 	for (size_t i = 0; i < DEPTH; i++) {
-		/* Each has sectors of its own, several in one page. */
+		/* Each request has its own sectors; several share a page. */
 		at[i] = (i / 2 * sectors + 1 + i % 2 * 3) * SECTOR;
 		memset(self->mem + at[i], 0, 2 * SECTOR);
 		ASSERT_EQ(0, cdm_ring_start(&self->ring, IORING_OP_READ,
@@ -242,7 +245,9 @@ TEST_F(direct, while_pages_move)
 	ASSERT_EQ(0, cdm_wait(&self->cdm, job, CDM_JOB_MS, &wait));
 	EXPECT_EQ(0, wait.status);
 	EXPECT_EQ(400000, *counter);
-	/* What was held is held no more, or not for long, and moves. */
+	/*
+	 * The pins of the requests are dropped, at the latest after a moment.
+	 */
 	deadline = cdm_now_ms() + CDM_SETTLE_MS;
 	do {
 		ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length,

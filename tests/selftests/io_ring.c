@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * io_uring on memory of the node: requests work in place; registered buffers,
- * which are pinned for long, leave the node first and can return afterwards.
+ * io_uring on memory of the node: requests work in place; registered buffers
+ * are pinned for long, so they leave the node first and can return later.
  */
 #include <errno.h>
 #include <kselftest_harness.h>
@@ -23,7 +23,7 @@ FIXTURE(ring) {
 	size_t length;
 	size_t page;
 	__u64 free;
-	int file;	/* with that of SEED + 1 */
+	int file;	/* with the pattern of SEED + 1 */
 };
 
 FIXTURE_SETUP(ring)
@@ -82,7 +82,7 @@ static size_t come_back(const struct _test_data_ring *self)
 	return come;
 }
 
-/* Zero if the device finds the pattern of @seed there. */
+/* Returns zero if the device reads the pattern of @seed. */
 static int device_sees(const struct _test_data_ring *self, __u64 seed)
 {
 	struct hmm_cdm_wait wait;
@@ -112,7 +112,7 @@ TEST_F(ring, requests)
 	EXPECT_EQ(0, memcmp(pfns[0], pfns[1], sizeof(pfns[0])));
 }
 
-/* A buffer over the node, system memory and what nobody has touched yet. */
+/* A buffer of node pages, system pages and holes. */
 TEST_F(ring, registered_mixed)
 {
 	const size_t quarter = self->length / 4;
@@ -132,7 +132,7 @@ TEST_F(ring, registered_mixed)
 	EXPECT_EQ(-1, cdm_check(self->mem, 2 * quarter, SEED));
 	EXPECT_EQ(-1, cdm_check_value(self->mem + 2 * quarter, quarter, 0));
 
-	/* Pinned, with every page counted, and used by both sides there. */
+	/* All pages are pinned, and both sides use them in place. */
 	ASSERT_EQ(0, move(self, &m));
 	EXPECT_EQ(PAGES, m.skipped[HMM_CDM_SKIP_PINNED]);
 	EXPECT_EQ(PAGES, cdm_migrate_sum(&m));
@@ -152,7 +152,7 @@ TEST_F(ring, registered_mixed)
 	EXPECT_EQ(PAGES, cdm_on_node(&self->cdm, self->mem, self->length));
 }
 
-/* Memory that POPULATE has given and nobody has touched since. */
+/* Pages that POPULATE provided and that are still untouched. */
 TEST_F(ring, registered_untouched)
 {
 	struct hmm_cdm_populate p;
@@ -164,7 +164,7 @@ TEST_F(ring, registered_untouched)
 	ASSERT_EQ(0, cdm_ring_register(&self->ring, self->mem, self->length));
 	EXPECT_EQ(0, cdm_on_node(&self->cdm, self->mem, self->length));
 	EXPECT_EQ(-1, cdm_check_value(self->mem, self->length, 0));
-	/* There are pages now, and what is pinned does not come to the node. */
+	/* All pages are present now, and pinned pages do not move. */
 	ASSERT_EQ(0, cdm_populate(&self->cdm, self->mem, self->length,
 				  HMM_CDM_POPULATE_MIGRATE, &p));
 	EXPECT_EQ(0, p.populated + p.migrated);
@@ -175,7 +175,7 @@ TEST_F(ring, registered_untouched)
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED + 1));
 }
 
-/* Pinning and moving at the same time: one of them wins, and no data loses. */
+/* Pinning races with moving: one of them wins, and no data is lost. */
 TEST_F(ring, register_while_pages_move)
 {
 	struct hmm_cdm_migrate m;
@@ -192,7 +192,10 @@ TEST_F(ring, register_while_pages_move)
 		int err = cdm_ring_register(&self->ring, self->mem,
 					    self->length);
 
-		/* A page that never rests cannot be pinned: that is said. */
+		/*
+		 * Pages that move all the time cannot be pinned, which is an
+		 * error.
+		 */
 		if (err) {
 			EXPECT_TRUE(err == -EAGAIN || err == -EBUSY ||
 				    err == -EFAULT || err == -ENOMEM) {
@@ -208,7 +211,7 @@ TEST_F(ring, register_while_pages_move)
 		wrong += transfer(self, IORING_OP_READ_FIXED) != 0;
 		wrong += cdm_check(self->mem, self->length, SEED + 2 + i) != -1;
 		ASSERT_EQ(0, cdm_ring_register(&self->ring, NULL, 0));
-		/* Let some be moved before the next round. */
+		/* Let some pages move before the next round. */
 		while (__atomic_load_n(&mover.migrated, __ATOMIC_RELAXED) ==
 		       moved && cdm_now_ms() < deadline)
 			cdm_sleep_ms(1);
@@ -221,7 +224,7 @@ TEST_F(ring, register_while_pages_move)
 	EXPECT_EQ(PAGES, m.migrated + m.present);
 }
 
-/* The ring goes without a word, with its process: nothing stays pinned. */
+/* The process dies with its ring: no page stays pinned. */
 TEST_F(ring, owner_killed)
 {
 	struct hmm_cdm_migrate m;
@@ -236,7 +239,10 @@ TEST_F(ring, owner_killed)
 	if (!pid) {
 		struct cdm_ring ring;
 
-		/* Shared with the parent: it gets copies, in system memory. */
+		/*
+		 * The pages are shared with the parent, so the child gets
+		 * copies in system memory.
+		 */
 		_exit(cdm_ring_open(&ring, 1) ||
 		      cdm_ring_register(&ring, self->mem, self->length) ||
 		      cdm_on_node(&self->cdm, self->mem, self->length) ||

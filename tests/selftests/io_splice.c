@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Pages of the node in a pipe (vmsplice(2)), as a present or not: a pin that
- * lasts as long as the reader likes. Such a page stays where it is; it can be
- * moved as before once it is read, and what is in it is never lost.
+ * Pages of the node in a pipe (vmsplice(2)), gifted or not, are pinned until
+ * they are read. They stay where they are, move again afterwards, and keep
+ * their content.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +16,7 @@
 
 #define SEED			CDM_SEED(IO_SPLICE)
 #define PAGES			32
-#define HELD			(PAGES / 4)	/* in the pipe, from the first on */
+#define HELD			(PAGES / 4)	/* in the pipe, the first ones */
 #define ROUNDS			60
 
 FIXTURE(splice) {
@@ -92,7 +92,10 @@ static ssize_t get(const struct _test_data_splice *self, size_t length)
 	return done;
 }
 
-/* In the pipe it does not move; the rest does, and so does it afterwards. */
+/*
+ * Pages in the pipe do not move; the others do, and so do these once they are
+ * read.
+ */
 TEST_F(splice, held)
 {
 	struct hmm_cdm_migrate m;
@@ -105,7 +108,7 @@ TEST_F(splice, held)
 	EXPECT_EQ(PAGES - HELD, m.migrated);
 	EXPECT_EQ(HELD, cdm_on_node(&self->cdm, self->mem, self->held));
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
-	/* The device still writes to the pages that the reader will see. */
+	/* The reader sees what the device writes to the pages meanwhile. */
 	ASSERT_EQ(0, cdm_run_fill(&self->cdm, self->mem, self->held / 2, 6,
 				  NULL));
 	ASSERT_EQ((ssize_t)self->held, get(self, self->held));
@@ -116,7 +119,7 @@ TEST_F(splice, held)
 				 &m));
 	EXPECT_EQ(HELD, m.migrated);
 	EXPECT_EQ(0, memcmp(self->copy, self->mem, self->held));
-	/* The same on the way in. */
+	/* The same for pages in system memory. */
 	ASSERT_EQ((ssize_t)self->held,
 		  put(self, self->held, variant->flags));
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, NODE,
@@ -129,7 +132,7 @@ TEST_F(splice, held)
 	EXPECT_EQ(PAGES, cdm_on_node(&self->cdm, self->mem, self->length));
 }
 
-/* The process has the page no more; the pipe has, until it is read. */
+/* The pages outlive their mapping until they are read. */
 TEST_F(splice, outlives_mapping)
 {
 	ASSERT_EQ((ssize_t)self->held,
@@ -142,7 +145,7 @@ TEST_F(splice, outlives_mapping)
 	EXPECT_EQ(self->free, cdm_free_settles(&self->cdm, self->free));
 }
 
-/* Nor does its exit take them away, nor that of who closes the pipe unread. */
+/* They are freed when the pipe is closed unread. */
 TEST_F(splice, never_read)
 {
 	ASSERT_EQ((ssize_t)self->held,
@@ -154,7 +157,7 @@ TEST_F(splice, never_read)
 	ASSERT_EQ(0, pipe2(self->pipe, O_CLOEXEC | O_NONBLOCK));
 }
 
-/* From the pipe into a file, and read back into the node. */
+/* From the pipe to a file, and read back into the node. */
 TEST_F(splice, to_file)
 {
 	int files[] = {
@@ -184,8 +187,8 @@ TEST_F(splice, to_file)
 }
 
 /*
- * Held for a moment, again and again, while a thread moves the pages: what is
- * held is skipped and tried again, what comes out is what was last written.
+ * Pages are pinned for moments while a thread moves them: pinned ones are
+ * skipped and tried again, and the reader gets what was written last.
  */
 TEST_F(splice, while_pages_move)
 {
@@ -201,7 +204,7 @@ TEST_F(splice, while_pages_move)
 
 		ASSERT_EQ((ssize_t)self->held,
 			  put(self, self->held, variant->flags));
-		/* Written while it is held: the reader has the same page. */
+		/* The reader sees writes to the pinned page. */
 		for (size_t j = 0; j < HELD; j++)
 			first[j * stride] = i;
 		if (i % 10 == 0)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * HMM_CDM_IOC_SUBMIT and HMM_CDM_IOC_WAIT: jobs run in the background, side
- * by side, end once, and say so in every way that was asked for.
+ * HMM_CDM_IOC_SUBMIT and HMM_CDM_IOC_WAIT: jobs run in the background, side by
+ * side, end once, and report it in every requested way.
  */
 #include <errno.h>
 #include <kselftest_harness.h>
@@ -17,7 +17,7 @@
 #define QUEUED			200
 #define PROCESSES		4
 
-/* What a file may hold of jobs that nobody waited for, at the most. */
+/* Bound of a file's jobs that nobody has waited for. */
 #define MOST_JOBS		4096
 
 FIXTURE(job) {
@@ -75,7 +75,7 @@ TEST_F(job, waited_for_once)
 	EXPECT_EQ(-ENOENT, cdm_wait(&self->cdm, ~0ULL, 0, NULL));
 }
 
-/* A job's number means nothing in another file. */
+/* A job's number is unknown in another file. */
 TEST_F(job, known_to_its_file)
 {
 	struct cdm other;
@@ -98,13 +98,13 @@ TEST_F(job, times_out)
 	before = cdm_now_ms();
 	EXPECT_EQ(-ETIMEDOUT, cdm_wait(&self->cdm, self->job, 50, NULL));
 	EXPECT_LE(before + 49, cdm_now_ms());
-	/* It runs on, and can be waited for. */
+	/* The job goes on, and can be waited for. */
 	ASSERT_EQ(0, munmap(self->mem, self->length));
 	ASSERT_EQ(0, cdm_wait(&self->cdm, self->job, CDM_JOB_MS, &self->wait));
 	EXPECT_EQ(-EFAULT, self->wait.status);
 }
 
-/* The longest time there is, and the most negative one, for ever both. */
+/* The largest timeout, and the most negative one: both are infinite. */
 TEST_F(job, waited_for_long)
 {
 	const __s64 timeouts[] = { INT64_MAX, INT64_MIN, -1, INT64_MAX - 1 };
@@ -131,7 +131,7 @@ static void nothing(int signal)
 TEST_F(job, interrupted)
 {
 	struct sigaction action = { .sa_handler = nothing };
-	/* More than one, as the first may come before the wait. */
+	/* Periodic, as the first signal may come before the wait. */
 	struct itimerval timer = { { 0, 50000 }, { 0, 50000 } };
 	const struct itimerval off = {};
 
@@ -162,13 +162,16 @@ TEST_F(job, event)
 	ASSERT_EQ(1, poll(&event, 1, CDM_JOB_MS));
 	ASSERT_EQ(sizeof(value), read(event.fd, &value, sizeof(value)));
 	EXPECT_EQ(1, value);
-	/* It has ended, so there is nothing to wait for. */
+	/* The job has ended: WAIT returns at once. */
 	EXPECT_EQ(0, cdm_wait(&self->cdm, self->job, 0, &self->wait));
 	EXPECT_EQ(-EFAULT, self->wait.status);
 	close(event.fd);
 }
 
-/* One event for several jobs adds up, although its descriptor is gone. */
+/*
+ * One eventfd counts the ends of several jobs, although its descriptor is
+ * closed.
+ */
 TEST_F(job, events_add_up)
 {
 	int event = eventfd(0, EFD_CLOEXEC), dup_event = dup(event);
@@ -196,7 +199,7 @@ TEST_F(job, events_add_up)
 	close(dup_event);
 }
 
-/* Many at once, each with a result of its own, waited for backwards. */
+/* Many jobs at once, each with its own result, waited for in reverse order. */
 TEST_F(job, many_queued)
 {
 	__u64 *words = (__u64 *)self->mem;
@@ -219,7 +222,7 @@ TEST_F(job, many_queued)
 	EXPECT_EQ(QUEUED, stats.jobs);
 }
 
-/* There is a bound, and those that were waited for are no longer counted. */
+/* The number of jobs is bounded; those waited for no longer count. */
 TEST_F(job, too_many)
 {
 	__u64 jobs[MOST_JOBS + 1];
@@ -246,7 +249,7 @@ TEST_F(job, too_many)
 	EXPECT_EQ(nr + 2, *(__u64 *)self->mem);
 }
 
-/* A job without end keeps no other one from running, nor two of them. */
+/* One or two endless jobs do not keep others from running. */
 TEST_F(job, side_by_side)
 {
 	__u64 *words = (__u64 *)self->mem;
@@ -261,7 +264,7 @@ TEST_F(job, side_by_side)
 	EXPECT_EQ(-1, cdm_check_value(self->mem + self->page, self->page, 7));
 }
 
-/* Jobs that run or wait to run when the file is closed: they end with it. */
+/* Closing the file ends its jobs, running or queued. */
 TEST_F(job, closed)
 {
 	__u64 *words = (__u64 *)self->mem;
@@ -295,7 +298,7 @@ static void *wait_in_thread(void *arg)
 	return NULL;
 }
 
-/* Several threads wait: one gets the results, the others that it is gone. */
+/* Of several waiting threads one gets the result, the others ENOENT. */
 TEST_F(job, several_waiters)
 {
 	struct waiter waiters[4];
@@ -319,7 +322,9 @@ TEST_F(job, several_waiters)
 	EXPECT_EQ(1, got);
 }
 
-/* At the address that all have, each has its own memory; one has a hole. */
+/*
+ * All processes use the same address, each with its own memory; one has a hole.
+ */
 static int process(const struct cdm *parent, char *mem, size_t length, int nr)
 {
 	const __u64 times = 20000;
@@ -357,7 +362,7 @@ TEST_F(job, several_processes)
 		if (!pids[i])
 			_exit(process(&self->cdm, self->mem, self->length, i));
 	}
-	/* The parent's own memory is none of theirs. */
+	/* The parent's memory is unaffected. */
 	EXPECT_EQ(0, cdm_run_adds(&self->cdm, (__u64 *)self->mem, 1, 20000,
 				  NULL));
 	for (int i = 0; i < PROCESSES; i++)
@@ -365,7 +370,7 @@ TEST_F(job, several_processes)
 	EXPECT_EQ(20000, *(__u64 *)self->mem);
 }
 
-/* The file is closed under a job: whoever waits for its event is woken. */
+/* Closing the file under a job signals the job's eventfd. */
 TEST_F(job, event_of_cancelled)
 {
 	int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -381,7 +386,7 @@ TEST_F(job, event_of_cancelled)
 
 	ASSERT_LE(0, event);
 	memcpy(submit.args, args, sizeof(submit.args));
-	/* Some that run and some that do not get to it. */
+	/* Some run, others are still queued. */
 	for (int i = 0; i < 8; i++)
 		ASSERT_EQ(0, cdm_ioctl(self->cdm.fd, HMM_CDM_IOC_SUBMIT,
 				       &submit));
@@ -396,12 +401,12 @@ TEST_F(job, event_of_cancelled)
 }
 
 struct spinner {
-	__u64 word;	/* 0: free, 1: the CPU's, 2: the device's */
+	__u64 word;	/* 0: free, 1: taken by the CPU, 2: by the device */
 	__u64 broken;
 	bool stop;
 };
 
-/* Take the word and give it back, all the time. */
+/* Takes and releases the word continuously. */
 static void *take_word(void *arg)
 {
 	struct spinner *s = arg;
@@ -417,7 +422,7 @@ static void *take_word(void *arg)
 	return NULL;
 }
 
-/* A lock that a CPU and the device take by CAS is held by one of them. */
+/* A lock that CPU and device take by CAS has one owner at a time. */
 TEST_F_TIMEOUT(job, compare_and_swap_is_atomic, 60)
 {
 	struct spinner *s = (void *)self->mem;
@@ -442,7 +447,7 @@ TEST_F_TIMEOUT(job, compare_and_swap_is_atomic, 60)
 	EXPECT_EQ(0, s->broken);
 }
 
-/* The source and the destination of a copy have no byte in common. */
+/* Source and destination of a copy must not overlap. */
 TEST_F(job, copy_overlapping)
 {
 	char *mem = self->mem;
@@ -454,7 +459,9 @@ TEST_F(job, copy_overlapping)
 	EXPECT_EQ(0, cdm_run_copy(&self->cdm, mem + 64, mem, 64, NULL));
 }
 
-/* What could not be told is not lost: the job can be waited for again. */
+/*
+ * A result that could not be written is kept: the job can be waited for again.
+ */
 TEST_F(job, wait_not_written)
 {
 	struct hmm_cdm_wait *wait = (void *)(self->mem + self->page);
@@ -470,7 +477,9 @@ TEST_F(job, wait_not_written)
 	EXPECT_EQ(7, *(__u64 *)self->mem);
 }
 
-/* A job whose number cannot be told is not started, and takes no place. */
+/*
+ * A job whose number could not be written is not started, and does not count.
+ */
 TEST_F(job, submit_not_written)
 {
 	struct hmm_cdm_submit *submit = (void *)(self->mem + self->page);

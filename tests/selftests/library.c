@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * libhmmcdm, by its header alone: every function, by its effect.
+ * libhmmcdm through its header alone: the effect of each function.
  */
 #include <errno.h>
 #include <kselftest_harness.h>
@@ -50,7 +50,7 @@ FIXTURE_SETUP(library)
 FIXTURE_TEARDOWN(library)
 {
 	cdm_free(self->cdm, self->mem, self->length);
-	/* What a CPU still has in its batches comes back soon. */
+	/* Pages in a CPU's batch are freed a moment later. */
 	for (int i = 0; i < 100 && free_pages(self->cdm) != self->free; i++)
 		usleep(20000);
 	EXPECT_EQ(self->free, free_pages(self->cdm));
@@ -76,7 +76,7 @@ TEST_F(library, memory_is_on_the_node)
 	EXPECT_EQ(0, stats.bytes_copied);
 	EXPECT_EQ(nr, stats.populated);
 
-	/* Sizes need not be of whole pages. */
+	/* Sizes may be any number of bytes. */
 	odd = cdm_alloc(self->cdm, self->page + 1);
 	ASSERT_NE(NULL, odd);
 	EXPECT_EQ(2, on_node(self->cdm, odd, 2 * self->page));
@@ -121,7 +121,7 @@ TEST_F(library, jobs)
 	struct hmm_cdm_wait w;
 	__u64 job;
 
-	/* Nobody has touched it: advice, and the device is the first. */
+	/* Untouched and advised: the device touches it first. */
 	ASSERT_EQ(0, madvise(self->mem, self->length, MADV_DONTNEED));
 	ASSERT_EQ(0, cdm_advise(self->cdm, self->mem, self->length,
 				HMM_CDM_PLACE_NODE, 0));

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * HMM_CDM_IOC_MIGRATE: what moves and what stays, where it lies afterwards,
- * and that the counts say so. What happens to memory that has moved is in
- * moved.c.
+ * HMM_CDM_IOC_MIGRATE: which pages move and which stay, where they lie
+ * afterwards, and that the counts agree. moved.c tests memory that has moved.
  */
 #include <alloca.h>
 #include <errno.h>
@@ -42,7 +41,7 @@ FIXTURE_TEARDOWN(migrate)
 	cdm_close(&self->cdm);
 }
 
-/* All that was not said to be something else, was skipped for @reason. */
+/* The given counts, all other pages skipped for @reason, and no other skips. */
 static void expect_counts(struct __test_metadata *_metadata,
 			  const struct hmm_cdm_migrate *m, __u64 migrated,
 			  __u64 populated, __u64 present, int reason,
@@ -67,7 +66,7 @@ TEST_F(migrate, there_and_back)
 	EXPECT_EQ(PAGES, cdm_on_node(&self->cdm, self->mem, self->length));
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
 
-	/* What is there, is left there. */
+	/* Present pages are left alone. */
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, NODE,
 				 &self->m));
 	expect_counts(_metadata, &self->m, 0, 0, PAGES, -1, 0);
@@ -90,7 +89,7 @@ TEST_F(migrate, there_and_back)
 	EXPECT_EQ(0, self->stats.populated);
 }
 
-/* A hundred times there and back; each time a page is written on each side. */
+/* A hundred round trips; each time a page is written on each side. */
 TEST_F(migrate, hundred_trips)
 {
 	__u64 *words = (__u64 *)self->mem;
@@ -121,7 +120,7 @@ TEST_F(migrate, hundred_trips)
 	EXPECT_EQ(100 * PAGES, self->stats.migrated_out);
 }
 
-/* Memory that nobody touched comes to be on the node: no byte is copied. */
+/* Untouched memory gets node pages: no byte is copied. */
 TEST_F(migrate, holes_are_populated)
 {
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, SYSTEM,
@@ -139,7 +138,7 @@ TEST_F(migrate, holes_are_populated)
 	EXPECT_EQ(0, self->stats.migrated_in);
 	EXPECT_EQ(0, self->stats.bytes_copied);
 
-	/* The CPU's and the device's writes go to the same page frames. */
+	/* CPU and device write to the same page frames. */
 	cdm_fill(self->mem, self->length, SEED);
 	EXPECT_EQ(PAGES, cdm_on_node(&self->cdm, self->mem, self->length));
 	ASSERT_EQ(0, cdm_run_fill(&self->cdm, self->mem, self->length, 5,
@@ -148,7 +147,7 @@ TEST_F(migrate, holes_are_populated)
 	EXPECT_EQ(PAGES, cdm_on_node(&self->cdm, self->mem, self->length));
 }
 
-/* So does memory that was only read: there is nothing in it to copy. */
+/* The same for memory that was only read: the zero page has nothing to copy. */
 TEST_F(migrate, zero_pages_are_populated)
 {
 	ASSERT_EQ(-1, cdm_check_value(self->mem, self->length, 0));
@@ -159,7 +158,10 @@ TEST_F(migrate, zero_pages_are_populated)
 	EXPECT_EQ(-1, cdm_check_value(self->mem, self->length, 0));
 }
 
-/* Holes and touched pages by turns, over windows, from a page inside one. */
+/*
+ * Alternating holes and touched pages over several windows, from inside the
+ * first.
+ */
 TEST_F(migrate, mixed_over_windows)
 {
 	size_t window = self->cdm.window, nr = 2 * window / self->page;
@@ -182,7 +184,7 @@ TEST_F(migrate, mixed_over_windows)
 	munmap(mem, 3 * window);
 }
 
-/* A page that is held stays, with its holder's view of it; the rest moves. */
+/* A pinned page stays and its holder sees it unchanged; the others move. */
 TEST_F(migrate, pinned)
 {
 	char *held = self->mem + 3 * self->page;
@@ -196,7 +198,7 @@ TEST_F(migrate, pinned)
 		int target = back ? SYSTEM : NODE;
 		__u64 pfn = cdm_pfn(held);
 
-		/* The pages of a pipe are those of the process itself. */
+		/* The pipe refers to the process's own pages. */
 		ASSERT_EQ(0, pipe(pipes));
 		ASSERT_EQ((ssize_t)self->page, vmsplice(pipes[1], &iov, 1, 0));
 		ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length,
@@ -221,7 +223,7 @@ TEST_F(migrate, pinned)
 	free(copy);
 }
 
-/* The rights of a mapping are the same when its pages have moved. */
+/* Moving pages does not change the rights of a mapping. */
 TEST_F(migrate, read_only)
 {
 	struct hmm_cdm_page pages[PAGES];
@@ -238,7 +240,7 @@ TEST_F(migrate, read_only)
 			       NULL));
 	EXPECT_EQ(HMM_CDM_ACCESS_READ, pages[0].cpu);
 	EXPECT_EQ(-EFAULT, cdm_run_fill(&self->cdm, self->mem, 8, 0, NULL));
-	/* A write of the CPU is a signal still. */
+	/* A CPU write still raises a signal. */
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (!pid) {
@@ -252,7 +254,7 @@ TEST_F(migrate, read_only)
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED + 1));
 }
 
-/* Memory without any rights moves or stays, and keeps what is in it. */
+/* Memory without access rights moves or stays, and keeps its content. */
 TEST_F(migrate, prot_none)
 {
 	cdm_fill(self->mem, self->length, SEED);
@@ -267,7 +269,7 @@ TEST_F(migrate, prot_none)
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
 }
 
-/* As madvise(2): what is mapped moves, and the call says what is not. */
+/* As with madvise(2), mapped pages move and the call reports the gaps. */
 TEST_F(migrate, gaps)
 {
 	cdm_fill(self->mem, self->length, SEED);
@@ -284,7 +286,7 @@ TEST_F(migrate, gaps)
 	expect_counts(_metadata, &self->m, 0, 0, 0, -1, 0);
 }
 
-/* What one node has, another one does not move to system memory. */
+/* A node does not move another node's pages to system memory. */
 TEST_F(migrate, elsewhere)
 {
 	struct cdm other;
@@ -307,7 +309,7 @@ TEST_F(migrate, elsewhere)
 	cdm_close(&other);
 }
 
-/* The stack that the call itself runs on. */
+/* The stack of the caller. */
 TEST_F(migrate, stack)
 {
 	size_t nr = 16;
@@ -327,7 +329,7 @@ TEST_F(migrate, stack)
 	EXPECT_EQ(-1, cdm_check(mem, nr * self->page, SEED));
 }
 
-/* Where the uppermost memory of the process ends, that of the stack. */
+/* End of the highest mapping, the stack. */
 static size_t stack_end(void)
 {
 	FILE *f = fopen("/proc/self/maps", "r");
@@ -343,7 +345,7 @@ static size_t stack_end(void)
 	return end;
 }
 
-/* All that the process has, the code that runs now among it. */
+/* Everything the process has mapped, including the running code. */
 TEST_F(migrate, whole_address_space)
 {
 	size_t end = stack_end();
@@ -363,7 +365,10 @@ static void nothing(int nr)
 	(void)nr;
 }
 
-/* A signal ends a long migration between two windows; what is done is told. */
+/*
+ * A signal ends a long migration between two windows; the counts report what is
+ * done.
+ */
 TEST_F(migrate, interrupted)
 {
 	size_t length = self->cdm.info.capacity;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * HMM_CDM_IOC_MIGRATE on other memory than anonymous base pages: huge pages
- * are taken whole, and what belongs to a file stays where it is.
+ * move whole, file pages stay where they are.
  */
 #include <errno.h>
 #include <kselftest_harness.h>
@@ -38,7 +38,7 @@ FIXTURE_TEARDOWN(huge)
 	cdm_close(&self->cdm);
 }
 
-/* Two windows are taken whole: each is one run of frames, aligned as such. */
+/* Two windows move whole: each becomes one aligned run of frames. */
 TEST_F(huge, whole)
 {
 	struct hmm_cdm_page *info = calloc(2 * self->pages, sizeof(*info));
@@ -60,7 +60,10 @@ TEST_F(huge, whole)
 			 pfns[i] != pfns[i / self->pages * self->pages] +
 				    i % self->pages;
 	EXPECT_EQ(0, wrong);
-	/* But none is part of a larger page any more, as every driver sees it. */
+	/*
+	 * But no page is part of a larger folio any more, says the order in
+	 * QUERY.
+	 */
 	ASSERT_EQ(0, cdm_query(&self->cdm, self->mem, 2 * self->size, info,
 			       NULL));
 	for (size_t i = 0; i < 2 * self->pages; i++)
@@ -82,7 +85,7 @@ TEST_F(huge, whole)
 	free(pfns);
 }
 
-/* A part of a huge page moves, and the rest stays, none of it lost. */
+/* A part of a huge page moves; the rest stays, intact. */
 TEST_F(huge, part)
 {
 	size_t part = self->size / 4;
@@ -97,7 +100,7 @@ TEST_F(huge, part)
 	EXPECT_EQ(-1, cdm_check(self->mem, 2 * self->size, SEED));
 }
 
-/* A huge page that fork(2) shares: both processes find it on the node. */
+/* A huge page shared after fork(2): both processes find it on the node. */
 TEST_F(huge, shared_by_fork)
 {
 	int ready[2];
@@ -123,7 +126,7 @@ TEST_F(huge, shared_by_fork)
 	EXPECT_EQ(-1, cdm_check(self->mem, 2 * self->size, SEED + 1));
 }
 
-/* The huge zero page: nothing is in it, so nothing is copied. */
+/* The huge zero page has no content, so nothing is copied. */
 TEST_F(huge, zero_page)
 {
 	struct hmm_cdm_stats stats;
@@ -159,7 +162,7 @@ FIXTURE_TEARDOWN(stays)
 	cdm_close(&self->cdm);
 }
 
-/* @mem holds the pattern of SEED, and is none of what moves. */
+/* @mem has the pattern of SEED, and its pages cannot move. */
 static void expect_stays(struct __test_metadata *_metadata,
 			 const struct cdm *cdm, const char *mem, size_t length)
 {
@@ -200,7 +203,7 @@ TEST_F(stays, private_file)
 			 MAP_PRIVATE, fd, 0);
 	ASSERT_NE(MAP_FAILED, self->mem);
 	expect_stays(_metadata, &self->cdm, self->mem, self->length);
-	/* A page of it that was written to may move, with what is in it. */
+	/* A page that was written to may move, with its content. */
 	cdm_fill(self->mem, self->cdm.page, SEED + 1);
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, NODE,
 				 &self->m));
@@ -216,7 +219,7 @@ TEST_F(stays, shared_anonymous)
 	self->mem = mmap(NULL, self->length, PROT_READ | PROT_WRITE,
 			 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, self->mem);
-	/* Holes of shared memory are no holes of the process. */
+	/* Holes of shared memory are not populated. */
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, NODE,
 				 &self->m));
 	EXPECT_EQ(PAGES, self->m.skipped[HMM_CDM_SKIP_NOT_ANON]);
@@ -234,7 +237,7 @@ TEST_F(stays, hugetlb)
 	expect_stays(_metadata, &self->cdm, self->mem, self->length);
 }
 
-/* One call over mappings of several kinds, which stand side by side. */
+/* One call over adjacent mappings of different kinds. */
 TEST_F(stays, side_by_side)
 {
 	size_t page = self->cdm.page, quarter = PAGES / 4 * page;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Migration against everything that can go on at the same time: itself, CPU
- * and device writing to the pages, the mapping changing, the process ending.
- * Nothing is lost, neither data nor pages of the nodes.
+ * Migration races with other migrations, with CPU and device writes, with
+ * changes of the mapping, and with the end of the process. Neither data nor
+ * pages of the nodes get lost.
  */
 #include <errno.h>
 #include <kselftest_harness.h>
@@ -11,7 +11,7 @@
 #include "cdm_mem.h"
 #include "cdm_test.h"
 
-/* Few enough: each costs an interrupt of the other processors to unmap. */
+/* Few, as each unmapped page costs an interrupt of the other processors. */
 #define SEED			CDM_SEED(MIGRATE_RACE)
 #define PAGES			32
 #define MOVERS			8
@@ -19,25 +19,25 @@
 #define ROUNDS			10
 #define CALLS			100
 #define RACE_MS			1500
-/* For how long a call waits for pages that others have on their way. */
+/* How long a call waits for pages that another one is moving. */
 #define WAITS_MS		20
 
-/* A thread that moves a range back and forth between two places. */
+/* A thread that moves a range to and fro between two places. */
 struct mover {
 	pthread_t thread;
 	const struct cdm *cdm;
 	char *mem;
 	size_t length;
 	bool *stop;
-	int target;	/* its first */
-	int allowed;	/* an errno that is none */
+	int target;	/* of the first move */
+	int allowed;	/* errno that is not an error */
 	int err;
 	__u64 calls;
 	__u64 wrong_sums;
 	__u64 migrated;
 };
 
-/* A thread that counts in a word of its own in each page. */
+/* A thread that counts in its own word of each page. */
 struct writer {
 	pthread_t thread;
 	__u64 *first;
@@ -71,7 +71,7 @@ FIXTURE_SETUP(race)
 	memset(self->mem, 0, self->length);
 }
 
-/* Whatever happened, the nodes have all of their pages again. */
+/* All pages of the nodes are free again. */
 FIXTURE_TEARDOWN(race)
 {
 	munmap(self->mem, self->length);
@@ -146,7 +146,7 @@ static int start_writer(struct writer *writer, char *mem, size_t page, int nr,
 	return pthread_create(&writer->thread, NULL, count, writer);
 }
 
-/* End the race; none of its threads may have seen anything wrong. */
+/* Ends the race; no thread may have seen an error. */
 static void finish(struct __test_metadata *_metadata, bool *stop,
 		   struct mover *movers, int nr_movers,
 		   struct writer *writers, int nr_writers)
@@ -161,7 +161,7 @@ static void finish(struct __test_metadata *_metadata, bool *stop,
 		EXPECT_LT(0, movers[i].calls);
 		migrated += movers[i].migrated;
 	}
-	/* A race in which nothing moved has shown nothing. */
+	/* A race in which nothing moved shows nothing. */
 	EXPECT_LE(2 * PAGES, migrated);
 	for (int i = 0; i < nr_writers; i++) {
 		pthread_join(writers[i].thread, NULL);
@@ -192,7 +192,7 @@ TEST_F(race, eight_threads)
 	EXPECT_EQ(0, wrong);
 }
 
-/* Two nodes and the system pull at the same pages. */
+/* Two nodes and system memory compete for the same pages. */
 TEST_F(race, two_nodes)
 {
 	for (int i = 0; i < WRITERS; i++)
@@ -207,7 +207,7 @@ TEST_F(race, two_nodes)
 	       WRITERS);
 }
 
-/* The mapping comes and goes meanwhile. */
+/* Parts are unmapped, mapped and protected meanwhile. */
 TEST_F(race, mapping_changes)
 {
 	char *part = self->mem + self->length / 4;
@@ -238,7 +238,9 @@ TEST_F(race, mapping_changes)
 	finish(_metadata, &self->stop, self->movers, 3, NULL, 0);
 }
 
-/* A thread that moves a range to the node once, when all are there. */
+/*
+ * A thread that moves a range to the node once, at the same time as the others.
+ */
 struct caller {
 	pthread_t thread;
 	pthread_barrier_t *start;
@@ -263,18 +265,20 @@ static void *call(void *arg)
 }
 
 /*
- * What one call has on its way, which looks like what is swapped out, is on the
- * node when the other one is through with it, and not left out.
+ * Pages that another call is moving look swapped out. They are not skipped: all
+ * are on the node when the slower call returns.
  */
 TEST_F(race, same_to_the_node)
 {
 	struct caller callers[2];
 	pthread_barrier_t start;
-	__u64 migrated = 0;
+	__u64 migrated = 0, deadline;
 	int rounds = 0, judged = 0;
 
 	ASSERT_EQ(0, pthread_barrier_init(&start, NULL, ARRAY_SIZE(callers)));
-	for (; judged < CALLS && rounds < 10 * CALLS; rounds++) {
+	/* On a busy machine few rounds are judged, and each takes long. */
+	deadline = cdm_now_ms() + CDM_JOB_MS;
+	for (; judged < CALLS && rounds < 10 * CALLS && cdm_now_ms() < deadline; rounds++) {
 		__u64 absent = 0, longest = 0;
 
 		ASSERT_EQ(0, cdm_migrate(&self->cdm[0], self->mem, self->length, SYSTEM, NULL));
@@ -296,7 +300,7 @@ TEST_F(race, same_to_the_node)
 			if (longest < callers[j].took_ms)
 				longest = callers[j].took_ms;
 		}
-		/* Who has pages on their way for that long is not waited for. */
+		/* Pages that are in transit for so long are skipped. */
 		if (longest >= WAITS_MS)
 			continue;
 		judged++;
@@ -308,7 +312,7 @@ TEST_F(race, same_to_the_node)
 	TH_LOG("%d of %d rounds were fast enough", judged, rounds);
 }
 
-/* A snapshot has each page once, wherever it was at that moment. */
+/* QUERY counts each page once, wherever it is at that moment. */
 TEST_F(race, query_meanwhile)
 {
 	__u64 deadline = cdm_now_ms() + RACE_MS;
@@ -361,7 +365,7 @@ TEST_F(race, job_meanwhile)
 	EXPECT_EQ(times + added, *word);
 }
 
-/* On a page of the node that both sides reach, no update is lost. */
+/* CPU and device add to a page on the node: no update is lost. */
 TEST_F(race, adds_on_the_node)
 {
 	const __u64 times = 200000;
@@ -385,7 +389,7 @@ TEST_F(race, adds_on_the_node)
 	EXPECT_TRUE(cdm_pfn_on_node(&self->cdm[0], cdm_pfn(word)));
 }
 
-/* Nor when two devices and the CPU do. */
+/* The same with two devices. */
 TEST_F(race, adds_of_two_devices)
 {
 	const __u64 times = 200000;
@@ -418,7 +422,7 @@ enum end {
 	EXECS,
 };
 
-/* A process that moves memory, runs a job, and ends when it is best at it. */
+/* A process that moves memory and runs a job, and ends meanwhile. */
 static void busy_process(enum end end, int ready, unsigned int ms)
 {
 	static struct mover movers[2];
@@ -442,7 +446,7 @@ static void busy_process(enum end end, int ready, unsigned int ms)
 		_exit(4);
 	cdm_sleep_ms(end == IS_KILLED ? CDM_JOB_MS : ms);
 	if (end == EXECS) {
-		/* Not to be heard: its usage goes nowhere. */
+		/* The usage message of the harness is discarded. */
 		close(STDOUT_FILENO);
 		close(STDERR_FILENO);
 		execl("/proc/self/exe", "migrate_race", "-h", NULL);
@@ -458,7 +462,7 @@ FIXTURE(ends) {
 
 FIXTURE_VARIANT(ends) {
 	enum end end;
-	int code;	/* of exit, with cdm_reap() */
+	int code;	/* exit status, from cdm_reap() */
 };
 
 FIXTURE_VARIANT_ADD(ends, exits) { EXITS, 0 };
@@ -497,7 +501,7 @@ TEST_F_TIMEOUT(ends, in_the_middle, 60)
 	}
 }
 
-/* The process is gone, and another one still has its file, and closes it. */
+/* The process is gone; another one still holds its file, and closes it. */
 static void heir(const struct cdm *cdm, pid_t parent, int result)
 {
 	struct hmm_cdm_stats stats;
@@ -569,7 +573,7 @@ static void *zap_again_and_again(void *arg)
 	return NULL;
 }
 
-/* Free pages, those included that CPUs keep for themselves. */
+/* Free pages, including those on per-CPU lists. */
 static long free_pages(long page)
 {
 	FILE *file = fopen("/proc/zoneinfo", "r");
@@ -585,7 +589,7 @@ static long free_pages(long page)
 	return sum + cdm_meminfo("MemFree:") * 1024 / page;
 }
 
-/* The same after two seconds of moving a huge page that is being zapped. */
+/* The same after two seconds of moving a huge page while it is zapped. */
 static long free_after_races(struct __test_metadata *_metadata,
 			     const struct cdm *cdm, struct zapper *zapper)
 {
@@ -609,7 +613,7 @@ static long free_after_races(struct __test_metadata *_metadata,
 	return free_pages(cdm->page);
 }
 
-/* A huge page that goes while it is migrated is freed, and nothing is lost. */
+/* A huge page that is zapped while it moves is freed. */
 TEST_F_TIMEOUT(race, zapped_huge_page, 60)
 {
 	struct zapper zapper = {
@@ -623,7 +627,7 @@ TEST_F_TIMEOUT(race, zapped_huge_page, 60)
 		lost = before - free_after_races(_metadata, &self->cdm[0],
 						 &zapper);
 	TH_LOG("%ld pages less are free", lost);
-	/* Each loss is a whole huge page, in each of the rounds. */
+	/* A leak would lose a huge page in each round. */
 	EXPECT_GT(2 * (long)(zapper.length / self->page), lost);
 	munmap(zapper.mem, zapper.length);
 }

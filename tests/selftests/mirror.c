@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Device faults: the device reaches all memory that the process reaches, in
- * place, whatever kind of memory it is. What it does not reach: rights.c.
+ * Device faults: the device reaches all memory that the process reaches, of any
+ * kind and in place. rights.c tests what it must not reach.
  */
 #include <kselftest_harness.h>
 
@@ -22,7 +22,7 @@ enum kind {
 	GROWN,
 };
 
-/* What stands in the memory before the device comes. */
+/* State of the memory before the device's first access. */
 enum before {
 	UNTOUCHED,
 	CPU_READ,
@@ -59,7 +59,7 @@ static void *map_file(int fd, size_t length, int prot, int flags)
 	return mem == MAP_FAILED ? NULL : mem;
 }
 
-/* Memory that was mapped elsewhere, touched by the device there, and grown. */
+/* Memory that the device touched at another address, moved and grown since. */
 static void *map_grown(const struct cdm *cdm, size_t length)
 {
 	void *mem = cdm_map(cdm, cdm->page);
@@ -129,13 +129,13 @@ static bool has_pattern(enum kind kind, enum before before)
 	       kind == FILE_SHARED;
 }
 
-/* The sum that the device has to find, from what was put there. */
+/* The sum of the memory's words, as the device has to find it. */
 static __u64 sum_before(enum kind kind, enum before before, size_t length)
 {
 	return has_pattern(kind, before) ? cdm_word_sum(SEED, length / 8) : 0;
 }
 
-/* Nothing moved and nothing was copied, on either way. */
+/* No page moved and no byte was copied, in either direction. */
 static bool in_place(const struct cdm *cdm)
 {
 	struct hmm_cdm_stats stats;
@@ -145,7 +145,7 @@ static bool in_place(const struct cdm *cdm)
 	       !stats.bytes_copied && !stats.huge;
 }
 
-/* Each page has a device entry with @access, was accessed, lies in RAM. */
+/* Each page has a device entry with @access, was accessed, and lies in RAM. */
 static bool mirrored(const struct cdm *cdm, const void *mem, size_t length,
 		     unsigned int access)
 {
@@ -177,7 +177,7 @@ TEST_F(mapping, read)
 	EXPECT_TRUE(in_place(&self->cdm));
 	EXPECT_TRUE(mirrored(&self->cdm, self->mem, self->length,
 			     HMM_CDM_ACCESS_READ));
-	/* The page that was there is the page that the device read. */
+	/* The device read the very page that was there. */
 	ASSERT_EQ(0, cdm_pfns(self->mem, first, after));
 	for (int i = 0; i < PAGES; i++) {
 		EXPECT_NE(0, after[i]);
@@ -189,7 +189,7 @@ TEST_F(mapping, read)
 		  cdm_check_value(self->mem, self->length, 0));
 }
 
-/* What the file of a mapping holds that the device wrote to. */
+/* The content of a file after device writes to its mapping. */
 static void check_file(struct __test_metadata *_metadata, enum kind kind,
 		       int file, size_t length)
 {
@@ -203,7 +203,7 @@ static void check_file(struct __test_metadata *_metadata, enum kind kind,
 	free(data);
 }
 
-/* Another process that shares the memory, and waits for what is written. */
+/* A process that shares the memory and waits for what is written. */
 static pid_t start_watcher(const char *mem, size_t length)
 {
 	const __u64 *last = (const __u64 *)(mem + length) - 1;
@@ -236,7 +236,7 @@ TEST_F(mapping, write)
 	EXPECT_TRUE(in_place(&self->cdm));
 	EXPECT_TRUE(mirrored(&self->cdm, self->mem, self->length,
 			     HMM_CDM_ACCESS_WRITE));
-	/* Of the others, some were read-only and are a copy now. */
+	/* Of the other kinds, some pages were read-only and are copies now. */
 	ASSERT_EQ(0, cdm_pfns(self->mem, first, after));
 	for (int i = 0; i < PAGES; i++)
 		if (variant->before == CPU_WROTE)
@@ -247,7 +247,7 @@ TEST_F(mapping, write)
 		EXPECT_EQ(0, cdm_reap(watcher, CDM_JOB_MS));
 }
 
-/* Turns by device and CPU: no side is left with an entry of the past. */
+/* Device and CPU take turns: neither keeps a stale entry. */
 TEST_F(mapping, take_turns)
 {
 	size_t words = self->length / 8;
@@ -265,7 +265,9 @@ TEST_F(mapping, take_turns)
 	EXPECT_TRUE(in_place(&self->cdm));
 }
 
-/* The device read first, so that it has what the CPU then writes replaced. */
+/*
+ * The device has read the page, so the CPU's first write replaces what it had.
+ */
 TEST_F(mapping, cpu_write_is_seen)
 {
 	size_t words = self->length / 8;
@@ -277,7 +279,7 @@ TEST_F(mapping, cpu_write_is_seen)
 	EXPECT_EQ(cdm_word_sum(SEED + 2, words), wait.result[0]);
 }
 
-/* Memory of the stack, deeper than it has been used. */
+/* Stack memory below what was used so far. */
 TEST(stack)
 {
 	__u64 words[4 * 65536 / 8];

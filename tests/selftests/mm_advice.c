@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * madvise(2) of memory on the node: what the page tables are about works as it
- * does in system memory; what is about reclaim has no effect there, as the pages
- * are on no LRU list, and takes nothing from the process.
+ * madvise(2) on memory of the node. Advice about page tables works as for
+ * system memory. Advice about reclaim has no effect, as the pages are on no LRU
+ * list, and loses no data.
  */
 #include <errno.h>
 #include <kselftest_harness.h>
@@ -26,7 +26,7 @@ FIXTURE(advice) {
 	__u64 pfns[PAGES];
 };
 
-/* All pages have the pattern of SEED, and lie on the node. */
+/* All pages have the pattern of SEED and lie on the node. */
 FIXTURE_SETUP(advice)
 {
 	ASSERT_EQ(0, cdm_open(&self->cdm, 0));
@@ -51,7 +51,7 @@ FIXTURE_TEARDOWN(advice)
 	cdm_close(&self->cdm);
 }
 
-/* Nothing has changed: content, frames, and what the device finds. */
+/* Neither content nor frames have changed, for the CPU and the device. */
 static bool untouched(const struct _test_data_advice *self)
 {
 	struct hmm_cdm_wait wait;
@@ -65,7 +65,7 @@ static bool untouched(const struct _test_data_advice *self)
 	       wait.bytes_local == self->length;
 }
 
-/* Whether the mapping has a flag of /proc/self/smaps. */
+/* Whether /proc/self/smaps shows this flag of the mapping. */
 static bool has_flag(const char *mem, const char *flag)
 {
 	FILE *file = fopen("/proc/self/smaps", "r");
@@ -85,7 +85,7 @@ static bool has_flag(const char *mem, const char *flag)
 	return has;
 }
 
-/* What is only noted about the mapping is noted, and changes no page. */
+/* Advice that only sets a flag of the mapping changes no page. */
 TEST_F(advice, noted)
 {
 	static const struct {
@@ -102,7 +102,7 @@ TEST_F(advice, noted)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
-		/* Without KSM or huge pages there is no such advice. */
+		/* Kernels without KSM or huge pages lack these. */
 		if (madvise(self->mem, self->length, all[i].advice)) {
 			EXPECT_EQ(EINVAL, errno);
 			EXPECT_TRUE(all[i].advice == MADV_MERGEABLE ||
@@ -117,7 +117,7 @@ TEST_F(advice, noted)
 	}
 }
 
-/* Advice about reclaim succeeds, and what is not on the LRU is left alone. */
+/* Advice about reclaim succeeds and has no effect. */
 TEST_F(advice, reclaim)
 {
 	static const int all[] = {
@@ -132,8 +132,8 @@ TEST_F(advice, reclaim)
 }
 
 /*
- * MADV_FREE is permission, not a duty: pages of the node keep what is in them,
- * whatever the pressure. Those of system memory beside them are given up.
+ * MADV_FREE permits the kernel to drop pages: those of the node keep their
+ * content under any pressure, while system pages beside them are dropped.
  */
 TEST_F(advice, free)
 {
@@ -143,11 +143,11 @@ TEST_F(advice, free)
 	if (cdm_group_enter())
 		SKIP(return, "no control group to reclaim from");
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, system, half, SYSTEM, NULL));
-	/* Touched by this group from here on: that is who is charged. */
+	/* Touched in this cgroup, so that it is charged. */
 	ASSERT_EQ(0, madvise(system, half, MADV_DONTNEED));
 	cdm_fill(system, half, SEED + 1);
 	ASSERT_EQ(0, madvise(self->mem, self->length, MADV_FREE));
-	/* What the device writes after it has to stay, in either memory. */
+	/* What the device writes afterwards has to stay, in either memory. */
 	ASSERT_EQ(0, cdm_run_fill(&self->cdm, self->mem, self->page, 7, NULL));
 	ASSERT_EQ(0, cdm_run_fill(&self->cdm, system, self->page, 8, NULL));
 	for (int i = 0; i < 4; i++)
@@ -163,7 +163,7 @@ TEST_F(advice, free)
 	cdm_group_leave();
 }
 
-/* Given back at once, and zero for both sides at the next touch. */
+/* Pages are freed at once; both sides read zeros at the next access. */
 TEST_F(advice, dontneed)
 {
 	const size_t part = 7 * self->page;
@@ -182,7 +182,7 @@ TEST_F(advice, dontneed)
 		  cdm_on_node(&self->cdm, self->mem, self->length));
 }
 
-/* There is no file to punch a hole into. */
+/* MADV_REMOVE needs a file. */
 TEST_F(advice, remove)
 {
 	EXPECT_EQ(-1, madvise(self->mem, self->length, MADV_REMOVE));
@@ -191,8 +191,8 @@ TEST_F(advice, remove)
 }
 
 /*
- * A guard gives the page back and lets nobody in, neither a device nor POPULATE;
- * taken away, there is untouched memory.
+ * Installing a guard frees the page and excludes devices and POPULATE; removing
+ * it leaves untouched memory.
  */
 TEST_F(advice, guard)
 {
@@ -218,7 +218,7 @@ TEST_F(advice, guard)
 				  HMM_CDM_POPULATE_MIGRATE, &p));
 	EXPECT_EQ(0, p.populated);
 	EXPECT_EQ(PAGES - 3, p.present);
-	/* The others move beneath them, and come back. */
+	/* The other pages still move out and back. */
 	for (int i = 0; i < 2; i++) {
 		ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length,
 					 i ? NODE : SYSTEM, &m));
@@ -235,7 +235,10 @@ TEST_F(advice, guard)
 	EXPECT_EQ(PAGES, cdm_on_node(&self->cdm, self->mem, self->length));
 }
 
-/* The child lacks what it is not to have, and finds zeros in what is wiped. */
+/*
+ * The child lacks the pages excluded from fork, and reads zeros where they are
+ * wiped.
+ */
 TEST_F(advice, fork)
 {
 	const size_t half = self->length / 2;
@@ -269,8 +272,8 @@ TEST_F(advice, fork)
 }
 
 /*
- * MADV_COLLAPSE makes a huge page of system memory, and refuses where a page of
- * it is on the node.
+ * MADV_COLLAPSE makes a huge page of system pages, and fails if a page is on
+ * the node.
  */
 TEST_F(advice, collapse)
 {
@@ -293,14 +296,14 @@ TEST_F(advice, collapse)
 	ASSERT_EQ(0, madvise(mem, size, MADV_COLLAPSE));
 	EXPECT_EQ(size / 1024, cdm_smaps(mem, "AnonHugePages:"));
 	EXPECT_EQ(-1, cdm_check(mem, size, SEED));
-	/* What was collapsed moves as any huge page. */
+	/* The collapsed page moves as any huge page. */
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, mem, size, NODE, &m));
 	EXPECT_EQ(1, m.huge);
 	EXPECT_EQ(-1, cdm_check(mem, size, SEED));
 	munmap(mem, size);
 }
 
-/* From outside: the same advice has the same effect, which is none. */
+/* The same advice from another process has the same effect: none. */
 TEST_F(advice, of_another_process)
 {
 	static const int all[] = { MADV_COLD, MADV_PAGEOUT, MADV_WILLNEED };
@@ -325,7 +328,7 @@ TEST_F(advice, of_another_process)
 				  all[i], 0));
 		EXPECT_TRUE(untouched(self));
 	}
-	/* Only oneself may say more. */
+	/* Other advice is restricted to the process itself. */
 	EXPECT_EQ(-1, syscall(SYS_process_madvise, pidfd, &range, 1,
 			      MADV_DONTNEED, 0));
 	EXPECT_EQ(EINVAL, errno);
@@ -342,12 +345,15 @@ TEST_F(advice, of_another_process)
 }
 
 /*
- * A policy for NUMA nodes is about memory that the kernel allocates: what is on the
- * node stays, however strictly it is asked to go, and goes when its driver is.
+ * NUMA policies are about memory that the kernel allocates: pages of the node
+ * stay, even under MPOL_MF_STRICT; only the driver moves them.
  */
 TEST_F(advice, of_numa_nodes)
 {
-	/* Node 0; and all others, with those of device memory: up to 255 on POWER. */
+	/*
+	 * Node 0; and all other nodes, including device memory's: up to 255 on
+	 * POWER.
+	 */
 	unsigned long nodes[5] = { 1 }, others[5] = { ~1UL };
 	const int last = self->cdm.info.numa_node < 64 ? 63 : 255;
 	const unsigned long bits = 8 * sizeof(nodes);

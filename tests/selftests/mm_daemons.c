@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The kernel's own threads that look for pages to merge, to move, to collapse
- * and to compact: they leave the node's pages alone, treat the process's other
- * pages as ever, and lose nothing while pages go back and forth.
+ * The kernel threads that merge, sample, collapse and compact pages leave the
+ * node alone and treat the process's other pages as usual, and no data is lost
+ * while pages move.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -58,7 +58,7 @@ FIXTURE_TEARDOWN(daemons)
 	cdm_close(&self->cdm);
 }
 
-/* Whether a counter, of /proc/vmstat or a file, rises by @more before long. */
+/* Waits until a counter, in /proc/vmstat or a file, has risen by @more. */
 static bool rises(long (*counter)(const char *name), const char *name,
 		  long more)
 {
@@ -73,14 +73,14 @@ static bool rises(long (*counter)(const char *name), const char *name,
 	return before >= 0;
 }
 
-/* All pages alike, but for those of another half. */
+/* Fills all pages with the same content. */
 static void fill_alike(char *mem, size_t pages, size_t page, __u64 value)
 {
 	for (size_t i = 0; i < pages * page / sizeof(value); i++)
 		((__u64 *)mem)[i] = value;
 }
 
-/* How many different frames there are. */
+/* Number of different frames. */
 static size_t frames(const char *mem, size_t pages, size_t page)
 {
 	__u64 pfns[PAGES];
@@ -105,7 +105,7 @@ static int merge_in_earnest(struct _test_data_daemons *self)
 	       cdm_set(&self->settings[2], KSM "run", "1");
 }
 
-/* Identical pages become one in system memory, and stay as they are there. */
+/* Identical pages are merged in system memory, and left alone on the node. */
 TEST_F(daemons, ksm)
 {
 	const size_t half = PAGES / 2;
@@ -123,14 +123,14 @@ TEST_F(daemons, ksm)
 	EXPECT_EQ(1, frames(system, half, self->page));
 	EXPECT_EQ(0, cdm_on_node(&self->cdm, system, self->length / 2));
 
-	/* Who writes gets a page of its own, a device like a CPU. */
+	/* A write, by CPU or device, gets a page of its own. */
 	EXPECT_EQ(0, cdm_run_fill(&self->cdm, system, self->page, 5, NULL));
 	EXPECT_EQ(-1, cdm_check_value(system, self->page, 5));
 	EXPECT_EQ(-1, cdm_check_value(system + self->page,
 				      (half - 1) * self->page, SEED));
 	EXPECT_EQ(-1, cdm_check_value(self->mem, half * self->page, SEED));
 
-	/* With that undone, each has its own again. */
+	/* Unmerged, each address has its own page again. */
 	ASSERT_EQ(0, madvise(system, self->length / 2, MADV_UNMERGEABLE));
 	EXPECT_EQ(half, frames(system, half, self->page));
 	EXPECT_EQ(-1, cdm_check_value(system + self->page,
@@ -138,8 +138,8 @@ TEST_F(daemons, ksm)
 }
 
 /*
- * What has been merged stays: KSM would follow it to the node, merge others' pages
- * into it, and look at its struct page when the memory is gone.
+ * Merged pages stay: on the node KSM would merge other pages into them, and
+ * look at their struct page after the memory is gone.
  */
 TEST_F(daemons, ksm_merged_stays)
 {
@@ -167,7 +167,7 @@ TEST_F(daemons, ksm_merged_stays)
 	EXPECT_EQ(0, cdm_on_node(&self->cdm, system, self->length / 2));
 	EXPECT_EQ(-1, cdm_check_value(system, self->length / 2, SEED));
 
-	/* With a page of its own again, each moves. */
+	/* Once unmerged, the pages move. */
 	ASSERT_EQ(0, madvise(system, self->length / 2, MADV_UNMERGEABLE));
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, system, self->length / 2, NODE,
 				 &m));
@@ -177,7 +177,7 @@ TEST_F(daemons, ksm_merged_stays)
 	EXPECT_EQ(-1, cdm_check_value(system, self->length / 2, SEED));
 }
 
-/* A thread that touches every page, so that there are two in the process. */
+/* A thread that touches every page, so that the process has two. */
 static void *touch(void *arg)
 {
 	struct _test_data_daemons *self = arg;
@@ -188,7 +188,7 @@ static void *touch(void *arg)
 	return NULL;
 }
 
-/* NUMA balancing samples the accesses to system memory, and not those to a node. */
+/* NUMA balancing samples accesses to system memory, and none to the node. */
 TEST_F(daemons, numa_balancing)
 {
 	__u64 pfns[PAGES];
@@ -206,7 +206,7 @@ TEST_F(daemons, numa_balancing)
 	for (int i = 0; sampled && i < 20; i++) {
 		struct hmm_cdm_page pages[PAGES];
 
-		/* Of a page that is sampled the CPU's rights are taken away. */
+		/* Sampling a page takes away the CPU's rights. */
 		ASSERT_EQ(0, cdm_query(&self->cdm, self->mem,
 				       self->length / 2, pages, NULL));
 		for (int j = 0; j < PAGES / 2; j++)
@@ -222,7 +222,7 @@ TEST_F(daemons, numa_balancing)
 	EXPECT_EQ(0, memcmp(pfns, self->pfns, PAGES / 2 * sizeof(*pfns)));
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
 
-	/* And while they move. */
+	/* The same while the pages move. */
 	ASSERT_EQ(0, cdm_mover_start(&self->mover, &self->cdm, self->mem,
 				     self->length));
 	EXPECT_TRUE(rises(cdm_vmstat, "numa_pte_updates", 1));
@@ -232,10 +232,7 @@ TEST_F(daemons, numa_balancing)
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
 }
 
-/*
- * khugepaged makes a huge page of what is in system memory, and of nothing of
- * which a page is on the node.
- */
+/* khugepaged collapses system pages, but no range with a page on the node. */
 TEST_F(daemons, khugepaged)
 {
 	const size_t size = cdm_thp_size();
@@ -255,14 +252,17 @@ TEST_F(daemons, khugepaged)
 	pages = size / self->page;
 	mem = cdm_map(&self->cdm, 2 * size);
 	ASSERT_NE(NULL, mem);
-	/* Aligned to the window, which is a huge page's size where there are such. */
+	/*
+	 * cdm_map() aligns to the window, which has a huge page's size if there
+	 * are any.
+	 */
 	ASSERT_EQ(0, CDM_ADDR(mem) % size);
 	cdm_fill(mem, 2 * size, SEED);
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, mem, self->page, NODE, NULL));
 	at = cdm_pfn(mem);
 	ASSERT_TRUE(cdm_pfn_on_node(&self->cdm, at));
 	ASSERT_EQ(0, madvise(mem, 2 * size, MADV_HUGEPAGE));
-	/* The second one becomes huge. */
+	/* The second range becomes a huge page. */
 	for (int i = 0; cdm_smaps(mem, "AnonHugePages:") <= 0; i++) {
 		ASSERT_GT(200 * CDM_PATIENCE, i);
 		cdm_sleep_ms(20);
@@ -273,7 +273,7 @@ TEST_F(daemons, khugepaged)
 	EXPECT_EQ(1, cdm_on_node(&self->cdm, mem, 2 * size));
 	EXPECT_EQ(-1, cdm_check(mem, 2 * size, SEED));
 
-	/* Both at it, the device reading. */
+	/* khugepaged and the mover compete, while the device reads. */
 	ASSERT_EQ(0, cdm_mover_start(&mover, &self->cdm, mem, 2 * size));
 	at = cdm_now_ms() + RACE_MS;
 	while (cdm_now_ms() < at || mover.migrated <= pages) {
@@ -286,7 +286,7 @@ TEST_F(daemons, khugepaged)
 	munmap(mem, 2 * size);
 }
 
-/* Compaction has no business on the node, nor with what is on its way there. */
+/* Compaction leaves the node alone, and pages that are moving there. */
 TEST_F(daemons, compaction)
 {
 	const long before = cdm_vmstat("compact_free_scanned");

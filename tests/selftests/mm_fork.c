@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * fork(2) and copy on write of memory on the node, by many: whoever writes, the
- * CPU or a device, gets a page of its own, and everyone else has what was there
- * before, wherever the pages are sent meanwhile.
+ * fork(2) and copy on write of memory on the node, by many processes: a writer,
+ * CPU or device, gets its own page, and all others keep the old content, while
+ * pages move.
  */
 #include <errno.h>
 #include <kselftest_harness.h>
@@ -25,7 +25,7 @@ FIXTURE(storm) {
 	__u64 free;
 };
 
-/* Each page consists of one number, and all lie on the node. */
+/* Each page is filled with its number, and all lie on the node. */
 FIXTURE_SETUP(storm)
 {
 	ASSERT_EQ(0, cdm_open(&self->cdm, 0));
@@ -50,7 +50,7 @@ FIXTURE_TEARDOWN(storm)
 	cdm_close(&self->cdm);
 }
 
-/* What a process of the storm knows: what its own pages contain. */
+/* State of one process: the content that its pages should have. */
 struct life {
 	struct cdm cdm;
 	char *mem;
@@ -58,7 +58,7 @@ struct life {
 	__u64 known[PAGES];
 };
 
-/* A page that is not what this process knows of it, or -1. */
+/* The first page with other content than this process's, or -1. */
 static int wrong_page(const struct life *life)
 {
 	struct hmm_cdm_wait wait;
@@ -70,14 +70,14 @@ static int wrong_page(const struct life *life)
 			return i;
 		sum += life->known[i] * (life->cdm.page / 8);
 	}
-	/* And the device is of the same opinion. */
+	/* The device has to agree. */
 	if (cdm_run_sum(&life->cdm, life->mem, PAGES * life->cdm.page / 8,
 			&wait) || wait.result[0] != sum)
 		return PAGES;
 	return -1;
 }
 
-/* Writes some pages, by either side, and sends some elsewhere. */
+/* Writes some pages, by CPU or device, and moves others. */
 static int work(struct life *life)
 {
 	for (int n = 0; n < PAGES / 3; n++) {
@@ -105,7 +105,7 @@ static int work(struct life *life)
 	return wrong_page(life) == -1 ? 0 : 3;
 }
 
-/* Works, has children that do the same, and works on while they do. */
+/* Works, forks children that do the same, and goes on beside them. */
 static int live(struct life *life, int depth)
 {
 	pid_t children[CHILDREN];
@@ -117,7 +117,7 @@ static int live(struct life *life, int depth)
 		children[i] = fork();
 		if (!children[i]) {
 			life->random += 1 + i;
-			/* The parent's file serves the parent alone. */
+			/* The parent's file serves only the parent. */
 			close(life->cdm.fd);
 			if (cdm_open(&life->cdm, 0))
 				_exit(4);
@@ -131,7 +131,7 @@ static int live(struct life *life, int depth)
 	return wrong ?: work(life);
 }
 
-/* Generations of processes, all of which write, on pages that a thread moves. */
+/* Generations of processes write to pages that a thread moves. */
 TEST_F(storm, generations)
 {
 	struct cdm_mover mover = {};
@@ -149,7 +149,7 @@ TEST_F(storm, generations)
 	EXPECT_EQ(0, mover.err);
 	EXPECT_LT(PAGES, mover.migrated);
 	EXPECT_EQ(-1, wrong_page(&life));
-	/* Alone again, the process has all of them to itself. */
+	/* The children are gone: the process owns all pages. */
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, NODE,
 				 &m));
 	EXPECT_EQ(PAGES, m.migrated + m.present);
@@ -159,7 +159,7 @@ TEST_F(storm, generations)
 	cdm_close(&life.cdm);
 }
 
-/* Each process leaves the next one behind, with one page more of its own. */
+/* Each process outlives its parent, and has copied one more page. */
 static void chain(char *mem, size_t page, int result)
 {
 	struct cdm cdm;
@@ -182,12 +182,14 @@ static void chain(char *mem, size_t page, int result)
 	for (int i = 0; i < PAGES; i++)
 		good &= cdm_check_value(mem + i * page, page,
 					i < CHAIN ? 1000 + i : i) == -1;
-	/* What was written is in system memory now, the others where they were. */
+	/*
+	 * Written pages are in system memory now, the others where they were.
+	 */
 	good &= cdm_on_node(&cdm, mem, PAGES * page) == PAGES - CHAIN;
 	_exit(write(result, &good, 1) != 1);
 }
 
-/* A page is handed on through processes that are long gone. */
+/* Pages pass through processes that are long gone. */
 TEST_F(storm, chain)
 {
 	char good = 0;
@@ -210,7 +212,7 @@ TEST_F(storm, chain)
 	close(ends[0]);
 }
 
-/* Writes by the device to half of the pages: the copies are the child's. */
+/* The device writes to half of the pages: the child gets copies. */
 static int device_writes_first(char *mem, size_t length)
 {
 	struct cdm cdm;
@@ -225,8 +227,8 @@ static int device_writes_first(char *mem, size_t length)
 }
 
 /*
- * The first to write gets a copy in system memory, the device like the CPU;
- * who is left alone with a page keeps it: no copy, the same frame.
+ * The first writer, CPU or device, gets a copy in system memory. The last
+ * process that has a page keeps its frame, without a copy.
  */
 TEST_F(storm, first_writer)
 {
@@ -253,7 +255,7 @@ TEST_F(storm, first_writer)
 	EXPECT_EQ(0, memcmp(before, after, sizeof(before)));
 }
 
-/* With advice to that end, the copy is on the node, too. */
+/* With advice for the node, the copies are on the node, too. */
 static int copies_on_the_node(char *mem, size_t length)
 {
 	struct cdm cdm;
@@ -288,7 +290,7 @@ TEST_F(storm, first_writer_with_advice)
 		  cdm_free_settles(&self->cdm, self->free - PAGES));
 }
 
-/* What a child sees of a word that both sides of its parent add to: it stands. */
+/* In the child the parent's counting word stands still. */
 static int stands_still(const __u64 *word)
 {
 	__u64 seen = __atomic_load_n(word, __ATOMIC_RELAXED);
@@ -301,7 +303,7 @@ static int stands_still(const __u64 *word)
 	return 0;
 }
 
-/* CPU and device add, the page moves, and every few moments there is a child. */
+/* CPU and device add and the page moves, while children come and go. */
 TEST_F(storm, adds_meanwhile)
 {
 	__u64 *word = (__u64 *)self->mem;

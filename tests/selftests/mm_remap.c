@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * mremap(2), mprotect(2) and mlock(2) of memory on the node: the pages go along,
- * stay or are freed as those of system memory, and the device has exactly the
- * rights that the process has, at the addresses where the process has them.
+ * mremap(2), mprotect(2) and mlock(2) on memory of the node: pages move along,
+ * stay or are freed as system pages are, and the device has exactly the
+ * process's rights, at the process's addresses.
  */
 #include <errno.h>
 #include <kselftest_harness.h>
@@ -42,7 +42,7 @@ FIXTURE_SETUP(remap)
 				 NULL));
 	ASSERT_EQ(PAGES, cdm_on_node(&self->cdm, self->mem, self->length));
 	ASSERT_EQ(0, cdm_pfns(self->mem, self->length, self->pfns));
-	/* The device has been everywhere, so it has something to forget. */
+	/* The device has entries for all of it, which it has to lose. */
 	ASSERT_EQ(0, cdm_run_fill(&self->cdm, self->room, 8, 0, NULL));
 	ASSERT_EQ(0, cdm_run_sum(&self->cdm, self->mem, self->length / 8,
 				 NULL));
@@ -57,7 +57,7 @@ FIXTURE_TEARDOWN(remap)
 	cdm_close(&self->cdm);
 }
 
-/* Whether the pages from @addr on have the frames of @nr pages from @first on. */
+/* Whether the pages at @addr have the frames of @nr pages from @first on. */
 static bool have_frames(const struct _test_data_remap *self, const char *addr,
 			size_t first, size_t nr)
 {
@@ -67,7 +67,7 @@ static bool have_frames(const struct _test_data_remap *self, const char *addr,
 	       !memcmp(pfns, self->pfns + first, nr * sizeof(*pfns));
 }
 
-/* The words that SEED has from @offset on. */
+/* The pattern of SEED from @offset on. */
 static bool as_filled(const char *addr, size_t offset, size_t length)
 {
 	const __u64 *word = (const __u64 *)addr;
@@ -78,7 +78,7 @@ static bool as_filled(const char *addr, size_t offset, size_t length)
 	return true;
 }
 
-/* Pages of the middle go over other pages of the node, which are freed. */
+/* Pages from the middle replace other pages of the node, which are freed. */
 TEST_F(remap, part_over_others)
 {
 	const size_t at = 5 * self->page, part = 9 * self->page;
@@ -99,7 +99,10 @@ TEST_F(remap, part_over_others)
 	EXPECT_TRUE(have_frames(self, self->mem, 0, 5));
 	EXPECT_TRUE(have_frames(self, self->mem + at + part, 14, PAGES - 14));
 	EXPECT_TRUE(as_filled(to, at, part));
-	/* The device reads what is there now, and nothing where they were. */
+	/*
+	 * The device reads the pages at their new address, and nothing at the
+	 * old one.
+	 */
 	ASSERT_EQ(0, cdm_run_copy(&self->cdm, self->mem, to, self->page,
 				  NULL));
 	EXPECT_TRUE(as_filled(self->mem, at, self->page));
@@ -131,7 +134,7 @@ TEST_F(remap, dontunmap)
 	ASSERT_EQ(0, cdm_run_sum(&self->cdm, to, self->length / 8, &wait));
 	EXPECT_EQ(cdm_word_sum(SEED, self->length / 8), wait.result[0]);
 	EXPECT_EQ(self->length, wait.bytes_local);
-	/* And it can be backed by the node anew. */
+	/* POPULATE can back it again. */
 	ASSERT_EQ(0, madvise(self->mem, self->length, MADV_DONTNEED));
 	ASSERT_EQ(0, cdm_populate(&self->cdm, self->mem, self->length, 0,
 				  NULL));
@@ -140,7 +143,10 @@ TEST_F(remap, dontunmap)
 	munmap(to, self->length);
 }
 
-/* What is cut off is freed and out of the device's reach; what is added is zero. */
+/*
+ * The part cut off is freed and out of the device's reach; the part added is
+ * zero.
+ */
 TEST_F(remap, shrink_and_grow)
 {
 	const size_t half = self->length / 2;
@@ -164,13 +170,13 @@ TEST_F(remap, shrink_and_grow)
 	EXPECT_EQ(-1, cdm_check_value(self->mem + half, half, 0));
 }
 
-/* With something in its way it goes elsewhere to grow, its pages with it. */
+/* A mapping that cannot grow in place moves, with its pages. */
 TEST_F(remap, grow_elsewhere)
 {
 	const size_t half = self->length / 2;
 	char *to;
 
-	/* What follows is the process's: the second half. */
+	/* The second half, another mapping, is in its way. */
 	ASSERT_EQ(0, mprotect(self->mem + half, half, PROT_READ));
 	EXPECT_EQ(MAP_FAILED, mremap(self->mem, half, self->length, 0));
 	EXPECT_EQ(ENOMEM, errno);
@@ -186,8 +192,8 @@ TEST_F(remap, grow_elsewhere)
 }
 
 /*
- * A job adds to a word whose page is taken away from there again and again: it
- * goes on with a new page, and the sum of what all pages got is what it added.
+ * The page that a job adds to is moved away again and again: the job goes on
+ * with a new page, and no add is lost.
  */
 TEST_F(remap, under_a_job)
 {
@@ -202,7 +208,9 @@ TEST_F(remap, under_a_job)
 				  MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
 
 		ASSERT_NE(MAP_FAILED, to);
-		/* From the return of the call on nobody writes there. */
+		/*
+		 * Once mremap() has returned, nothing writes to the moved page.
+		 */
 		sum += *(__u64 *)to;
 		munmap(to, self->page);
 		taken++;
@@ -216,7 +224,7 @@ TEST_F(remap, under_a_job)
 	EXPECT_EQ(ADDS, sum + *word);
 }
 
-/* Both addresses of a mapping are migrated while it goes from one to the other. */
+/* Both addresses of a mapping are migrated while it moves between them. */
 TEST_F(remap, while_migrating)
 {
 	const __u64 end = cdm_now_ms() + RACE_MS;
@@ -236,7 +244,7 @@ TEST_F(remap, while_migrating)
 		const size_t half = self->length / 2;
 		char *swap = from;
 
-		/* In two parts, so that there is a border inside of the window. */
+		/* In two parts, with a border inside the window. */
 		ASSERT_EQ(to + half, mremap(from + half, half, half,
 					    MREMAP_MAYMOVE | MREMAP_FIXED,
 					    to + half));
@@ -259,8 +267,8 @@ TEST_F(remap, while_migrating)
 }
 
 /*
- * mprotect() page by page, at random, under a device that reads and writes and a
- * thread that moves: each access has the result that its page's rights ask for.
+ * mprotect() of single pages at random, under a device that reads and writes
+ * and a thread that moves: each access obeys the rights of its page.
  */
 TEST_F(remap, protect_storm)
 {
@@ -327,7 +335,10 @@ static int stay_here(void)
 	return sched_setaffinity(0, sizeof(here), &here);
 }
 
-/* mlock() fills with system memory; MLOCK_ONFAULT leaves room for the node's. */
+/*
+ * mlock() fills holes with system memory; MLOCK_ONFAULT leaves them to the
+ * node.
+ */
 TEST_F(remap, lock)
 {
 	const long kb = self->length / 1024;
@@ -335,8 +346,8 @@ TEST_F(remap, lock)
 	struct hmm_cdm_migrate m;
 
 	/*
-	 * mlock_folio() holds what it has not seen to on this CPU yet; so all on
-	 * one, where munlock() drains it.
+	 * mlock_folio() keeps pages in a batch of this CPU, which munlock()
+	 * drains on the same CPU only.
 	 */
 	ASSERT_EQ(0, stay_here());
 	ASSERT_EQ(0, madvise(self->room, self->length, MADV_DONTNEED));
@@ -344,12 +355,15 @@ TEST_F(remap, lock)
 	EXPECT_EQ(PAGES, cdm_present(self->room, self->length));
 	EXPECT_EQ(0, cdm_on_node(&self->cdm, self->room, self->length));
 	EXPECT_EQ(kb, cdm_smaps(self->room, "Locked:"));
-	/* On the node they are locked, too, but no business of reclaim's. */
+	/*
+	 * On the node they are locked, too, though reclaim would not touch
+	 * them.
+	 */
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->room, self->length, NODE,
 				 &m));
 	EXPECT_EQ(PAGES, m.migrated);
 	EXPECT_EQ(kb, cdm_smaps(self->room, "Locked:"));
-	/* What is locked cannot be thrown away, unless that is said. */
+	/* Locked pages can be discarded only with MADV_DONTNEED_LOCKED. */
 	EXPECT_EQ(-1, madvise(self->room, self->length, MADV_DONTNEED));
 	EXPECT_EQ(EINVAL, errno);
 	EXPECT_EQ(PAGES, cdm_on_node(&self->cdm, self->room, self->length));
@@ -373,7 +387,7 @@ TEST_F(remap, lock)
 	EXPECT_EQ(PAGES, cdm_on_node(&self->cdm, self->room, self->length));
 }
 
-/* mlockall() takes what is on the node as it is, now and later. */
+/* mlockall() leaves pages on the node, present and future ones. */
 TEST_F(remap, lock_all)
 {
 	char *later;
@@ -388,7 +402,7 @@ TEST_F(remap, lock_all)
 	ASSERT_EQ(0, cdm_populate(&self->cdm, later, self->length, 0, NULL));
 	EXPECT_EQ(PAGES, cdm_on_node(&self->cdm, later, self->length));
 	EXPECT_EQ(self->length / 1024, cdm_smaps(later, "Locked:"));
-	/* Locked, moved, and unmapped so. */
+	/* Unmapped while locked, after a move. */
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, SYSTEM,
 				 NULL));
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Swap: the kernel reclaims what a process has in system memory and not what it
- * has on the node, whatever the pressure; what comes back from swap comes back to
- * both sides as it was, and can move on; what moves back to system memory under
- * pressure is not lost.
+ * Swap: the kernel reclaims a process's system memory and nothing on the node,
+ * under any pressure. Pages from swap come back unchanged for both sides and
+ * can move on; pages moving back under pressure are not lost.
  */
 #include <errno.h>
 #include <kselftest_harness.h>
@@ -17,10 +16,10 @@
 
 FIXTURE(swap) {
 	struct cdm cdm;
-	char *node;	/* the first half, on the node */
-	char *system;	/* the other one */
+	char *node;	/* first half, on the node */
+	char *system;	/* second half */
 	size_t half;
-	size_t pages;	/* of a half */
+	size_t pages;	/* in each half */
 	__u64 free;
 	__u64 *pfns;	/* of the first half */
 	bool on;
@@ -63,11 +62,11 @@ FIXTURE_TEARDOWN(swap)
 		cdm_close(&self->cdm);
 	}
 	cdm_group_leave();
-	/* A test may have done that. */
+	/* The test may have done that already. */
 	cdm_swap_off();
 }
 
-/* Whether the first half has the frames that it had. */
+/* Whether the first half has kept its frames. */
 static bool same_frames(const struct _test_data_swap *self)
 {
 	__u64 *now = calloc(self->pages, sizeof(*now));
@@ -91,7 +90,10 @@ static int migrate_evicting(const struct cdm *cdm, void *addr, size_t length,
 	return cdm_ioctl(cdm->fd, HMM_CDM_IOC_MIGRATE, m);
 }
 
-/* All that can be reclaimed is; it takes more than one attempt. */
+/*
+ * Reclaims all it can, which takes several attempts; returns the pages swapped
+ * out.
+ */
 static size_t swap_out(const char *addr, size_t length)
 {
 	const size_t pages = length / sysconf(_SC_PAGESIZE);
@@ -104,11 +106,11 @@ static size_t swap_out(const char *addr, size_t length)
 	return gone;
 }
 
-/* Reclaim takes everything in system memory, and nothing on the node. */
+/* Reclaim takes all of the system memory, and nothing on the node. */
 TEST_F(swap, reclaim_leaves_the_node)
 {
 	long out = cdm_vmstat("pswpout"), in = cdm_vmstat("pswpin");
-	/* A few may still be in the swap cache when they are asked for. */
+	/* Some pages may still be in the swap cache. */
 	const long cached = self->pages / 8;
 	struct hmm_cdm_wait wait;
 
@@ -117,7 +119,7 @@ TEST_F(swap, reclaim_leaves_the_node)
 	EXPECT_EQ(0, cdm_present(self->system, self->half));
 	EXPECT_EQ(0, cdm_swapped(self->node, self->half));
 	EXPECT_TRUE(same_frames(self));
-	/* The device has it read back in, and finds what was there. */
+	/* The device faults them back in, unchanged. */
 	ASSERT_EQ(0, cdm_run_sum(&self->cdm, self->node, LENGTH / 8, &wait));
 	EXPECT_EQ(cdm_word_sum(SEED, LENGTH / 8), wait.result[0]);
 	EXPECT_EQ(self->half, wait.bytes_local);
@@ -128,7 +130,7 @@ TEST_F(swap, reclaim_leaves_the_node)
 	EXPECT_TRUE(same_frames(self));
 }
 
-/* What the device wrote is what is written to the disk. */
+/* Device writes reach the disk. */
 TEST_F(swap, device_writes_are_swapped)
 {
 	for (int i = 1; i < 4; i++) {
@@ -141,7 +143,7 @@ TEST_F(swap, device_writes_are_swapped)
 	EXPECT_EQ(-1, cdm_check(self->node, self->half, SEED));
 }
 
-/* There is no page to move where one is swapped out; once it is back, it moves. */
+/* A swapped-out page counts as absent; once it is back, it moves. */
 TEST_F(swap, swapped_is_absent)
 {
 	struct hmm_cdm_populate p;
@@ -172,14 +174,14 @@ TEST_F(swap, swapped_is_absent)
 	EXPECT_EQ(self->pages, m.migrated);
 	EXPECT_EQ(2 * self->pages,
 		  cdm_on_node(&self->cdm, self->node, LENGTH));
-	/* From there nothing is reclaimed any more. */
+	/* On the node nothing is reclaimed any more. */
 	EXPECT_EQ(0, swap_out(self->node, LENGTH));
 	EXPECT_EQ(2 * self->pages,
 		  cdm_on_node(&self->cdm, self->node, LENGTH));
 	EXPECT_EQ(-1, cdm_check(self->node, LENGTH, SEED));
 }
 
-/* With advice, a device that touches what is swapped out gets it to the node. */
+/* With advice, a device fault on a swapped-out page brings it to the node. */
 TEST_F(swap, advice_brings_it_to_the_node)
 {
 	struct hmm_cdm_wait wait;
@@ -197,7 +199,7 @@ TEST_F(swap, advice_brings_it_to_the_node)
 	EXPECT_EQ(-1, cdm_check(self->node, LENGTH, SEED));
 }
 
-/* A page that still has its place on the disk, as a child's entry leads there. */
+/* A page that a child's swap entry still refers to. */
 TEST_F(swap, shared_with_swapped)
 {
 	struct hmm_cdm_migrate m;
@@ -214,7 +216,7 @@ TEST_F(swap, shared_with_swapped)
 			_exit(1);
 		_exit(cdm_check(self->node, LENGTH, SEED) == -1 ? 0 : 2);
 	}
-	/* Read, so not copied: page and entry go together. */
+	/* Only read, so not copied: page and entry go together. */
 	EXPECT_EQ(-1, cdm_check(self->node, LENGTH, SEED));
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->system, self->half, NODE,
 				 &m));
@@ -229,14 +231,17 @@ TEST_F(swap, shared_with_swapped)
 	EXPECT_EQ(-1, cdm_check(self->node, self->half, SEED));
 }
 
-/* Moving to where there is no room to spare takes nothing: both were charged. */
+/* Pages move back without memory to spare: both places are charged. */
 TEST_F(swap, back_under_pressure)
 {
 	struct hmm_cdm_migrate m;
 	char limit[32];
 
 	EXPECT_LE((long)LENGTH, cdm_group_number("memory.current"));
-	/* Not even that much: a part of the other half has to go to the disk. */
+	/*
+	 * Below the present charge: part of the other half has to be swapped
+	 * out.
+	 */
 	snprintf(limit, sizeof(limit), "%lu", LENGTH - self->half / 4);
 	ASSERT_EQ(0, cdm_group_set("memory.max", limit));
 	EXPECT_LT(0, cdm_swapped(self->system, self->half));
@@ -244,17 +249,17 @@ TEST_F(swap, back_under_pressure)
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->node, self->half, SYSTEM,
 				 &m));
 	EXPECT_EQ(self->pages, m.migrated);
-	/* Now it is as good as any to be swapped out. */
+	/* Back in system memory, all of it can be swapped out. */
 	EXPECT_EQ(2 * self->pages, swap_out(self->node, LENGTH));
 	EXPECT_EQ(-1, cdm_check(self->node, LENGTH, SEED));
 	EXPECT_GE(atol(limit), cdm_group_number("memory.current"));
 	ASSERT_EQ(0, cdm_group_set("memory.max", "max"));
 }
 
-/* More memory than the limit lets the process have at a time, both sides at it. */
+/* CPU and device use more memory than the limit permits at a time. */
 TEST_F(swap, working_set_over_the_limit)
 {
-	/* Of large pages some more, as dozens are in the CPUs' batches. */
+	/* More if pages are large, as the CPUs' batches hold dozens. */
 	const size_t few = 512 * self->cdm.page;
 	const size_t length = few > LENGTH ? few : LENGTH;
 	const long limit = LENGTH + length / 2;
@@ -283,7 +288,7 @@ TEST_F(swap, working_set_over_the_limit)
 	munmap(more, length);
 }
 
-/* What is locked stays in memory, also after it was on the node. */
+/* Locked pages stay in memory, also after a stay on the node. */
 TEST_F(swap, locked_stays)
 {
 	const size_t some = self->half / 4;
@@ -292,7 +297,7 @@ TEST_F(swap, locked_stays)
 	ASSERT_EQ(0, mlock(self->node, some));
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->node, self->half, SYSTEM,
 				 NULL));
-	/* All that came back but what is locked. */
+	/* All pages that came back, except the locked ones. */
 	EXPECT_EQ(self->pages - pages,
 		  swap_out(self->node + some, self->half - some));
 	EXPECT_EQ(0, cdm_swapped(self->node, some));
@@ -301,7 +306,7 @@ TEST_F(swap, locked_stays)
 	EXPECT_EQ(-1, cdm_check(self->node, LENGTH, SEED));
 }
 
-/* Everything comes back from the disk while it is sent to and fro. */
+/* swapoff reads everything back while it moves to and fro. */
 TEST_F(swap, swapoff_while_migrating)
 {
 	struct cdm_mover mover = {};
@@ -326,7 +331,7 @@ TEST_F(swap, swapoff_while_migrating)
 	EXPECT_EQ(-1, cdm_check(self->node, LENGTH, SEED));
 }
 
-/* Reclaim and migration at the same pages. */
+/* Reclaim and migration compete for the same pages. */
 TEST_F(swap, reclaim_while_migrating)
 {
 	const __u64 end = cdm_now_ms() + 800;
@@ -363,16 +368,15 @@ static void *reclaim(void *arg)
 
 		if (err)
 			reclaimer->err = err;
-		/* Or else what comes from the disk is not there long enough. */
+		/* Otherwise pages from the disk do not stay long enough. */
 		cdm_sleep_ms(10);
 	}
 	return NULL;
 }
 
 /*
- * More memory than a full node and the limit let the process have: pages leave
- * the node for others, and are sent to the disk to make room for what the device
- * has read back, while everybody is at it.
+ * More memory than a full node and the limit hold together: pages are evicted
+ * from the node, and swapped out for what the device has read back.
  */
 TEST_F_TIMEOUT(swap, reclaim_while_evicting, 60)
 {
@@ -397,7 +401,10 @@ TEST_F_TIMEOUT(swap, reclaim_while_evicting, 60)
 	cdm_fill(mem, length, SEED + 1);
 	ASSERT_EQ(0, migrate_evicting(&small, mem, length, &m));
 	ASSERT_EQ(pages, cdm_on_node(&small, mem, length));
-	/* The node's pages cannot be reclaimed, and half of the others have to. */
+	/*
+	 * The node's pages cannot be reclaimed, so half of the others have to
+	 * be.
+	 */
 	out = cdm_vmstat("pswpout");
 	in = cdm_vmstat("pswpin") + more / small.page / 2;
 	max = LENGTH + small.info.capacity + more / 2;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * userfaultfd(2) over memory that is or could be on the node: who is to supply
- * a page is asked, whoever touches it and whatever the device was advised;
- * write protection holds for the device; UFFDIO_MOVE takes pages of the node
- * along; a fork tells of itself.
+ * userfaultfd(2) over memory that is or could be on the node: missing pages are
+ * requested from the handler whoever touches them, whatever the advice; write
+ * protection holds for the device; UFFDIO_MOVE takes node pages along; fork
+ * events work.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +24,7 @@
 FIXTURE(uffd) {
 	struct cdm cdm;
 	char *mem;
-	char *content;	/* of SEED, not of userfaultfd */
+	char *content;	/* source pages, with the pattern of SEED */
 	size_t length;
 	size_t page;
 	__u64 free;
@@ -85,7 +85,7 @@ static int take(int fd, void *to, const void *from, size_t length)
 	return ioctl(fd, UFFDIO_MOVE, &move) ? -errno : 0;
 }
 
-/* The next event within the time for it; .event is zero if there is none. */
+/* The next event, or one with .event zero after @ms. */
 static struct uffd_msg next_event(int fd, unsigned int ms)
 {
 	struct pollfd event = { fd, POLLIN, 0 };
@@ -121,7 +121,7 @@ FIXTURE_TEARDOWN(uffd)
 	cdm_close(&self->cdm);
 }
 
-/* No page is given over the head of who wants to give it. */
+/* POPULATE leaves missing pages to the handler. */
 TEST_F(uffd, populate_backs_off)
 {
 	struct hmm_cdm_populate p;
@@ -140,7 +140,7 @@ TEST_F(uffd, populate_backs_off)
 		EXPECT_EQ(i, p.migrated);
 		EXPECT_EQ(1, cdm_present(self->mem, self->length));
 	}
-	/* And nobody was asked for one. */
+	/* And asks it for none. */
 	EXPECT_EQ(0, next_event(self->fd, 0).event);
 	ASSERT_EQ(0, supply(self->fd, self->mem + self->page,
 			    self->content + self->page,
@@ -149,8 +149,8 @@ TEST_F(uffd, populate_backs_off)
 }
 
 /*
- * The device's first touch of what is advised to be on the node asks; with
- * ADVISE_MIGRATE, what it is given may then move there.
+ * The device's first touch of memory advised to the node asks the handler; with
+ * ADVISE_MIGRATE the page may then move there.
  */
 TEST_F(uffd, first_touch_asks)
 {
@@ -188,7 +188,7 @@ TEST_F(uffd, first_touch_asks)
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
 }
 
-/* The device's write to a protected page waits for who protects it. */
+/* A device write to a protected page waits for the handler. */
 TEST_F(uffd, write_protect)
 {
 	char *at = self->mem + 3 * self->page;
@@ -202,12 +202,12 @@ TEST_F(uffd, write_protect)
 	cdm_fill(self->mem, self->length, SEED);
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, NODE,
 				 NULL));
-	/* The device may write before. */
+	/* Before it is protected, the device may write. */
 	ASSERT_EQ(0, cdm_run_fill(&self->cdm, at, self->page, 1, NULL));
 	ASSERT_EQ(0, watch(self->fd, self->mem, self->length,
 			   UFFDIO_REGISTER_MODE_WP));
 	ASSERT_EQ(0, protect(self->fd, self->mem, self->length, true));
-	/* It stays protected on its way to system memory and back. */
+	/* The page stays protected on its way to system memory and back. */
 	for (int i = 0; i < 3; i++) {
 		ASSERT_EQ(0, cdm_run_sum(&self->cdm, at, 8, &wait));
 		EXPECT_EQ(8 + i, wait.result[0]);
@@ -238,9 +238,9 @@ TEST_F(uffd, write_protect)
 }
 
 /*
- * What was only read is protected, too, and the page of zeros that stands for it
- * is all that says so. No page is given in its place over the head of who
- * protects it, nor to what may become one.
+ * Memory that was only read is protected by the entry of its zero page alone.
+ * That page is not replaced without the handler, nor is a hole that may become
+ * one.
  */
 TEST_F(uffd, write_protect_zeros)
 {
@@ -291,7 +291,7 @@ TEST_F(uffd, write_protect_zeros)
 	}
 }
 
-/* A page of the node becomes one of another address: the same frame. */
+/* UFFDIO_MOVE keeps the frame of a node page. */
 TEST_F(uffd, move)
 {
 	__u64 before[PAGES], after[PAGES];
@@ -316,7 +316,9 @@ TEST_F(uffd, move)
 	EXPECT_EQ(0, memcmp(before, after, sizeof(before)));
 	EXPECT_EQ(0, cdm_present(self->content, self->length));
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
-	/* The device finds them there, and nothing where they were. */
+	/*
+	 * The device finds them at the new address, and nothing at the old one.
+	 */
 	ASSERT_EQ(0, cdm_run_sum(&self->cdm, self->mem, self->length / 8,
 				 &wait));
 	EXPECT_EQ(cdm_word_sum(SEED, self->length / 8), wait.result[0]);
@@ -325,13 +327,13 @@ TEST_F(uffd, move)
 				  NULL));
 	EXPECT_EQ(-1, cdm_check_value(self->content, self->length, 4));
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
-	/* Where something is, nothing is moved to. */
+	/* An occupied address is no destination. */
 	EXPECT_EQ(-EEXIST, take(self->fd, self->mem, self->content,
 				self->page));
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
 }
 
-/* What a child shares is nobody's to move so, as in system memory. */
+/* Pages shared with a child cannot be moved, as in system memory. */
 TEST_F(uffd, move_shared)
 {
 	pid_t pid;
@@ -358,7 +360,7 @@ TEST_F(uffd, move_shared)
 	EXPECT_EQ(-1, cdm_check(self->content, self->length, SEED));
 }
 
-/* Both ways, again and again, while the pages go to the node and back. */
+/* Both ways, again and again, while the pages migrate. */
 TEST_F(uffd, move_while_migrating)
 {
 	__u64 end = cdm_now_ms() + RACE_MS;
@@ -369,7 +371,7 @@ TEST_F(uffd, move_while_migrating)
 	self->fd = open_uffd(UFFD_FEATURE_MOVE);
 	if (self->fd < 0)
 		SKIP(return, "no UFFDIO_MOVE");
-	/* Holes are the handler's, so none is filled by migrating. */
+	/* Holes belong to the handler, so migration fills none. */
 	ASSERT_EQ(0, watch(self->fd, self->mem, self->length,
 			   UFFDIO_REGISTER_MODE_MISSING));
 	ASSERT_EQ(0, watch(self->fd, self->content, self->length,
@@ -378,7 +380,9 @@ TEST_F(uffd, move_while_migrating)
 				     self->length));
 	ASSERT_EQ(0, cdm_mover_start(&movers[1], &self->cdm, self->content,
 				     self->length));
-	/* Both ways at least once, however seldom a page is not held by a mover. */
+	/*
+	 * Until pages went both ways, though movers pin them most of the time.
+	 */
 	while (cdm_now_ms() < end || moved < 2 * PAGES ||
 	       !(movers[0].migrated + movers[1].migrated)) {
 		char *swap = from;
@@ -418,7 +422,7 @@ struct feeder {
 	int supplied;
 };
 
-/* Answers faults, of whomever, and takes note of nothing else. */
+/* Answers the faults of any thread and ignores other events. */
 static void *feed(void *arg)
 {
 	struct feeder *feeder = arg;
@@ -438,7 +442,10 @@ static void *feed(void *arg)
 	return NULL;
 }
 
-/* Pages are given, thrown away and moved, all at once; none is ever wrong. */
+/*
+ * Pages are supplied, discarded and moved at once; their content is never
+ * wrong.
+ */
 TEST_F(uffd, copy_while_migrating)
 {
 	__u64 end = cdm_now_ms() + RACE_MS;
@@ -479,7 +486,7 @@ TEST_F(uffd, copy_while_migrating)
 	EXPECT_EQ(0, mover.err);
 }
 
-/* A child that touches what nobody has given, by CPU and by device. */
+/* A child whose CPU and device touch missing pages. */
 static int child_touches(char *mem, size_t length)
 {
 	struct hmm_cdm_wait wait;
@@ -494,11 +501,11 @@ static int child_touches(char *mem, size_t length)
 
 struct forked {
 	int fd;		/* of the parent */
-	int child;	/* of the child, as the event has it */
+	int child;	/* the child's, from the event */
 	struct feeder *feeder;
 };
 
-/* The fork waits until its event was read, so that is another thread's. */
+/* fork() waits until its event is read, so another thread reads it. */
 static void *await_fork(void *arg)
 {
 	struct forked *forked = arg;
@@ -525,7 +532,7 @@ TEST_F(uffd, fork)
 		SKIP(return, "no events of fork");
 	ASSERT_EQ(0, watch(self->fd, self->mem, self->length,
 			   UFFDIO_REGISTER_MODE_MISSING));
-	/* Some pages are there, on the node; the others are to be asked for. */
+	/* Half of the pages are present on the node, half are missing. */
 	ASSERT_EQ(0, supply(self->fd, self->mem, self->content,
 			    self->length / 2));
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, NODE,
@@ -543,7 +550,7 @@ TEST_F(uffd, fork)
 	ASSERT_LE(0, forked.child);
 	close(forked.child);
 	EXPECT_EQ(PAGES / 2, feeder.supplied);
-	/* What the child was given is not the parent's. */
+	/* Pages supplied to the child are not the parent's. */
 	EXPECT_EQ(PAGES / 2, cdm_present(self->mem, self->length));
 	EXPECT_EQ(PAGES / 2,
 		  cdm_on_node(&self->cdm, self->mem, self->length));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Memory on the node is memory of the process like any other: fork, mremap,
- * mlock, madvise, access from outside, accounting.
+ * Memory on the node behaves as any memory of the process: fork, mremap, mlock,
+ * madvise, access from outside, accounting.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +21,7 @@ FIXTURE(moved) {
 	char *mem;
 	size_t length;
 	size_t page;
-	__u64 free;	/* pages of the node before the test */
+	__u64 free;	/* free pages of the node before the test */
 	__u64 pfns[PAGES];
 };
 
@@ -50,7 +50,7 @@ FIXTURE_TEARDOWN(moved)
 	cdm_close(&self->cdm);
 }
 
-/* A child that waits for the parent's byte on @go before it does @work. */
+/* Forks a child that runs @work once the parent writes a byte to @go. */
 static pid_t start_child(int (*work)(const struct cdm *cdm, char *mem,
 				     size_t length),
 			 const struct cdm *cdm, char *mem, size_t length,
@@ -74,7 +74,10 @@ static pid_t start_child(int (*work)(const struct cdm *cdm, char *mem,
 	_exit(work(cdm, mem, length));
 }
 
-/* Its pages are what they were before the parent wrote, and its own. */
+/*
+ * The child's pages have the content from before the parent's write, and are
+ * its own.
+ */
 static int child_writes(const struct cdm *cdm, char *mem, size_t length)
 {
 	(void)cdm;
@@ -84,7 +87,7 @@ static int child_writes(const struct cdm *cdm, char *mem, size_t length)
 	return cdm_check(mem, length, SEED + 2) != -1 ? 2 : 0;
 }
 
-/* As above; the first to write gets copies, which are in system memory. */
+/* As above; the first to write gets copies in system memory. */
 static int child_writes_first(const struct cdm *cdm, char *mem, size_t length)
 {
 	int wrong = child_writes(cdm, mem, length);
@@ -92,7 +95,7 @@ static int child_writes_first(const struct cdm *cdm, char *mem, size_t length)
 	return wrong || !cdm_on_node(cdm, mem, length) ? wrong : 3;
 }
 
-/* After fork(2), the child is the first to write. */
+/* After fork(2), the child writes first. */
 TEST_F(moved, fork_child_writes)
 {
 	int go;
@@ -108,7 +111,7 @@ TEST_F(moved, fork_child_writes)
 	close(go);
 }
 
-/* Or the parent is, by the CPU for one half and the device for the other. */
+/* The parent writes first: one half by the CPU, one by the device. */
 TEST_F(moved, fork_both_write)
 {
 	size_t half = self->length / 2;
@@ -134,7 +137,7 @@ static int child_reads(const struct cdm *cdm, char *mem, size_t length)
 	return cdm_check(mem, length, SEED) != -1;
 }
 
-/* The pages that parent and child share move under both of them. */
+/* Pages that parent and child share move for both. */
 TEST_F(moved, fork_shared_moves)
 {
 	struct hmm_cdm_migrate m;
@@ -155,7 +158,7 @@ TEST_F(moved, fork_shared_moves)
 	close(go);
 }
 
-/* A process that leaves its memory on the node to a child, and exits. */
+/* Leaves its memory on the node to a child, and exits. */
 static void leave_to_child(int result)
 {
 	pid_t self = getpid();
@@ -197,7 +200,7 @@ TEST_F(moved, fork_parent_gone)
 	close(ends[0]);
 }
 
-/* Moved to another address, the pages are the same ones. */
+/* mremap() keeps the page frames. */
 TEST_F(moved, mremap)
 {
 	char *to = cdm_map(&self->cdm, self->length);
@@ -210,7 +213,7 @@ TEST_F(moved, mremap)
 	EXPECT_EQ(-1, cdm_check(to, self->length, SEED));
 	ASSERT_EQ(0, cdm_pfns(to, self->length, pfns));
 	EXPECT_EQ(0, memcmp(pfns, self->pfns, sizeof(pfns)));
-	/* And the device goes there as the CPU does. */
+	/* The device follows to the new address. */
 	EXPECT_EQ(0, cdm_run_fill(&self->cdm, to, self->length, 3, NULL));
 	EXPECT_EQ(-1, cdm_check_value(to, self->length, 3));
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, to, self->length, SYSTEM, NULL));
@@ -218,7 +221,7 @@ TEST_F(moved, mremap)
 	EXPECT_EQ(-1, cdm_check_value(to, self->length, 3));
 }
 
-/* Locked memory may lie on the node as well, and move while it is locked. */
+/* Locked memory may lie on the node, and move while it is locked. */
 TEST_F(moved, mlock)
 {
 	struct hmm_cdm_migrate m;
@@ -246,7 +249,7 @@ TEST_F(moved, madv_dontneed)
 		  cdm_on_node(&self->cdm, self->mem, self->length));
 }
 
-/* Advice that has no say over the node's pages; what is in them stays. */
+/* Advice without effect on the node's pages keeps their content. */
 TEST_F(moved, other_advice)
 {
 	const int advice[] = {
@@ -255,7 +258,7 @@ TEST_F(moved, other_advice)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(advice); i++) {
-		/* Whether it is refused is the kernel's affair. */
+		/* The kernel may refuse it. */
 		int err = madvise(self->mem, self->length, advice[i]);
 
 		TH_LOG("advice %d: %d", advice[i], err ? errno : 0);
@@ -265,7 +268,7 @@ TEST_F(moved, other_advice)
 	}
 }
 
-/* Pinned for long, pages leave the node first, and stay away from it. */
+/* A long-term pin moves pages off the node first, and keeps them away. */
 TEST_F(moved, long_term_pin)
 {
 	struct io_uring_params params = {};
@@ -287,7 +290,7 @@ TEST_F(moved, long_term_pin)
 	EXPECT_EQ(PAGES / 2, m.skipped[HMM_CDM_SKIP_PINNED]);
 	EXPECT_EQ(PAGES / 2, m.present);
 	EXPECT_EQ(PAGES, cdm_migrate_sum(&m));
-	/* The device works there all the same. */
+	/* The device uses them in place. */
 	EXPECT_EQ(0, cdm_run_fill(&self->cdm, self->mem, self->length, 6,
 				  NULL));
 	EXPECT_EQ(-1, cdm_check_value(self->mem, self->length, 6));
@@ -313,7 +316,7 @@ TEST_F(moved, mprotect)
 	EXPECT_EQ(PAGES, cdm_on_node(&self->cdm, self->mem, self->length));
 }
 
-/* System calls read from there and write to it. */
+/* System calls read and write memory on the node. */
 TEST_F(moved, system_calls)
 {
 	char *copy = malloc(self->length);
@@ -343,7 +346,7 @@ TEST_F(moved, system_calls)
 	free(copy);
 }
 
-/* Closing the file changes nothing about where the pages lie. */
+/* Closing the file moves no page. */
 TEST_F(moved, close)
 {
 	__u64 pfns[PAGES];
@@ -356,7 +359,7 @@ TEST_F(moved, close)
 	EXPECT_EQ(self->free - PAGES, cdm_free_pages(&self->cdm));
 }
 
-/* The pages count for the process, wherever they lie. */
+/* Pages count for the process wherever they lie. */
 TEST_F(moved, rss)
 {
 	const long noise = PAGES / 4;
@@ -371,7 +374,7 @@ TEST_F(moved, rss)
 		EXPECT_EQ(self->length / 1024,
 			  cdm_smaps(self->mem, "Anonymous:"));
 		rss[i] = cdm_rss();
-		/* The code of this test may have come in meanwhile. */
+		/* Code of this test may have been faulted in meanwhile. */
 		EXPECT_LE(rss[0] - noise, rss[i]);
 		EXPECT_GE(rss[0] + noise, rss[i]);
 	}
@@ -380,7 +383,7 @@ TEST_F(moved, rss)
 	anon = cdm_rss();
 	EXPECT_GE(rss[2] - PAGES + noise, anon);
 
-	/* Pages that the node gave without a copy count as well. */
+	/* Pages populated without a copy count as well. */
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, NODE,
 				 NULL));
 	EXPECT_EQ(self->length / 1024, cdm_smaps(self->mem, "Rss:"));

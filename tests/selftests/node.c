@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A node's memory is accounted for, comes back, and comes out clean; that it
- * is full is no error.
+ * A node's memory is accounted for, comes back, and is zeroed before reuse; a
+ * full node is no error.
  */
 #include <errno.h>
 #include <kselftest_harness.h>
@@ -12,14 +12,14 @@
 #define SEED			CDM_SEED(NODE)
 #define PAGES			100
 
-/* The second node, which is the smaller one, so that filling it is quick. */
+/* The second node is smaller, and so quickly filled. */
 #define INDEX			1
 
 FIXTURE(node) {
 	struct cdm cdm;
 	size_t page;
 	__u64 pages;	/* of the node */
-	__u64 windows;	/* contiguous and free before the test */
+	__u64 windows;	/* free and contiguous ones before the test */
 	struct hmm_cdm_migrate m;
 	struct hmm_cdm_stats stats;
 	struct hmm_cdm_info info;
@@ -36,7 +36,7 @@ FIXTURE_SETUP(node)
 	ASSERT_EQ(self->cdm.info.capacity, self->pages * self->page);
 }
 
-/* All of it has come back, and as contiguous as it was. */
+/* All pages are free again, and as contiguous as before. */
 FIXTURE_TEARDOWN(node)
 {
 	EXPECT_EQ(self->pages, cdm_free_settles(&self->cdm, self->pages));
@@ -90,7 +90,7 @@ TEST_F(node, comes_back_at_exit)
 	EXPECT_EQ(self->pages, cdm_free_settles(&self->cdm, self->pages));
 }
 
-/* A window that is whole counts as one; a page of it makes it none. */
+/* A free window counts as contiguous until one of its pages is used. */
 TEST_F(node, contiguous_windows)
 {
 	size_t window = self->cdm.window;
@@ -118,7 +118,7 @@ TEST_F(node, contiguous_windows)
 	munmap(mem, window);
 }
 
-/* Every other page of the node given back: room, but none contiguous. */
+/* Every other page of the node is free: memory, but none contiguous. */
 TEST_F(node, fragmented)
 {
 	char *mem = cdm_map(&self->cdm, self->cdm.info.capacity);
@@ -137,7 +137,7 @@ TEST_F(node, fragmented)
 	ASSERT_EQ(0, cdm_stats(&self->cdm, &self->stats));
 	EXPECT_EQ(0, self->stats.node_contiguous);
 
-	/* A huge page goes there all the same, in pieces. */
+	/* A huge page can move there all the same, as base pages. */
 	more = cdm_thp_size() == window ? cdm_map_thp(1, SEED) : NULL;
 	if (!more) {
 		more = cdm_map(&self->cdm, window);
@@ -153,7 +153,7 @@ TEST_F(node, fragmented)
 	munmap(mem, self->cdm.info.capacity);
 }
 
-/* More than the node holds, with content: what does not fit stays usable. */
+/* More data than the node holds: what does not fit stays usable. */
 TEST_F(node, full)
 {
 	size_t extra = 2 * self->cdm.window;
@@ -179,7 +179,7 @@ TEST_F(node, full)
 				  2 * extra, 77, NULL));
 	EXPECT_EQ(-1, cdm_check_value(mem + length - 2 * extra, 2 * extra,
 				      77));
-	/* Room for one page is room for one page. */
+	/* One freed page makes room for exactly one. */
 	ASSERT_EQ(0, munmap(mem, self->page));
 	EXPECT_EQ(1, cdm_free_settles(&self->cdm, 1));
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, mem + self->page,
@@ -190,7 +190,7 @@ TEST_F(node, full)
 	munmap(mem, length);
 }
 
-/* What one process left in the node's memory, no other one gets to see. */
+/* No process sees what another one left in the node's memory. */
 TEST_F(node, comes_out_clean)
 {
 	size_t capacity = self->cdm.info.capacity;
@@ -200,7 +200,7 @@ TEST_F(node, comes_out_clean)
 	ASSERT_NE(NULL, mem);
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, mem, capacity, NODE, &self->m));
 	EXPECT_EQ(self->pages, self->m.populated);
-	/* A word of each page, at another place in each. */
+	/* Writes one word of each page, each at another offset. */
 	for (size_t i = 0; i < self->pages; i++)
 		((__u64 *)(mem + i * self->page))[i % (self->page / 8)] = ~0;
 	ASSERT_EQ(0, munmap(mem, capacity));
@@ -216,7 +216,7 @@ TEST_F(node, comes_out_clean)
 	munmap(mem, capacity);
 }
 
-/* A full node has no room for holes either: they stay what they are. */
+/* A full node populates no holes: they stay holes. */
 TEST_F(node, full_of_holes)
 {
 	size_t extra = self->cdm.window;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The memory of a node is the driver's: it is not online, its NUMA node has
- * no memory of its own, nobody can ask the kernel for it, and the kernel takes
- * none of it even when it runs out.
+ * A node's memory belongs to the driver: it is not online, its NUMA node has no
+ * memory that the kernel allocates from or can be asked for, and the kernel
+ * uses none of it even when out of memory.
  *
- * The kernel's report of running out has a call trace. It is no error in this
+ * The kernel's report of that has a call trace, which is no error in this
  * program alone (scripts/vm/klog.py).
  */
 #include <errno.h>
@@ -19,14 +19,14 @@
 
 #define SEED			CDM_SEED(OFFLINE)
 
-/* NUMA nodes in a mask: powerpc has 256. */
+/* NUMA nodes in a mask; powerpc has 256. */
 #define NODES			1024
 #define WORD_BITS		(8 * sizeof(unsigned long))
 
-/* How much is touched between two looks at where it came from. */
+/* Bytes touched between two looks at their page frames. */
 #define STEP			(8UL << 20)
 
-/* Page frames that /proc/kpageflags is read for at a time. */
+/* Page frames per read of /proc/kpageflags. */
 #define FRAMES			4096
 
 FIXTURE(offline) {
@@ -51,7 +51,7 @@ FIXTURE_TEARDOWN(offline)
 	cdm_close(&self->cdm);
 }
 
-/* Whether a list such as "0-2,255" in sysfs has @node; -1 if there is none. */
+/* Whether a sysfs list such as "0-2,255" has @node; -1 if there is no list. */
 static int listed(const char *path, int node)
 {
 	char list[4096] = "", *word, *save;
@@ -73,7 +73,7 @@ static int listed(const char *path, int node)
 	return 0;
 }
 
-/* The kB of @field in the node's meminfo; zero if the node is not online. */
+/* kB of @field in the node's meminfo; zero if the node is not online. */
 static long node_meminfo(int node, const char *field)
 {
 	char path[64], line[128];
@@ -95,7 +95,7 @@ static long node_meminfo(int node, const char *field)
 	return kb;
 }
 
-/* How many frames of the node the page allocator knows. */
+/* Number of the node's frames that the page allocator knows. */
 static long online_frames(const struct cdm *cdm)
 {
 	int fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
@@ -107,7 +107,7 @@ static long online_frames(const struct cdm *cdm)
 	if (fd < 0)
 		return -errno;
 	for (__u64 i = 0; i < nr; i += FRAMES) {
-		/* Short behind the last frame that the kernel knows. */
+		/* Short past the last frame that the kernel knows. */
 		ssize_t n = pread(fd, flags, sizeof(flags),
 				  (first + i) * sizeof(*flags));
 
@@ -122,7 +122,7 @@ static long online_frames(const struct cdm *cdm)
 	return online;
 }
 
-/* How many ranges of System RAM in /proc/iomem have a part of the node. */
+/* Number of System RAM ranges in /proc/iomem that overlap the node. */
 static int ram_inside(const struct cdm *cdm)
 {
 	FILE *f = fopen("/proc/iomem", "r");
@@ -155,13 +155,13 @@ static void expect_offline(struct __test_metadata *_metadata,
 
 TEST_F(offline, has_no_memory)
 {
-	/* What is counted here is there to be seen. */
+	/* The same look finds node 0's memory. */
 	ASSERT_LT(0, node_meminfo(0, "MemTotal:"));
 	ASSERT_EQ(1, listed("/sys/devices/system/node/has_memory", 0));
 	expect_offline(_metadata, &self->cdm);
 }
 
-/* The same while a process uses it: not the kernel gave it away. */
+/* The same while a process uses the node's memory. */
 TEST_F(offline, has_none_in_use)
 {
 	size_t length = 4 * self->cdm.window;
@@ -178,7 +178,7 @@ TEST_F(offline, has_none_in_use)
 				   self->cdm.page));
 }
 
-/* No policy reaches it: there is nothing on that node to bind to. */
+/* No NUMA policy reaches it: there is no memory to bind to. */
 TEST_F(offline, cannot_be_bound_to)
 {
 	unsigned long mask[NODES / WORD_BITS] = {};
@@ -218,14 +218,14 @@ static long vm_event(const char *field)
 	return found;
 }
 
-/* What the child that takes all memory has seen of it. */
+/* Report of the child that takes all memory. */
 struct hog {
 	size_t touched;		/* bytes */
-	size_t seen;		/* pages of them, by their frames */
-	size_t on_node;		/* and of those on a node */
+	size_t seen;		/* pages whose frames were looked at */
+	size_t on_node;		/* those on a node */
 };
 
-/* Be the first whom the kernel kills, and take memory until it does. */
+/* Takes memory until the kernel kills this process, which it does first. */
 static void take_all(const struct cdm *nodes, struct hog *hog)
 {
 	size_t length = 4096UL * cdm_meminfo("MemTotal:") / STEP * STEP;
@@ -245,7 +245,7 @@ static void take_all(const struct cdm *nodes, struct hog *hog)
 	for (size_t at = 0; at < length; at += STEP) {
 		for (size_t i = 0; i < STEP; i += page)
 			mem[at + i] = 1;
-		/* Without a helper that would need memory of its own. */
+		/* Not cdm_pfns(), which would need more memory. */
 		if (pread(pagemap, entries, STEP / page * 8,
 			  ((size_t)mem + at) / page * 8) !=
 		    (ssize_t)(STEP / page * 8))
@@ -264,7 +264,7 @@ static void take_all(const struct cdm *nodes, struct hog *hog)
 
 FIXTURE(machine) {
 	struct cdm nodes[CDM_NODES];
-	char *held[CDM_NODES];		/* on the nodes, all the while */
+	char *held[CDM_NODES];		/* on the nodes during the test */
 	__u64 *pfns[CDM_NODES];
 	struct hog *hog;
 };
@@ -300,7 +300,7 @@ FIXTURE_TEARDOWN(machine)
 		cdm_close(&self->nodes[i]);
 }
 
-/* What is on the node has the frames and the content that it had. */
+/* Memory on the node keeps its frames and its content. */
 static void expect_held(struct __test_metadata *_metadata,
 			const struct _test_data_machine *self, int i)
 {
@@ -316,8 +316,8 @@ static void expect_held(struct __test_metadata *_metadata,
 }
 
 /*
- * It is out of memory, the nodes are as free as they were, and nothing that is on
- * them was reclaimed for it.
+ * When the kernel runs out of memory, the nodes stay as free as they were, and
+ * nothing on them is reclaimed.
  */
 TEST_F_TIMEOUT(machine, runs_out_of_memory, 100)
 {
@@ -340,7 +340,7 @@ TEST_F_TIMEOUT(machine, runs_out_of_memory, 100)
 	EXPECT_EQ(SIGKILL, WTERMSIG(status));
 	EXPECT_EQ(killed + 1, vm_event("oom_kill"));
 
-	/* It was the whole of the system's memory, and nothing but that. */
+	/* All of the system's memory was taken, and nothing else. */
 	EXPECT_LT(available / 10 * 9, touched);
 	EXPECT_GT(total, touched);
 	EXPECT_LE(self->hog->touched / self->nodes[0].page, self->hog->seen);

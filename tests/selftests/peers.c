@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Two devices with memory of their own: each uses the other's in place, takes
- * pages over from it, and knows its own alone as local.
+ * Two devices with their own memory: each uses the other's in place, takes
+ * pages over from it, and counts only its own as local.
  */
 #include <errno.h>
 #include <kselftest_harness.h>
@@ -17,7 +17,7 @@
 #define SEED			CDM_SEED(PEERS)
 #define PAGES			390
 
-/* Pages into a window, so that there is a border in between. */
+/* Pages into a window, so that a window border lies inside. */
 #define OFFSET			300
 
 FIXTURE(peers) {
@@ -60,7 +60,7 @@ FIXTURE_TEARDOWN(peers)
 	cdm_close(&self->b);
 }
 
-/* B reads and writes what is A's, where it is, and each counts as it sees it. */
+/* B reads and writes A's memory in place, and each counts it its own way. */
 TEST_F(peers, used_in_place)
 {
 	size_t words = self->length / 8;
@@ -90,7 +90,7 @@ static __u64 system_pages(const struct cdm *cdm, char *mem, size_t length)
 	       ~0ULL : q.where[HMM_CDM_WHERE_SYSTEM];
 }
 
-/* From one to the other with one copy, and back. */
+/* From one node to the other and back, with one copy each. */
 TEST_F(peers, moved_directly)
 {
 	struct hmm_cdm_stats stats;
@@ -115,12 +115,12 @@ TEST_F(peers, moved_directly)
 	ASSERT_EQ(0, cdm_stats(&self->b, &stats));
 	EXPECT_EQ(2 * PAGES, stats.migrated_in);
 	EXPECT_EQ(2 * PAGES, stats.peers);
-	/* One copy for each move: none by way of system memory. */
+	/* One copy for each move: none through system memory. */
 	EXPECT_EQ(2 * self->length, stats.bytes_copied);
 	EXPECT_EQ(0, stats.migrated_out);
 }
 
-/* Who does not want the other's pages does not get them. */
+/* Without the flag, the other node's pages stay there. */
 TEST_F(peers, left_where_they_are)
 {
 	__u64 pfn = cdm_pfn(self->mem);
@@ -139,13 +139,13 @@ TEST_F(peers, left_where_they_are)
 	EXPECT_EQ(pfn, cdm_pfn(self->mem));
 	EXPECT_EQ(PAGES, cdm_on_node(&self->a, self->mem, self->length));
 
-	/* They do not come to system memory in any case. */
+	/* They do not move to system memory either. */
 	m.target = SYSTEM;
 	EXPECT_EQ(-1, ioctl(self->b.fd, HMM_CDM_IOC_MIGRATE, &m));
 	EXPECT_EQ(EINVAL, errno);
 }
 
-/* All three kinds side by side in one window, and holes. */
+/* Pages of both nodes and of system memory in one window, and holes. */
 TEST_F(peers, mixed)
 {
 	struct hmm_cdm_page pages[PAGES];
@@ -177,7 +177,7 @@ TEST_F(peers, mixed)
 	EXPECT_EQ(-1, cdm_check_value(self->mem + third, 10 * self->page, 0));
 }
 
-/* POPULATE leaves what another one has, and says so. */
+/* POPULATE leaves and counts pages of another node. */
 TEST_F(peers, populate_leaves_them)
 {
 	struct hmm_cdm_populate p;
@@ -191,7 +191,9 @@ TEST_F(peers, populate_leaves_them)
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
 }
 
-/* With the advice to move, the device that faults gets it: the last one wins. */
+/*
+ * With advice to move, the faulting device gets the pages: the last one wins.
+ */
 TEST_F(peers, advice)
 {
 	size_t words = self->length / 8;
@@ -202,15 +204,15 @@ TEST_F(peers, advice)
 	EXPECT_EQ(cdm_word_sum(SEED, words), self->wait.result[0]);
 	EXPECT_EQ(self->length, self->wait.bytes_local);
 	EXPECT_EQ(PAGES, cdm_on_node(&self->b, self->mem, self->length));
-	/* A has given no advice: it uses it where it is. */
+	/* A has given no advice, and uses them in place. */
 	ASSERT_EQ(0, cdm_run_sum(&self->a, self->mem, words, &self->wait));
 	EXPECT_EQ(self->length, self->wait.bytes_remote);
 	EXPECT_EQ(PAGES, cdm_on_node(&self->b, self->mem, self->length));
 }
 
 /*
- * The advice is to move, and there is no room: what stays is used in place, as
- * often as it is invalidated, and the job comes to its end.
+ * With advice to move but no room, pages are used in place however often they
+ * are invalidated, and the job completes.
  */
 TEST_F(peers, advice_without_room)
 {
@@ -245,7 +247,7 @@ struct mover {
 	int stop;
 };
 
-/* Moves a page from one to the other, as long as it is wanted. */
+/* Moves a page from one node to the other until it is stopped. */
 static void *move(void *arg)
 {
 	struct mover *mover = arg;
@@ -260,8 +262,8 @@ static void *move(void *arg)
 }
 
 /*
- * Both engines and the CPU add to the same counters, atomically, while the
- * page goes from one to the other: nothing is lost.
+ * Both engines and the CPU add to the same counters atomically while the page
+ * moves between the nodes: no update is lost.
  */
 TEST_F_TIMEOUT(peers, atomics_from_all, 60)
 {
@@ -303,7 +305,7 @@ TEST_F_TIMEOUT(peers, atomics_from_all, 60)
 	TH_LOG("moved %zu times meanwhile", mover.moved);
 }
 
-/* Two that both want more than they have, of the same memory. */
+/* Two full nodes that both want the same memory. */
 TEST_F_TIMEOUT(peers, both_full, 60)
 {
 	size_t length = self->b.info.capacity + 4 * self->b.window;
@@ -314,7 +316,7 @@ TEST_F_TIMEOUT(peers, both_full, 60)
 	cdm_fill(mem, length, SEED + 1);
 	ASSERT_EQ(0, cdm_migrate(&self->a, mem, length, NODE, &self->m));
 	EXPECT_EQ(nr, cdm_migrate_sum(&self->m));
-	/* B has no room for all of it; the rest stays with A. */
+	/* B lacks room for all of it; the rest stays on A. */
 	ASSERT_EQ(0, cdm_migrate(&self->b, mem, length, NODE, &self->m));
 	EXPECT_EQ(self->b.info.capacity / self->page, self->m.migrated);
 	EXPECT_EQ(nr - self->m.migrated,

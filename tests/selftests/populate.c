@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Zero copy: device memory for untouched memory, by POPULATE and by the
- * device's own first touch. One page frame from the first write of the CPU to
- * the device's read and back, nothing copied, nobody else's data.
+ * Zero copy: untouched memory gets device pages, by POPULATE or by the device's
+ * first touch. From the CPU's first write to the device's read and back it is
+ * the same page frame, without a copy, and it never shows other processes'
+ * data.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -29,7 +30,7 @@ FIXTURE(zero_copy) {
 	size_t page;
 	size_t window;
 	size_t length;
-	char *mem;	/* @length bytes that nobody has touched */
+	char *mem;	/* untouched, @length bytes */
 	__u64 free;
 	struct hmm_cdm_populate p;
 	struct hmm_cdm_stats stats;
@@ -64,7 +65,7 @@ static __u64 sum(const struct hmm_cdm_populate *p)
 	return sum;
 }
 
-/* Nothing was copied through this file so far. */
+/* This file has copied nothing so far. */
 static void expect_no_copy(struct __test_metadata *_metadata,
 			   const struct cdm *cdm)
 {
@@ -76,7 +77,7 @@ static void expect_no_copy(struct __test_metadata *_metadata,
 	EXPECT_EQ(0, stats.migrated_out);
 }
 
-/* The same for a child, which has no test to fail. */
+/* The same for a child, which cannot fail the test. */
 static bool copied(const struct cdm *cdm)
 {
 	struct hmm_cdm_stats stats;
@@ -86,8 +87,8 @@ static bool copied(const struct cdm *cdm)
 }
 
 /*
- * The question of 2017: malloc(), and then one frame from the CPU's first write
- * to the device's answer.
+ * The question of 2017: malloc(), and then the same frame from the CPU's first
+ * write to the device's answer.
  */
 TEST_F(zero_copy, malloc)
 {
@@ -101,10 +102,10 @@ TEST_F(zero_copy, malloc)
 	ASSERT_NE(NULL, raw);
 	ASSERT_EQ(0, cdm_populate(&self->cdm, mem, nr * self->page, 0,
 				  &self->p));
-	/* malloc() itself may have touched the page of its header. */
+	/* malloc() may have touched the page of its header. */
 	EXPECT_LE(nr - 1, self->p.populated);
 	EXPECT_EQ(nr, sum(&self->p));
-	/* Clean, whoever had the frames before. */
+	/* Zeroed, whoever used the frames before. */
 	EXPECT_EQ(-1, cdm_check_value(mem, nr * self->page, 0));
 
 	cdm_fill(mem, nr * self->page, SEED);
@@ -125,7 +126,7 @@ TEST_F(zero_copy, malloc)
 	free(raw);
 }
 
-/* A whole window has one piece of the node, if that has one. */
+/* A whole window gets contiguous frames if the node has them. */
 TEST_F(zero_copy, contiguous)
 {
 	size_t nr = 3 * self->window / self->page;
@@ -144,7 +145,7 @@ TEST_F(zero_copy, contiguous)
 		EXPECT_EQ(pfns[first] + i - first, pfns[i]);
 		EXPECT_EQ(0, pfns[first] % (self->window / self->page));
 	}
-	/* Two thirds of one do not. */
+	/* Two thirds of a window do not. */
 	ASSERT_EQ(0, munmap(mem, self->window));
 	mem += self->window;
 	ASSERT_EQ(0, madvise(mem, self->window, MADV_DONTNEED));
@@ -157,7 +158,7 @@ TEST_F(zero_copy, contiguous)
 	free(pfns);
 }
 
-/* What exists stays where it is, frame by frame; the rest is filled around it. */
+/* Existing pages keep their frames; the holes around them are filled. */
 TEST_F(zero_copy, what_exists_stays)
 {
 	__u64 before[PAGES], after[PAGES];
@@ -185,7 +186,7 @@ TEST_F(zero_copy, what_exists_stays)
 			EXPECT_EQ(-1, cdm_check_value(at, self->page, 0));
 		}
 	}
-	/* And with the flag it comes along. */
+	/* With the flag they move along. */
 	ASSERT_EQ(0, cdm_populate(&self->cdm, self->mem, self->length,
 				  HMM_CDM_POPULATE_MIGRATE, &self->p));
 	EXPECT_EQ(33, self->p.migrated);
@@ -198,7 +199,7 @@ TEST_F(zero_copy, what_exists_stays)
 					self->page, SEED + i));
 }
 
-/* Reading is no touch: the page of zeros makes room for one of the node. */
+/* Memory that was only read is untouched: node pages replace the zero page. */
 TEST_F(zero_copy, read_before)
 {
 	int seen = 0;
@@ -218,7 +219,7 @@ TEST_F(zero_copy, read_before)
 	expect_no_copy(_metadata, &self->cdm);
 }
 
-/* A mapping of files or of shared memory has none, and says so. */
+/* Mappings of files and of shared memory are skipped, and counted so. */
 TEST_F(zero_copy, not_anonymous)
 {
 	int fd = cdm_pattern_file(true, self->length, SEED);
@@ -246,7 +247,7 @@ TEST_F(zero_copy, not_anonymous)
 	close(fd);
 }
 
-/* Addresses that are merely reserved get no memory, whoever asks for all around. */
+/* Reserved addresses get no memory, also as part of a larger range. */
 TEST_F(zero_copy, reserved)
 {
 	struct hmm_cdm_migrate m;
@@ -262,7 +263,7 @@ TEST_F(zero_copy, reserved)
 	EXPECT_EQ(0, m.populated);
 	EXPECT_EQ(60, m.skipped[HMM_CDM_SKIP_ABSENT]);
 	EXPECT_EQ(free - (PAGES - 60), cdm_free_pages(&self->cdm));
-	/* But what is there goes on moving. */
+	/* Existing pages still move. */
 	ASSERT_EQ(0, mprotect(self->mem, self->length, PROT_NONE));
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, SYSTEM, &m));
 	EXPECT_EQ(PAGES - 60, m.migrated);
@@ -271,7 +272,7 @@ TEST_F(zero_copy, reserved)
 	EXPECT_EQ(PAGES - 60, cdm_present(self->mem, self->length));
 }
 
-/* Gaps are told, and what is around them is done. */
+/* Gaps are reported, and the memory around them is populated. */
 TEST_F(zero_copy, gaps)
 {
 	ASSERT_EQ(0, munmap(self->mem + 40 * self->page, 10 * self->page));
@@ -281,7 +282,10 @@ TEST_F(zero_copy, gaps)
 	EXPECT_EQ(90, sum(&self->p));
 }
 
-/* Not writable is no reason: the page is there when it becomes so. */
+/*
+ * A read-only mapping is populated: its pages are there when it becomes
+ * writable.
+ */
 TEST_F(zero_copy, read_only)
 {
 	__u64 pfn;
@@ -299,7 +303,7 @@ TEST_F(zero_copy, read_only)
 	expect_no_copy(_metadata, &self->cdm);
 }
 
-/* A full node populates what it has room for, and no more. */
+/* A full node populates as much as it has room for. */
 TEST_F(zero_copy, full)
 {
 	struct cdm small;
@@ -314,7 +318,7 @@ TEST_F(zero_copy, full)
 	EXPECT_EQ(10, self->p.populated);
 	EXPECT_EQ(PAGES - 10, self->p.skipped[HMM_CDM_SKIP_NO_MEMORY]);
 	EXPECT_EQ(0, self->p.evicted);
-	/* The rest is what it would have been. */
+	/* The rest is as usable as ever. */
 	cdm_fill(more, self->length, SEED);
 	EXPECT_EQ(-1, cdm_check(more, self->length, SEED));
 	EXPECT_EQ(10, cdm_on_node(&small, more, self->length));
@@ -323,7 +327,7 @@ TEST_F(zero_copy, full)
 	cdm_close(&small);
 }
 
-/* userfaultfd's own are left to it, and nothing waits for it. */
+/* Memory under userfaultfd is left to its handler, without waiting. */
 TEST_F(zero_copy, userfault)
 {
 	struct uffdio_api api = { .api = UFFD_API };
@@ -364,13 +368,15 @@ static void *touch(void *arg)
 	return NULL;
 }
 
-/* Two want the same page, CPU and POPULATE: it is one, and nothing is lost. */
+/*
+ * CPU and POPULATE race for pages: each gets one frame, and no write is lost.
+ */
 TEST_F(zero_copy, race_with_the_cpu)
 {
 	size_t length = 2 * self->window, lost = 0, met = 0;
 	struct toucher t = { .pages = length / self->page, .page = self->page };
 
-	/* Until each has won pages from the other. */
+	/* Until each side has won pages. */
 	for (int round = 0; round < 10 || !met; round++) {
 		size_t node = 0, cpu = 0;
 		pthread_t thread;
@@ -405,8 +411,8 @@ static void nothing(int nr)
 }
 
 /*
- * A signal ends it after some window: what is in front of that is done, the rest
- * is as it was, and the counts are of the former. Another call does the latter.
+ * A signal ends the call after some window: the windows before are done and
+ * counted, the rest is unchanged. Another call does the rest.
  */
 TEST_F(zero_copy, interrupted)
 {
@@ -427,7 +433,7 @@ TEST_F(zero_copy, interrupted)
 		cdm_fill(mem + i * self->page, self->page, SEED + i);
 	ASSERT_EQ(0, cdm_pfns(mem, length, before));
 	ASSERT_EQ(0, sigaction(SIGALRM, &action, NULL));
-	/* In the middle: neither before the first window nor behind the last. */
+	/* Until it is interrupted after the first window. */
 	for (int i = 0; ret != -EINTR || !done; i++) {
 		once.it_value.tv_usec = 2000 + i * 7000 % 90000;
 		for (size_t at = 0; at < length; at += self->window)
@@ -486,7 +492,7 @@ TEST_F(zero_copy, first_touch)
 	EXPECT_EQ(self->length, self->wait.bytes_local);
 	EXPECT_EQ(PAGES, cdm_on_node(&self->cdm, self->mem, self->length));
 	ASSERT_EQ(0, cdm_pfns(self->mem, self->length, before));
-	/* The CPU reads it there, and writes, and nothing moves. */
+	/* The CPU reads and writes it there, and nothing moves. */
 	EXPECT_EQ(-1, cdm_check_value(self->mem, self->length, 9));
 	cdm_fill(self->mem, self->length, SEED);
 	ASSERT_EQ(0, cdm_pfns(self->mem, self->length, after));
@@ -497,7 +503,7 @@ TEST_F(zero_copy, first_touch)
 	expect_no_copy(_metadata, &self->cdm);
 }
 
-/* A read of what nobody has written gives zeros, of the node. */
+/* A read of untouched memory gives zeros, from pages of the node. */
 TEST_F(zero_copy, first_touch_reads)
 {
 	advise(_metadata, &self->cdm, self->mem, self->length, 0);
@@ -509,7 +515,7 @@ TEST_F(zero_copy, first_touch_reads)
 	expect_no_copy(_metadata, &self->cdm);
 }
 
-/* Only there, and only as long as it holds. */
+/* Advice holds in its range, and until it is withdrawn. */
 TEST_F(zero_copy, advice_has_bounds)
 {
 	struct cdm *cdm = &self->cdm;
@@ -529,7 +535,7 @@ TEST_F(zero_copy, advice_has_bounds)
 	EXPECT_EQ(-1, cdm_check_value(self->mem, self->length, 8));
 }
 
-/* What the process itself cannot access gets nothing by being next to it. */
+/* Inaccessible pages get nothing for their neighbours' sake. */
 TEST_F(zero_copy, first_touch_keeps_off_guards)
 {
 	struct cdm *cdm = &self->cdm;
@@ -546,7 +552,7 @@ TEST_F(zero_copy, first_touch_keeps_off_guards)
 	EXPECT_EQ(10, cdm_on_node(cdm, self->mem, self->length));
 }
 
-/* What exists in system memory stays, unless the advice is to move it. */
+/* Pages in system memory stay, unless the advice is to move them. */
 TEST_F(zero_copy, advice_to_move)
 {
 	struct cdm *cdm = &self->cdm;
@@ -560,7 +566,7 @@ TEST_F(zero_copy, advice_to_move)
 
 	advise(_metadata, cdm, self->mem, self->length,
 	       HMM_CDM_ADVISE_MIGRATE);
-	/* What the device has entries for does not fault. */
+	/* Drops the device's entries, so that it faults again. */
 	ASSERT_EQ(0, mprotect(self->mem, self->length, PROT_READ));
 	ASSERT_EQ(0, mprotect(self->mem, self->length,
 			      PROT_READ | PROT_WRITE));
@@ -580,7 +586,10 @@ static int hold_still(int ready, int go)
 	return write(ready, &c, 1) != 1 || read(go, &c, 1) != 1;
 }
 
-/* The device writes to what fork shares: the copy is the node's, if advised. */
+/*
+ * A device write to a page shared after fork(2): with advice, the copy is on
+ * the node.
+ */
 TEST_F(zero_copy, copy_on_write)
 {
 	struct cdm *cdm = &self->cdm;
@@ -615,8 +624,8 @@ TEST_F(zero_copy, copy_on_write)
 }
 
 /*
- * Where the process wants huge pages the device's touch of one byte gets a
- * window in one piece, as the CPU's would.
+ * Where the process wants huge pages, touching one byte populates a window
+ * contiguously, as it would for the CPU.
  */
 TEST_F(zero_copy, first_touch_of_a_huge_page)
 {
@@ -632,14 +641,14 @@ TEST_F(zero_copy, first_touch_of_a_huge_page)
 	EXPECT_EQ(nr, cdm_on_node(cdm, mem, self->window));
 	EXPECT_EQ(cdm_pfn(mem) + nr - 1,
 		  cdm_pfn(mem + self->window - self->page));
-	/* Not where a part of it has other advice. */
+	/* Not where a part of the window has other advice. */
 	ASSERT_EQ(0, cdm_run_fill(cdm, mem + self->window, 8, 9, NULL));
 	EXPECT_EQ(1, cdm_on_node(cdm, mem + self->window, self->window));
 	expect_no_copy(_metadata, cdm);
 	munmap(mem, 2 * self->window);
 }
 
-/* What one process leaves, no other one sees: not by touch, not by request. */
+/* No process sees what another one left, by touch or by request. */
 TEST_F(zero_copy, nobody_elses_data)
 {
 	struct cdm small;

@@ -18,22 +18,22 @@
 #define PAGES			8
 #define MOVING_MS		400
 
-/* ptrace(2) takes one word at a time: every 16th of a page is enough. */
+/* ptrace(2) transfers single words: every 16th is enough. */
 #define STRIDE			16
 
-/* What the other process is asked to do with its memory. */
+/* Questions to the other process about its memory. */
 enum {
-	OPEN,		/* the device, for itself */
-	FILL,		/* with the pattern of that seed, and move to the node */
+	OPEN,		/* open its own device file */
+	FILL,		/* with the pattern of this seed, and move to the node */
 	SUM,		/* by the device */
-	ON_NODE,	/* how many pages are there */
-	WRONG,		/* is anything not of that seed */
+	ON_NODE,	/* answers the pages there */
+	WRONG,		/* whether any word differs from this seed's */
 	PROTECT,
-	MOVE,		/* to and fro, or no longer */
+	MOVE,		/* start to move to and fro, or stop */
 };
 
 FIXTURE(access) {
-	struct cdm cdm;		/* of the one who asks */
+	struct cdm cdm;		/* of this process */
 	struct cdm_shuttle mover;
 	struct cdm_child other;
 	char *mem;		/* at the same address in both */
@@ -51,13 +51,13 @@ FIXTURE_VARIANT(access) {
 	ssize_t (*put)(const struct _test_data_access *self, size_t word,
 		       size_t words);
 	bool trace;
-	bool forces;	/* writes to what is read-only for the process */
+	bool forces;	/* can write to what is read-only for the process */
 	size_t stride;	/* in words */
 };
 
 /*
- * Words @word and following between the other's memory and the same ones of
- * @copy. Each returns how many bytes there were, or a negative errno.
+ * Copy @words words from index @word on between the other process's memory and
+ * the same place in @copy. Return the number of bytes, or a negative errno.
  */
 static ssize_t vm_move(const struct _test_data_access *self, size_t word,
 		       size_t words, bool put)
@@ -146,7 +146,7 @@ static __s64 answer(void *state, unsigned int what, __u64 value)
 
 	switch (what) {
 	case OPEN:
-		/* The one that was inherited is not for this process. */
+		/* The inherited file does not serve this process. */
 		cdm_close(&self->cdm);
 		return cdm_open(&self->cdm, 0);
 	case FILL:
@@ -182,7 +182,7 @@ FIXTURE_SETUP(access)
 	ASSERT_NE(NULL, self->mem);
 }
 
-/* The other one, with what it has of the memory at the time of the call. */
+/* Starts the other process, which inherits the memory as it is now. */
 static void start(struct __test_metadata *_metadata,
 		  struct _test_data_access *self)
 {
@@ -195,7 +195,7 @@ static void start(struct __test_metadata *_metadata,
 	ASSERT_LE(0, self->file);
 }
 
-/* The threads of the other one that are not this one go on. */
+/* Stops the other process's main thread; its other threads go on. */
 static int stop_other(const struct _test_data_access *self)
 {
 	if (ptrace(PTRACE_SEIZE, self->other.pid, NULL, NULL) ||
@@ -217,7 +217,7 @@ FIXTURE_TEARDOWN(access)
 	cdm_close(&self->cdm);
 }
 
-/* From node to node and back; neither side's pages go anywhere by it. */
+/* From node to node and back; no page moves. */
 TEST_F(access, both_on_node)
 {
 	size_t step = variant->stride, wrong = 0;
@@ -244,7 +244,9 @@ TEST_F(access, both_on_node)
 	EXPECT_EQ(0, wrong);
 	EXPECT_EQ(PAGES, cdm_on_node(&self->cdm, self->copy, self->length));
 
-	/* What has come is there for the device, and what it makes goes. */
+	/*
+	 * The device sees the bytes that came, and its results are transferred.
+	 */
 	ASSERT_EQ(0, cdm_run_fill(&self->cdm, self->copy, self->length, 5,
 				  NULL));
 	if (step == 1) {
@@ -266,8 +268,8 @@ TEST_F(access, both_on_node)
 }
 
 /*
- * Pages that both processes share since fork(2), and read-only for the other:
- * a debugger's write is for that one alone, and its device sees it.
+ * Pages shared after fork(2) and read-only for the other process: a debugger's
+ * write is private to that process, and its device sees it.
  */
 TEST_F(access, read_only)
 {
@@ -281,14 +283,14 @@ TEST_F(access, read_only)
 	ASSERT_EQ(0, cdm_ask(&self->other, PROTECT, PROT_READ));
 	for (size_t i = 0; i < self->words; i++)
 		expected += cdm_word(SEED, i);
-	/* It has entries for these pages, which must not stay. */
+	/* The device has entries for these pages now, which it has to lose. */
 	ASSERT_EQ((__s64)(expected >> 1), cdm_ask(&self->other, SUM, 0));
 
 	self->copy = calloc(self->words, 8);
 	ASSERT_NE(NULL, self->copy);
 	self->copy[0] = 77;
 	self->copy[last] = 78;
-	/* Kernels may want that of who forces a write. */
+	/* Kernels may require that for a forced write. */
 	if (variant->forces)
 		ASSERT_EQ(0, stop_other(self));
 	if (variant->forces) {
@@ -302,16 +304,16 @@ TEST_F(access, read_only)
 	if (variant->forces)
 		ASSERT_EQ(0, resume_other(self));
 	EXPECT_EQ((__s64)(expected >> 1), cdm_ask(&self->other, SUM, 0));
-	/* The copies that were made are ordinary pages. */
+	/* The copies are in system memory. */
 	EXPECT_EQ(variant->forces ? PAGES - 2 : PAGES,
 		  cdm_ask(&self->other, ON_NODE, 0));
-	/* Here nothing has changed. */
+	/* This process's memory is unchanged. */
 	EXPECT_EQ(PAGES, cdm_on_node(&self->cdm, self->mem, self->length));
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
 	free(self->copy);
 }
 
-/* What is written while the pages move is what is read while they move. */
+/* Accesses race with moves: what is written is what is read. */
 TEST_F(access, while_it_moves)
 {
 	const size_t stride = self->cdm.page / 8;
@@ -343,7 +345,7 @@ TEST_F(access, while_it_moves)
 	EXPECT_EQ(0, cdm_ask(&self->other, MOVE, false));
 	EXPECT_EQ(0, wrong);
 	EXPECT_LT(2, round);
-	/* And nothing beside it has changed. */
+	/* Words beside them are unchanged. */
 	for (size_t i = 0; i < self->words; i++)
 		self->copy[i] = cdm_word(SEED, i);
 	for (size_t i = 0; i < PAGES; i++) {

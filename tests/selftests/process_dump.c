@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A process with memory on the node dumps core: the dump has its content, and
- * the node its pages back.
+ * A process with memory on the node dumps core: the dump has the content, and
+ * the node gets its pages back.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -55,7 +55,7 @@ FIXTURE_SETUP(dump)
 	ASSERT_EQ(0, cdm_open(&self->cdm, 0));
 	self->length = PAGES * self->cdm.page;
 	self->free = cdm_free_pages(&self->cdm);
-	/* At the same addresses in the process that dumps. */
+	/* The process that dumps has them at the same addresses. */
 	self->mem = cdm_map(&self->cdm, self->length);
 	self->left_out = cdm_map(&self->cdm, self->length);
 	ASSERT_NE(NULL, self->mem);
@@ -70,9 +70,9 @@ FIXTURE_TEARDOWN(dump)
 }
 
 /*
- * First half on the node, in the second every other page: holes remain, and
- * system memory. The device counts in the first word, and a thread moves the
- * rest, until the process is no more.
+ * The first half is on the node, of the second half every other page; the
+ * others are holes and system memory. The device counts in the first word and a
+ * thread moves the rest until the process dies.
  */
 static void dump_core(struct _test_data_dump *self)
 {
@@ -105,7 +105,7 @@ static void dump_core(struct _test_data_dump *self)
 	abort();
 }
 
-/* Where in the file the bytes at @addr are: 0 if it has none for them. */
+/* The offset in the file of the bytes at @addr; 0 if it has none. */
 static const char *find(const char *file, size_t size, const void *addr,
 			size_t length, bool *described)
 {
@@ -158,7 +158,7 @@ TEST_F(dump, content)
 
 	found = find(core, stat.st_size, self->mem, self->length, &described);
 	ASSERT_NE(NULL, found);
-	/* What the device had counted by then; it could not go on after. */
+	/* The device's count at that moment; it stopped there. */
 	EXPECT_LE(100, *(const __u64 *)found);
 	for (size_t i = 1; i < half / 8; i++)
 		ASSERT_EQ(cdm_word(SEED, i), ((const __u64 *)found)[i]);

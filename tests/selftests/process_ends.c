@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Ways in which a process with memory on the node ends or becomes another: exit
- * and SIGKILL with many threads, exec, vfork(2), processes that share an address
- * space. Whatever it was doing then, the node has all its pages again.
+ * A process with memory on the node ends or changes: exit and SIGKILL with many
+ * threads, exec, vfork(2), shared address spaces. All pages of the node are
+ * free afterwards, whatever went on.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +23,7 @@
 #define THREADS			6
 #define TIMES			100
 
-/* What a process has and does when it is ended, and what tells of it. */
+/* A process that is to be ended: its state, and its sign of life. */
 struct victim {
 	struct cdm cdm;
 	char *mem;
@@ -58,7 +58,7 @@ FIXTURE_TEARDOWN(ends)
 	cdm_close(&self->cdm);
 }
 
-/* Threads of one process, each at something else. */
+/* Bodies of the threads. */
 static void *move_about(void *arg)
 {
 	struct victim *v = arg;
@@ -92,7 +92,7 @@ static void *touch(void *arg)
 
 static void *(*const jobs[])(void *) = { move_about, compute, touch };
 
-/* A process that works with all hands; how it ends is the caller's. */
+/* Starts all threads in this process, which the caller then ends. */
 static struct victim *become_victim(atomic_int *working, size_t threads)
 {
 	static struct victim v;
@@ -113,7 +113,7 @@ static struct victim *become_victim(atomic_int *working, size_t threads)
 	return &v;
 }
 
-/* Wait until at least @nr migrations have been, so that one is under way. */
+/* Waits for @nr migrations, so that another one is under way. */
 static bool works(atomic_int *working, int nr)
 {
 	__u64 deadline = cdm_now_ms() + CDM_SETTLE_MS;
@@ -126,7 +126,7 @@ static bool works(atomic_int *working, int nr)
 	return true;
 }
 
-/* SIGKILL for a whole thread group, at any moment of its work. */
+/* SIGKILL for the whole thread group at any moment. */
 TEST_F_TIMEOUT(ends, killed, 60)
 {
 	int early = 0;
@@ -143,7 +143,7 @@ TEST_F_TIMEOUT(ends, killed, 60)
 			pause();
 			_exit(0);
 		}
-		/* Sometimes before it has even begun. */
+		/* Sometimes before it has started. */
 		if (i % 5)
 			ASSERT_TRUE(works(self->shared, 1 + i % 2));
 		early += i % 5 == 0;
@@ -153,7 +153,7 @@ TEST_F_TIMEOUT(ends, killed, 60)
 	EXPECT_EQ(TIMES / 5, early);
 }
 
-/* It ends by itself, with its threads in the middle of their work. */
+/* The process exits while its threads work. */
 TEST_F_TIMEOUT(ends, exits, 60)
 {
 	for (int i = 0; i < TIMES / 8; i++) {
@@ -167,7 +167,7 @@ TEST_F_TIMEOUT(ends, exits, 60)
 			become_victim(self->shared, 3);
 			if (!works(self->shared, 1))
 				_exit(1);
-			/* Alone, the first thread ends nobody else. */
+			/* pthread_exit() of the first thread ends no other. */
 			if (i % 2)
 				_exit(0);
 			syscall(SYS_exit_group, 0);
@@ -176,7 +176,7 @@ TEST_F_TIMEOUT(ends, exits, 60)
 	}
 }
 
-/* A thread that moves memory, once, and then is gone by itself or by a signal. */
+/* A thread that moves memory once, and exits or is interrupted. */
 static void *move_once(void *arg)
 {
 	struct victim *v = arg;
@@ -186,7 +186,7 @@ static void *move_once(void *arg)
 	return NULL;
 }
 
-/* Threads come and go with their own migrations; the process stays. */
+/* Threads come and go with their migrations; the process stays. */
 TEST_F(ends, threads_exit)
 {
 	struct victim v = {
@@ -206,13 +206,13 @@ TEST_F(ends, threads_exit)
 			ASSERT_EQ(0, pthread_join(threads[i], NULL));
 		ASSERT_EQ(-1, cdm_check(self->mem, self->length, SEED));
 	}
-	/* Any signal ends a migration; the thread that made it goes on. */
+	/* Any signal ends a migration; its thread goes on. */
 	ASSERT_EQ(0, cdm_run_fill(&self->cdm, self->mem, self->length, 2,
 				  NULL));
 	EXPECT_EQ(-1, cdm_check_value(self->mem, self->length, 2));
 }
 
-/* A process of its own in the address space of its parent. */
+/* Another process in its parent's address space. */
 struct sharer {
 	struct _test_data_ends *self;
 	atomic_int go;
@@ -222,7 +222,7 @@ struct sharer {
 	int migrate;
 	int opened;
 	size_t moved;
-	bool kill;	/* in the middle of its moving */
+	bool kill;	/* kill it while it moves memory */
 };
 
 static int share(void *arg)
@@ -235,7 +235,7 @@ static int share(void *arg)
 
 	while (!atomic_load(&s->go))
 		sched_yield();
-	/* The file is for an address space, and that is this one's, too. */
+	/* The file serves the address space, which this process shares. */
 	s->info = cdm_info(self->cdm.fd, &info);
 	s->job = cdm_run_fill(&self->cdm, self->mem, self->length, 6, NULL);
 	s->migrate = cdm_migrate(&self->cdm, self->mem, self->length, NODE,
@@ -252,7 +252,7 @@ static int share(void *arg)
 	return 0;
 }
 
-/* CLONE_VM without CLONE_THREAD: two processes, one address space. */
+/* CLONE_VM without CLONE_THREAD: two processes share an address space. */
 TEST_F(ends, shared_address_space)
 {
 	struct sharer s = { .self = self, .kill = true };
@@ -280,7 +280,7 @@ TEST_F(ends, shared_address_space)
 		EXPECT_EQ(0, s.migrate);
 		EXPECT_EQ(PAGES, s.moved);
 		EXPECT_EQ(0, s.opened);
-		/* This one's memory and file are as they were left. */
+		/* Memory and file of this process are intact. */
 		EXPECT_EQ(-1, cdm_check_value(self->mem, self->length, 6));
 		ASSERT_EQ(0, cdm_run_fill(&self->cdm, self->mem, self->length,
 					  7, NULL));
@@ -289,7 +289,10 @@ TEST_F(ends, shared_address_space)
 	munmap(stack, STACK);
 }
 
-/* The one that had opened the file goes first, and leaves node and work. */
+/*
+ * The process that opened the file goes first and leaves memory and jobs to the
+ * other.
+ */
 struct heir {
 	struct victim v;
 	pid_t parent;
@@ -328,7 +331,7 @@ static void leave_to_heir(atomic_int *result)
 	if (!h.v.mem || clone(inherit, stack + STACK, CLONE_VM | CLONE_FILES |
 			      SIGCHLD, &h) < 0)
 		_exit(2);
-	/* Not exit(3), which would write to memory that both have. */
+	/* exit(3) would write to memory that both share. */
 	syscall(SYS_exit_group, 0);
 }
 
@@ -344,7 +347,10 @@ TEST_F(ends, opener_first)
 	EXPECT_EQ(1, atomic_load(self->shared));
 }
 
-/* vfork(2): the child has the parent's memory, and ends or executes. */
+/*
+ * A vfork(2) child runs in the parent's memory, and exits or executes a
+ * program.
+ */
 TEST_F(ends, vfork)
 {
 	struct hmm_cdm_wait wait;
@@ -358,7 +364,7 @@ TEST_F(ends, vfork)
 	cdm_fill(self->mem, self->length, SEED);
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, NODE,
 				 NULL));
-	/* A job goes on while the parent does not. */
+	/* The job goes on while the parent is suspended. */
 	((__u64 *)self->mem)[0] = 0;
 	ASSERT_EQ(0, cdm_start_adds(&self->cdm, (__u64 *)self->mem, 100000,
 				    &adds));
@@ -383,7 +389,7 @@ TEST_F(ends, vfork)
 	EXPECT_EQ(PAGES, cdm_on_node(&self->cdm, self->mem, self->length));
 }
 
-/* Executing another program after vfork(2) takes nothing from the parent. */
+/* exec after vfork(2) takes nothing from the parent. */
 TEST_F(ends, vfork_exec)
 {
 	static char *const argv[] = { "/proc/self/exe", "--help", NULL };
@@ -412,7 +418,7 @@ TEST_F(ends, vfork_exec)
 	close(null);
 }
 
-/* And exec itself, with threads in the middle of their work. */
+/* exec with threads in the middle of their work. */
 TEST_F(ends, exec)
 {
 	static char *const argv[] = { "/proc/self/exe", "--help", NULL };

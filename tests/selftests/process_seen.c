@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the kernel tells of memory on the node: pagemap, PAGEMAP_SCAN, smaps,
- * numa_maps, mincore(2), and which pages have been written to.
+ * What the kernel reports about memory on the node: pagemap, PAGEMAP_SCAN,
+ * smaps, numa_maps, mincore(2), and written pages.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +18,7 @@
 
 #define SEED			CDM_SEED(PROCESS_SEEN)
 #define PAGES			16
-/* A quarter each: on the node, in system memory, holes, once more the node. */
+/* Quarters: node pages, system pages, holes, node pages. */
 #define QUARTER			(PAGES / 4)
 
 FIXTURE(seen) {
@@ -58,7 +58,7 @@ static int read_pagemap(const struct _test_data_seen *self, __u64 *entries)
 	       PAGES * (ssize_t)sizeof(*entries) ? 0 : -errno;
 }
 
-/* Which pages have @bits of the pagemap, a bit for each page; ~0 on error. */
+/* The pages that have @bits in pagemap, one bit for each; ~0 on error. */
 static __u64 have(const struct _test_data_seen *self, __u64 bits)
 {
 	__u64 entries[PAGES], set = 0;
@@ -80,7 +80,7 @@ static int move(const struct _test_data_seen *self, int target)
 	return err ? err : (int)m.migrated;
 }
 
-/* Node memory in the first and last quarter, system memory, holes. */
+/* Makes the quarters: node pages, system pages, holes, node pages. */
 static int make_mixed(const struct _test_data_seen *self)
 {
 	char *second = self->mem + self->length / 4;
@@ -93,7 +93,7 @@ static int make_mixed(const struct _test_data_seen *self)
 
 #define HOLES	(((1ULL << QUARTER) - 1) << 2 * QUARTER)
 
-/* As anonymous memory, of one process or shared by fork. */
+/* As anonymous memory, exclusive or shared after fork(2). */
 TEST_F(seen, pagemap)
 {
 	struct cdm_child child;
@@ -126,7 +126,7 @@ TEST_F(seen, mincore)
 		EXPECT_EQ(!(HOLES >> i & 1), in[i] & 1);
 }
 
-/* The sum of @field over all mappings, as smaps_rollup has it. */
+/* @field of smaps_rollup, summed over all mappings. */
 static long rollup(const char *field)
 {
 	FILE *f = fopen("/proc/self/smaps_rollup", "r");
@@ -156,7 +156,7 @@ TEST_F(seen, smaps)
 	struct cdm_child child;
 	long sums[2];
 
-	/* Node, system, node. */
+	/* On the node, in system memory, on the node again. */
 	for (int i = 0; i < 3; i++) {
 		if (i)
 			ASSERT_EQ(PAGES, move(self, i == 1 ? SYSTEM : NODE));
@@ -172,14 +172,14 @@ TEST_F(seen, smaps)
 			}
 		}
 	}
-	/* Two processes have each page: half of it counts for one. */
+	/* Two processes share each page: it counts half for each. */
 	ASSERT_EQ(0, cdm_child_start(&child, NULL, NULL));
 	EXPECT_EQ(kb / 2, cdm_smaps(self->mem, "Pss:"));
 	EXPECT_EQ(kb, cdm_smaps(self->mem, "Shared_Dirty:"));
 	EXPECT_EQ(0, cdm_smaps(self->mem, "Private_Dirty:"));
 	ASSERT_EQ(0, cdm_child_end(&child));
 
-	/* The sums have them, too. */
+	/* The sums include these pages. */
 	sums[0] = rollup("Anonymous:");
 	ASSERT_EQ(0, madvise(self->mem, self->length, MADV_DONTNEED));
 	sums[1] = rollup("Anonymous:");
@@ -187,7 +187,7 @@ TEST_F(seen, smaps)
 	EXPECT_GE(kb + 64 * (long)self->page / 1024, sums[0] - sums[1]);
 }
 
-/* The line of numa_maps for @addr has this text. */
+/* Whether the numa_maps line of @addr contains @text. */
 static bool numa_maps_has(const void *addr, const char *text)
 {
 	FILE *f = fopen("/proc/self/numa_maps", "r");
@@ -205,14 +205,14 @@ static bool numa_maps_has(const void *addr, const char *text)
 	return has;
 }
 
-/* numa_maps leaves out what is on no node that memory is allocated from. */
+/* numa_maps leaves out pages on NUMA nodes without memory to allocate. */
 TEST_F(seen, numa_maps)
 {
 	char text[32];
 
 	if (access("/proc/self/numa_maps", R_OK))
 		SKIP(return, "no /proc/self/numa_maps");
-	/* A mapping of its own, so that a line begins with it. */
+	/* Split from its neighbours, so that it has its own line. */
 	EXPECT_TRUE(numa_maps_has(self->mem, " default"));
 	EXPECT_FALSE(numa_maps_has(self->mem, "anon="));
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length / 4,
@@ -224,8 +224,9 @@ TEST_F(seen, numa_maps)
 	EXPECT_TRUE(numa_maps_has(self->mem, text));
 }
 
-/* Which pages PAGEMAP_SCAN finds to have all of @mask, and if @protect, makes
- * read-only again; ~0 on error.
+/*
+ * The pages for which PAGEMAP_SCAN reports all of @mask, write-protected again
+ * if @protect; ~0 on error.
  */
 static __u64 scan(const struct _test_data_seen *self, __u64 mask, bool protect)
 {
@@ -269,8 +270,8 @@ TEST_F(seen, pagemap_scan)
 }
 
 /*
- * Who tracks writes by userfaultfd finds those of the CPU and of the device,
- * on the node as elsewhere; moving pages is no write and hides none.
+ * Write tracking by userfaultfd sees writes of CPU and device, on the node and
+ * elsewhere; moving a page is no write and hides none.
  */
 TEST_F(seen, written_since_scan)
 {
@@ -289,7 +290,7 @@ TEST_F(seen, written_since_scan)
 	    ioctl(uffd, UFFDIO_REGISTER, &range))
 		SKIP(return, "no write protection by userfaultfd: errno %d",
 		     errno);
-	/* The device has been there, and may write. */
+	/* The device has writable entries. */
 	ASSERT_EQ(0, cdm_run_fill(&self->cdm, self->mem, self->length, 1,
 				  NULL));
 	ASSERT_EQ(ALL, scan(self, PAGE_IS_WRITTEN, true));
@@ -311,7 +312,7 @@ TEST_F(seen, written_since_scan)
 		EXPECT_EQ(1 << 3 | 1 << 7,
 			  scan(self, PAGE_IS_WRITTEN, false));
 	}
-	/* Protected once more, and written to at its new place. */
+	/* Protected again, then written to at the new place. */
 	ASSERT_EQ(1 << 3 | 1 << 7, scan(self, PAGE_IS_WRITTEN, true));
 	ASSERT_EQ(PAGES, move(self, SYSTEM));
 	self->mem[0] = 1;
@@ -333,7 +334,7 @@ static int clear_soft_dirty(void)
 	return err;
 }
 
-/* The same by the soft-dirty bit, which needs nobody to register for it. */
+/* The same for the soft-dirty bit, which needs no registration. */
 TEST_F(seen, soft_dirty)
 {
 	struct hmm_cdm_wait wait;
@@ -346,7 +347,7 @@ TEST_F(seen, soft_dirty)
 	ASSERT_EQ(0, clear_soft_dirty());
 	EXPECT_EQ(0, have(self, PAGEMAP_SOFT_DIRTY));
 
-	/* Reading is no write, for both sides. */
+	/* Reads by either side are no writes. */
 	EXPECT_EQ(-1, cdm_check_value(self->mem, self->length, 1));
 	ASSERT_EQ(0, cdm_run_sum(&self->cdm, self->mem, self->length / 8,
 				 &wait));
@@ -358,12 +359,12 @@ TEST_F(seen, soft_dirty)
 	EXPECT_EQ(1 << 2 | 1 << 5, have(self, PAGEMAP_SOFT_DIRTY));
 	EXPECT_EQ(PAGES, cdm_on_node(&self->cdm, self->mem, self->length));
 
-	/* The bit moves with the page, and is not set by moving. */
+	/* The bit moves with the page, and moving does not set it. */
 	for (int i = 0; i < 2; i++) {
 		ASSERT_EQ(PAGES, move(self, i ? NODE : SYSTEM));
 		EXPECT_EQ(1 << 2 | 1 << 5, have(self, PAGEMAP_SOFT_DIRTY));
 	}
-	/* What came since has been written to: with zeros, but it is new. */
+	/* A new zero page counts as written. */
 	ASSERT_EQ(0, madvise(self->mem + 8 * self->page, self->page,
 			     MADV_DONTNEED));
 	ASSERT_EQ(0, clear_soft_dirty());
@@ -373,7 +374,7 @@ TEST_F(seen, soft_dirty)
 	EXPECT_EQ(1 << 8, have(self, PAGEMAP_SOFT_DIRTY));
 }
 
-/* madvise(2) fills the holes and leaves the rest where it is. */
+/* MADV_POPULATE fills the holes and moves no page. */
 TEST_F(seen, populate_mixed)
 {
 	const int advice[] = { MADV_POPULATE_READ, MADV_POPULATE_WRITE };
@@ -394,13 +395,16 @@ TEST_F(seen, populate_mixed)
 		EXPECT_EQ(2 * QUARTER,
 			  cdm_on_node(&self->cdm, self->mem, self->length));
 		EXPECT_EQ(-1, cdm_check_value(holes, self->length / 4, 0));
-		/* Read, the holes are all one page; written, each its own. */
+		/*
+		 * Populated for reading, all holes share one page; for writing,
+		 * each has its own.
+		 */
 		EXPECT_EQ(!i, after[2 * QUARTER] == after[2 * QUARTER + 1]);
 	}
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length / 2, SEED));
 	ASSERT_EQ(0, cdm_stats(&self->cdm, &stats[1]));
 	EXPECT_EQ(stats[0].migrated_out, stats[1].migrated_out);
-	/* The device has its way with all of it. */
+	/* The device can write to all of it. */
 	EXPECT_EQ(0, cdm_run_fill(&self->cdm, self->mem, self->length, 4,
 				  NULL));
 	EXPECT_EQ(-1, cdm_check_value(self->mem, self->length, 4));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What is in an address space besides ordinary memory: mappings of the kernel's,
- * of devices, of drivers' buffers. None of it moves; the device either uses it
- * in place or is refused, and what lies around it moves all the same.
+ * Other contents of an address space: mappings of the kernel, of device memory,
+ * of drivers' buffers. They do not move; the device uses them in place or is
+ * refused, and ordinary memory around them moves.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,12 +19,12 @@
 #define SEED			CDM_SEED(PROCESS_SPECIAL)
 #define AROUND			4	/* pages on either side */
 
-/* Where the BIOS of a PC is: the one part of memory that may always be mapped. */
+/* The BIOS of a PC, which may always be mapped. */
 #define BIOS			0xf0000
 
 FIXTURE(special) {
 	struct cdm cdm;
-	char *around;		/* ordinary memory, before and behind */
+	char *around;		/* ordinary memory on both sides */
 	char *mem;		/* the special mapping */
 	size_t length;
 	size_t pages;
@@ -32,12 +32,12 @@ FIXTURE(special) {
 };
 
 FIXTURE_VARIANT(special) {
-	/* Map @length bytes at @where; NULL if this machine cannot. */
+	/* Maps @length bytes at @where; NULL if the machine cannot. */
 	char *(*map)(char *where, size_t length);
-	bool placed;	/* it can be told where */
+	bool placed;	/* the address can be chosen */
 	bool used;	/* the device reads it in place, instead of -EFAULT */
-	bool written;	/* the same for writing */
-	bool changes;	/* the kernel writes to it all the time */
+	bool written;	/* the device writes to it in place, instead of -EFAULT */
+	bool changes;	/* the kernel writes to it continuously */
 };
 
 static char *map_fd(int fd, char *where, size_t length, int prot, off_t at)
@@ -88,7 +88,7 @@ static char *map_bios(char *where, size_t length)
 		      PROT_READ, BIOS);
 }
 
-/* The first BAR that this kernel lets a process map. */
+/* The first PCI BAR that this kernel lets a process map. */
 static char *map_bar(char *where, size_t length)
 {
 	char *mem = NULL;
@@ -103,7 +103,7 @@ static char *map_bar(char *where, size_t length)
 	return mem;
 }
 
-/* Pages of the kernel's that it has inserted into the mapping. */
+/* Pages that the kernel has inserted into the mapping. */
 static char *map_ring(char *where, size_t length)
 {
 	struct io_uring_params params = {};
@@ -181,7 +181,10 @@ FIXTURE_SETUP(special)
 		SKIP(return, "no such mapping here: errno %d", errno);
 	if (variant->placed)
 		ASSERT_EQ(where, self->mem);
-	/* The page is there; of a device nobody knows what reading does. */
+	/*
+	 * Faults the page in, unless it is a device's, where reading may have
+	 * effects.
+	 */
 	if (!variant->changes)
 		__atomic_load_n((__u64 *)self->mem, __ATOMIC_RELAXED);
 }
@@ -193,7 +196,7 @@ FIXTURE_TEARDOWN(special)
 	cdm_close(&self->cdm);
 }
 
-/* The ordinary memory on both sides is as it was. */
+/* The ordinary memory on both sides is unchanged. */
 static bool around_is_good(const struct _test_data_special *self, bool placed)
 {
 	size_t words = self->cdm.page / 8;
@@ -206,7 +209,7 @@ static bool around_is_good(const struct _test_data_special *self, bool placed)
 	return true;
 }
 
-/* It stays where it is, and all around it moves. */
+/* It stays, and the memory around it moves. */
 TEST_F(special, stays)
 {
 	const size_t moves = variant->placed ? 2 * AROUND : 2 * AROUND + 1;
@@ -238,7 +241,7 @@ TEST_F(special, stays)
 	EXPECT_EQ(pfn, cdm_pfn(self->mem));
 }
 
-/* A job ends at the address that is refused, or works on the very pages. */
+/* A job ends at the refused address, or works on the very pages. */
 TEST_F(special, device)
 {
 	const size_t words = self->length / 8;
@@ -259,7 +262,7 @@ TEST_F(special, device)
 		EXPECT_EQ(CDM_ADDR(self->mem), wait.fault_addr);
 		EXPECT_EQ(HMM_CDM_ACCESS_READ, wait.fault_access);
 	}
-	/* Adding nothing is a write as well, and does no harm to anybody. */
+	/* Adding zero is a write, too, and harmless. */
 	status = cdm_run_adds(&self->cdm, (__u64 *)self->mem, 0, 1, &wait);
 	EXPECT_EQ(variant->written ? 0 : -EFAULT, status);
 	if (!variant->written) {
@@ -272,7 +275,7 @@ TEST_F(special, device)
 			sum -= __atomic_load_n(word + i, __ATOMIC_RELAXED);
 		EXPECT_EQ(0, sum);
 	}
-	/* The file is as good as before. */
+	/* The file is still usable. */
 	EXPECT_EQ(0, cdm_run_sum(&self->cdm, self->around, words, &wait));
 	EXPECT_EQ(cdm_word_sum(SEED, words), wait.result[0]);
 }

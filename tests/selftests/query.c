@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * HMM_CDM_IOC_QUERY: where pages lie, what each side may do with them, and
- * how often the device came; looking changes nothing.
+ * HMM_CDM_IOC_QUERY: where pages lie, what CPU and device may do with them, and
+ * how often the device accessed them. QUERY changes nothing.
  */
 #include <errno.h>
 #include <kselftest_harness.h>
@@ -40,7 +40,7 @@ FIXTURE_TEARDOWN(query)
 	cdm_close(&self->cdm);
 }
 
-/* All sums other than those of @a and @b are zero. */
+/* All counts other than @a and @b are zero. */
 static bool only(const struct hmm_cdm_query *q, int a, int b)
 {
 	for (int i = 0; i < (int)ARRAY_SIZE(q->where); i++)
@@ -65,7 +65,7 @@ TEST_F(query, untouched_stays_untouched)
 	EXPECT_EQ(0, cdm_present(self->mem, self->length));
 }
 
-/* Half touched, then moved: system memory becomes the node's memory. */
+/* Half of the pages are touched and then moved to the node. */
 TEST_F(query, system_and_node)
 {
 	size_t half = self->length / 2;
@@ -96,7 +96,7 @@ TEST_F(query, system_and_node)
 	EXPECT_TRUE(only(&self->sums, HMM_CDM_WHERE_NODE,
 			 HMM_CDM_WHERE_ABSENT));
 
-	/* The same pages, as the other node sees them. */
+	/* The same pages, seen by the other node. */
 	ASSERT_EQ(0, cdm_open(&other, 1));
 	ASSERT_EQ(0, cdm_query(&other, self->mem, self->length, self->pages,
 			       &self->sums));
@@ -127,7 +127,7 @@ TEST_F(query, unmapped_and_prot_none)
 	EXPECT_EQ(RW, self->pages[7].cpu);
 }
 
-/* Without an array the sums are the same. */
+/* The counts are the same without an array. */
 TEST_F(query, sums_only)
 {
 	struct hmm_cdm_query without;
@@ -142,7 +142,7 @@ TEST_F(query, sums_only)
 			    sizeof(without.where)));
 }
 
-/* Over more windows than one, with a different answer in each of them. */
+/* Several windows, with a different answer in each. */
 TEST_F(query, across_windows)
 {
 	size_t window = self->cdm.window, nr = 3 * window / self->page;
@@ -173,7 +173,7 @@ TEST_F(query, across_windows)
 	free(pages);
 }
 
-/* What the device may do follows its faults, and the CPU's page table. */
+/* Device rights follow its faults and the CPU's page table. */
 TEST_F(query, device_rights)
 {
 	cdm_fill(self->mem, self->length, SEED);
@@ -182,7 +182,7 @@ TEST_F(query, device_rights)
 			       self->pages, NULL));
 	EXPECT_TRUE(self->pages[0].device & HMM_CDM_ACCESS_READ);
 	EXPECT_LT(0, self->pages[0].accesses);
-	/* A neighbour may have got an entry along with it, but no access. */
+	/* The fault may have mapped the neighbour, without an access. */
 	EXPECT_EQ(0, self->pages[1].accesses);
 
 	ASSERT_EQ(0, cdm_run_fill(&self->cdm, self->mem, self->page, 1, NULL));
@@ -201,7 +201,7 @@ TEST_F(query, device_rights)
 	EXPECT_EQ(0, self->pages[0].accesses);
 }
 
-/* Each atomic operation is an access; the count ends at its maximum. */
+/* Each atomic operation counts as an access; the count saturates. */
 TEST_F(query, accesses)
 {
 	__u64 *word = (__u64 *)self->mem;
@@ -221,7 +221,7 @@ TEST_F(query, accesses)
 	EXPECT_EQ(65535, self->pages[0].accesses);
 	EXPECT_EQ(70100, *word);
 
-	/* A new entry counts anew. */
+	/* A new entry starts at zero. */
 	ASSERT_EQ(0, madvise(self->mem, self->page, MADV_DONTNEED));
 	ASSERT_EQ(0, cdm_run_adds(&self->cdm, word, 1, 3, NULL));
 	ASSERT_EQ(0, cdm_query(&self->cdm, self->mem, self->length,
@@ -249,7 +249,7 @@ TEST_F(query, order)
 	free(pages);
 }
 
-/* Only private anonymous memory moves, but all kinds can be looked at. */
+/* All kinds of memory can be queried, though only anonymous memory moves. */
 TEST_F(query, file)
 {
 	int fd = cdm_pattern_file(true, self->length, SEED);
@@ -286,8 +286,8 @@ static void nothing(int nr)
 }
 
 /*
- * The answer for a large hole takes long to write: a signal ends that. Little
- * memory, mapped often, makes room for it.
+ * A signal ends the long answer for a large hole. The array for it is one small
+ * piece of memory, mapped many times.
  */
 TEST_F(query, long_answer)
 {
@@ -318,7 +318,7 @@ TEST_F(query, long_answer)
 			NULL);
 	ASSERT_EQ(0, setitimer(ITIMER_REAL, &never, NULL));
 	EXPECT_EQ(-EINTR, ret);
-	/* Only the sums: at once, however large it is. */
+	/* Without an array the answer is immediate, however large the range. */
 	EXPECT_EQ(0, cdm_query(&self->cdm, at, hole, NULL, NULL));
 	munmap(buffer, answer + chunk);
 	close(fd);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The regions that cdm_emu takes: what it refuses and how it says so, and
- * what the kernel shows of a region that was taken.
+ * The regions that cdm_emu accepts, the errors for those it refuses, and what
+ * the kernel shows of an accepted region.
  */
 #include <errno.h>
 #include <kselftest_harness.h>
@@ -13,10 +13,10 @@
 #include "cdm_test.h"
 #include "cdm_tree.h"
 
-/* Aligned enough for memremap_pages() on every architecture. */
+/* Sufficient for memremap_pages() on every architecture. */
 #define ALIGNED			(16ULL << 20)
 
-/* Each kind of fault has a message of its own. */
+/* Each kind of error has its own message. */
 enum kind {
 	SYNTAX,
 	ZERO,
@@ -51,7 +51,7 @@ FIXTURE_SETUP(region)
 	ASSERT_EQ(0, cdm_unload(CDM_EMU));
 }
 
-/* In the parent, so that it runs with all files of the test closed. */
+/* In the parent, where all files of the test are closed. */
 FIXTURE_TEARDOWN_PARENT(region)
 {
 	ASSERT_EQ(0, cdm_restore(&self->found));
@@ -102,7 +102,9 @@ static void bad_numbers(struct bad *bad, enum kind kind, int err,
 		 (unsigned long long)start, (unsigned long long)size, node);
 }
 
-/* All the ways to name a wrong region, given a right one. Returns how many. */
+/*
+ * Fills in all kinds of wrong regions, given a good one. Returns their number.
+ */
 static int bad_regions(struct bad *bad, const struct cdm_region *good)
 {
 	size_t page = sysconf(_SC_PAGESIZE);
@@ -119,7 +121,7 @@ static int bad_regions(struct bad *bad, const struct cdm_region *good)
 		    ALIGNED + 1, "");
 	bad_numbers(&bad[nr++], MISALIGNED, -EINVAL, good->start,
 		    ALIGNED + page, "");
-	/* Ends behind 2^64, at 2^64, and behind what any CPU can address. */
+	/* Ends past 2^64, at 2^64, and past what any CPU can address. */
 	bad_numbers(&bad[nr++], RANGE, -ERANGE, good->start,
 		    0ULL - ALIGNED, "");
 	bad_numbers(&bad[nr++], RANGE, -ERANGE, 0ULL - ALIGNED, ALIGNED, "");
@@ -144,7 +146,7 @@ static void overlapping(char *text, size_t size,
 		 (unsigned long long)half);
 }
 
-/* A message without the words of the region that it is about. */
+/* Removes the words of the region from a message about it. */
 static void strip(char *message, const char *text)
 {
 	char *at = strstr(message, text);
@@ -153,7 +155,7 @@ static void strip(char *message, const char *text)
 		memmove(at, at + strlen(text), strlen(at + strlen(text)) + 1);
 }
 
-/* What is said of the second of two regions that share memory. */
+/* The message about the second of two regions that overlap. */
 static void taken_message(const struct cdm_region *regions, int log,
 			  char *line, size_t size)
 {
@@ -199,7 +201,7 @@ TEST_F_TIMEOUT(region, refused, 60)
 				EXPECT_STRNE(messages[i], messages[j]);
 }
 
-/* One bad region, wherever it stands, does not keep a good one from loading. */
+/* A bad region, in any position, does not keep a good one from loading. */
 TEST_F_TIMEOUT(region, good_beside_bad, 60)
 {
 	const struct cdm_region *good = &self->regions[1];
@@ -213,7 +215,7 @@ TEST_F_TIMEOUT(region, good_beside_bad, 60)
 		char list[256], line[512];
 		struct cdm cdm;
 
-		/* One of each kind is enough, the last. */
+		/* One region of each kind is enough: the last. */
 		if (i + 1 < nr && bad[i + 1].kind == bad[i].kind)
 			continue;
 		snprintf(list, sizeof(list), "%s,%s",
@@ -232,7 +234,7 @@ TEST_F_TIMEOUT(region, good_beside_bad, 60)
 	}
 }
 
-/* The second of two regions that share memory is refused, and only that. */
+/* Of two regions that overlap, only the second is refused. */
 TEST_F_TIMEOUT(region, taken_twice, 60)
 {
 	const struct cdm_region *good = &self->regions[1];
@@ -257,7 +259,10 @@ TEST_F_TIMEOUT(region, taken_twice, 60)
 	}
 }
 
-/* Nothing named: what the device tree has, or a hint and no device. */
+/*
+ * Without a parameter the driver takes the regions of the device tree, or logs
+ * a hint and registers no device.
+ */
 TEST_F(region, none_named)
 {
 	struct cdm_memory memories[CDM_TREE_MAX];
@@ -273,7 +278,7 @@ TEST_F(region, none_named)
 	EXPECT_EQ(!devices, cdm_log_find(log, "region=", line, sizeof(line)));
 }
 
-/* Only bad regions: the load fails, although for different reasons. */
+/* With bad regions only, loading fails, although for different reasons. */
 TEST_F(region, all_bad)
 {
 	struct bad bad[32];
@@ -289,7 +294,10 @@ TEST_F(region, all_bad)
 	EXPECT_TRUE(cdm_log_find(log, bad[nr - 1].text, line, sizeof(line)));
 }
 
-/* What is right is taken whole, under a name, and is no memory of the system */
+/*
+ * A good region is registered whole, has a name in /proc/iomem, and does not
+ * count as system memory.
+ */
 TEST_F_TIMEOUT(region, taken, 60)
 {
 	long total = cdm_meminfo("MemTotal:");
@@ -332,7 +340,7 @@ TEST_F_TIMEOUT(region, taken, 60)
 	EXPECT_EQ(total, cdm_meminfo("MemTotal:"));
 }
 
-/* The kernel knows the memory as that of the NUMA node which was asked for. */
+/* The kernel shows the memory on the NUMA node that was asked for. */
 TEST(pages_are_on_their_numa_node)
 {
 	struct cdm_region regions[CDM_REGIONS_MAX];

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The device has the rights of the process and no more: a job that goes where
- * the process could not go itself ends there, and says where.
+ * The device has exactly the process's rights: a job that accesses what the
+ * process cannot ends there and reports the address.
  */
 #include <errno.h>
 #include <kselftest_harness.h>
@@ -38,8 +38,8 @@ FIXTURE_TEARDOWN(rights)
 }
 
 /*
- * A job over all pages, of which those from the third on cannot be accessed
- * that way: it ends there, and what came before is done.
+ * A job over all pages, which is not allowed from the third page on: it ends
+ * there, and what comes before is done.
  */
 static void expect_fault(struct __test_metadata *_metadata,
 			 const struct cdm *cdm, char *mem, unsigned int access)
@@ -61,7 +61,7 @@ static void expect_fault(struct __test_metadata *_metadata,
 	EXPECT_EQ(-1, access == HMM_CDM_ACCESS_WRITE ?
 		  cdm_check_value(mem, good, PATTERN) :
 		  cdm_check(mem, good, SEED));
-	/* The file is as good as before. */
+	/* The file is still usable. */
 	EXPECT_EQ(0, cdm_run_fill(cdm, mem, 8, 1, NULL));
 }
 
@@ -89,7 +89,7 @@ TEST_F(rights, prot_none)
 		ASSERT_EQ(cdm_word(SEED, i), ((__u64 *)self->mem)[i]);
 }
 
-/* Read-only memory is read in place, and a write changes none of it. */
+/* Read-only memory is read in place; a write changes none of it. */
 TEST_F(rights, read_only)
 {
 	char *third = self->mem + 2 * self->cdm.page;
@@ -105,7 +105,10 @@ TEST_F(rights, read_only)
 		ASSERT_EQ(cdm_word(SEED, i), ((__u64 *)self->mem)[i]);
 }
 
-/* A file opened for reading, mapped shared and private: never written to. */
+/*
+ * Shared and private mappings of a file opened for reading are never written
+ * to.
+ */
 TEST_F(rights, read_only_file)
 {
 	const int flags[] = { MAP_SHARED, MAP_PRIVATE };
@@ -132,7 +135,9 @@ TEST_F(rights, read_only_file)
 	close(fd);
 }
 
-/* A page of a file behind its end: SIGBUS for the CPU, -EFAULT here. */
+/*
+ * A page beyond the end of a file: SIGBUS for the CPU, -EFAULT for the device.
+ */
 TEST_F(rights, beyond_end_of_file)
 {
 	int fd = cdm_pattern_file(true, self->cdm.page, SEED);
@@ -148,7 +153,7 @@ TEST_F(rights, beyond_end_of_file)
 	close(fd);
 }
 
-/* The address is that of the byte, not of its page. */
+/* The reported address is the byte's, not the page's. */
 TEST_F(rights, exact_address)
 {
 	char *hole = self->mem + 2 * self->cdm.page;
@@ -165,12 +170,12 @@ TEST_F(rights, exact_address)
 					&wait));
 	EXPECT_EQ(CDM_ADDR(hole) + 77, wait.fault_addr);
 	EXPECT_EQ(HMM_CDM_ACCESS_READ, wait.fault_access);
-	/* From below: the first byte that is not there. */
+	/* A range that starts below reports the first missing byte. */
 	EXPECT_EQ(-EFAULT, cdm_run_fill(&self->cdm, hole - 3, 8, 0, &wait));
 	EXPECT_EQ(CDM_ADDR(hole), wait.fault_addr);
 }
 
-/* Addresses that no process has. */
+/* Addresses outside of any process's address space. */
 TEST_F(rights, kernel_addresses)
 {
 	const __u64 addrs[] = { 0, 1ULL << 63, ~0ULL << 24 };
@@ -187,7 +192,7 @@ TEST_F(rights, kernel_addresses)
 	}
 }
 
-/* A special mapping is either used in place or refused, but never harmed. */
+/* Special mappings are used in place or refused, and never changed. */
 TEST_F(rights, vdso)
 {
 	char *vdso = (char *)getauxval(AT_SYSINFO_EHDR);
@@ -209,7 +214,7 @@ TEST_F(rights, vdso)
 }
 
 /*
- * Memory that the kernel itself has given up access to is not for the device,
+ * Memory that the kernel has removed from its own map is refused to the device,
  * although the process may use it.
  */
 TEST_F(rights, secret_memory)

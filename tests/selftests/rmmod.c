@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Unloading: not under open files; of what processes have in the node's
- * memory nothing is lost; and loading again works.
+ * Unloading fails while files are open; the processes' pages on the node are
+ * saved; and loading again works.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,13 +16,16 @@
 #define SEED			CDM_SEED(RMMOD)
 #define PAGES			64
 
-/* Rounds, where 2 users share a node of 8 windows; and when it is enough of them. */
+/*
+ * Rounds in which 2 users share a node of 8 windows, and the time after which
+ * fewer rounds are enough.
+ */
 #define TIMES			100
 #define USERS			2
 #define NODE_WINDOWS		8
 #define ENOUGH_MS		(CDM_PATIENCE > 1 ? 10000 : 40000)
 
-/* Unloading moves pages, and the guest may be slow. */
+/* Unloading moves pages, which takes a slow guest some time. */
 #define UNLOAD_MS		(10000 * CDM_PATIENCE)
 
 FIXTURE(rmmod) {
@@ -40,13 +43,13 @@ FIXTURE_SETUP(rmmod)
 	ASSERT_EQ(0, cdm_remember(&self->found));
 }
 
-/* In the parent, so that it runs with all files of the test closed. */
+/* In the parent, where all files of the test are closed. */
 FIXTURE_TEARDOWN_PARENT(rmmod)
 {
 	ASSERT_EQ(0, cdm_restore(&self->found));
 }
 
-/* Memory with the pattern of SEED on the node, and the node's file closed. */
+/* Memory with the pattern of SEED on the node, whose file is closed again. */
 static char *leave_on_node(struct cdm *cdm, unsigned int index, size_t length)
 {
 	struct hmm_cdm_migrate m;
@@ -65,7 +68,7 @@ static char *leave_on_node(struct cdm *cdm, unsigned int index, size_t length)
 	return mem;
 }
 
-/* All of it is in system memory, and as it was. */
+/* All of it is in system memory, unchanged. */
 static void expect_saved(struct __test_metadata *_metadata,
 			 const struct cdm *cdm, const char *mem, size_t length)
 {
@@ -78,7 +81,7 @@ TEST_F(rmmod, refused_while_open)
 {
 	struct cdm cdm;
 
-	/* Which of the nodes does not matter. */
+	/* Any node's file will do. */
 	for (int i = 0; i < CDM_NODES; i++) {
 		ASSERT_EQ(0, cdm_open(&cdm, i));
 		EXPECT_EQ(-EWOULDBLOCK, cdm_unload(CDM_EMU));
@@ -96,7 +99,7 @@ TEST_F(rmmod, refused_while_open)
 	EXPECT_FALSE(cdm_loaded(CDM_CORE));
 }
 
-/* Another process that has the file open counts as well, until it is gone. */
+/* A file open in another process counts as well, until that has exited. */
 TEST_F(rmmod, refused_while_job_runs)
 {
 	int ready[2];
@@ -125,7 +128,7 @@ TEST_F(rmmod, refused_while_job_runs)
 	EXPECT_EQ(0, cdm_unload(CDM_EMU));
 }
 
-/* Pages of both nodes, a huge page, and pages that fork(2) has shared. */
+/* Pages of both nodes, a huge page, and pages shared after fork(2). */
 TEST_F(rmmod, pages_are_saved)
 {
 	size_t page = sysconf(_SC_PAGESIZE), huge = cdm_thp_size();
@@ -165,25 +168,27 @@ TEST_F(rmmod, pages_are_saved)
 		expect_saved(_metadata, &cdm[0], thp, huge);
 	ASSERT_EQ(1, write(go[1], "", 1));
 	EXPECT_EQ(0, cdm_reap(pid, UNLOAD_MS));
-	/* It is memory to write to, too. */
+	/* The memory is writable. */
 	cdm_fill(mem[0], PAGES * page, SEED + 1);
 	EXPECT_EQ(-1, cdm_check(mem[0], PAGES * page, SEED + 1));
 }
 
-/* A process that has pages on the node, in round after round. */
+/* A process that has pages on the node in every round. */
 struct user {
 	pid_t pid;
-	int say;		/* what to do, a byte each */
-	int heard;		/* zero if it went well, else what went wrong */
+	int say;		/* commands, one byte each */
+	int heard;		/* zero if it succeeded, else where it failed */
 };
 
 enum { USE_FEW = 'f', USE_MANY = 'm', CHECK = 'c', QUIT = 'q' };
 
-/* What a user has: words of a pattern, and words that only it counts in. */
+/*
+ * A user's memory: words of a pattern, and words that only this user counts in.
+ */
 struct usage {
 	char *mem;
 	size_t length;
-	__u64 *words;		/* a page for the device, and one for the CPU */
+	__u64 *words;		/* a page for the device and one for the CPU */
 	__u64 rounds;
 };
 
@@ -191,8 +196,8 @@ struct usage {
 #define ROUND_ADDS		100
 
 /*
- * Have pages on the node by all that brings them there, and leave jobs: one that
- * has ended, and one that closing the file ends. Returns what went wrong.
+ * Brings pages to the node in every possible way, and leaves two jobs: one that
+ * has ended, and one that closing the file ends. Returns where it failed.
  */
 static int use_node(struct usage *usage, bool many)
 {
@@ -203,7 +208,7 @@ static int use_node(struct usage *usage, bool many)
 
 	if (cdm_open(&cdm, 0))
 		return 1;
-	/* All users together have more than the node. */
+	/* All users together have more memory than the node. */
 	m.flags = HMM_CDM_MIGRATE_EVICT;
 	m.addr = CDM_ADDR(usage->mem);
 	m.length = many ? usage->length : PAGES * cdm.page;
@@ -218,7 +223,7 @@ static int use_node(struct usage *usage, bool many)
 	else if (many && !m.evicted && !m.skipped[HMM_CDM_SKIP_NO_MEMORY] &&
 		 m.migrated + m.present < usage->length / cdm.page)
 		wrong = 5;
-	/* Where it counts does not matter. */
+	/* It may count on either side. */
 	else if (cdm_start_adds(&cdm, usage->words + 1, CDM_FOREVER, &job) ||
 		 !cdm_rises_above(usage->words + 1, usage->words[1]))
 		wrong = 6;
@@ -226,20 +231,20 @@ static int use_node(struct usage *usage, bool many)
 	return wrong;
 }
 
-/* Use the memory until there is something else to do. */
+/* Writes to the memory until the next command. */
 static void use_cpu(struct usage *usage, size_t page, int from)
 {
 	struct pollfd event = { from, POLLIN, 0 };
 	__u64 *word = CPU_WORD(usage, page);
 
-	/* Not all the time, or there is none left for the unloading. */
+	/* With pauses, so that unloading makes progress. */
 	while (!poll(&event, 1, 1)) {
 		usage->rounds++;
 		__atomic_fetch_add(word, 1, __ATOMIC_RELAXED);
 	}
 }
 
-/* All of it is in system memory, and as it was. */
+/* All of it is in system memory, unchanged. */
 static int check_usage(const struct usage *usage, const struct cdm *cdm,
 		       __u64 adds)
 {
@@ -302,7 +307,7 @@ static int start_user(struct user *user, const struct cdm *cdm, size_t length)
 	return user->pid < 0 ? -errno : 0;
 }
 
-/* Have all users do it at the same time. Returns what went wrong with one. */
+/* Sends a command to all users at once. Returns where one failed. */
 static int tell_users(const struct user *users, int nr, char what)
 {
 	int wrong = 0;
@@ -320,9 +325,9 @@ static int tell_users(const struct user *users, int nr, char what)
 }
 
 /*
- * Processes have the same memory there each time that the node is there, and
- * write to it while it is unloaded; with jobs that have just ended. Now and then
- * they want more than there is, and push out each other's.
+ * Processes put the same memory on the node each time it is loaded, and write
+ * to it during unloading; their jobs have just ended. Now and then they use
+ * more than the node has and evict each other's pages.
  */
 TEST_F_TIMEOUT(rmmod, hundred_times, 60)
 {
@@ -338,7 +343,7 @@ TEST_F_TIMEOUT(rmmod, hundred_times, 60)
 	cdm_close(&cdm);
 	ASSERT_EQ(0, cdm_unload(CDM_EMU));
 
-	/* A part of it is enough, and sooner full. */
+	/* Part of the region is enough, and full sooner. */
 	size = NODE_WINDOWS * cdm.window;
 	ASSERT_LE(size, region->size);
 	snprintf(text, sizeof(text), "%#llx+%#llx@%d",
@@ -351,10 +356,13 @@ TEST_F_TIMEOUT(rmmod, hundred_times, 60)
 					(NODE_WINDOWS / USERS + 1) *
 						cdm.window));
 
-	/* On a slow kernel or a busy machine some less; what is logged says so. */
+	/*
+	 * Fewer rounds on a slow kernel or a busy machine; the log has their
+	 * number.
+	 */
 	while (rounds < TIMES && (rounds < TIMES / 10 ||
 				  cdm_now_ms() < start + ENOUGH_MS)) {
-		/* The library too, now and then. */
+		/* Now and then the library as well. */
 		if (rounds % 10 == 9) {
 			ASSERT_EQ(0, cdm_unload(CDM_CORE));
 			ASSERT_EQ(0, cdm_load(CDM_CORE, NULL));
@@ -380,7 +388,7 @@ TEST_F_TIMEOUT(rmmod, hundred_times, 60)
 	}
 }
 
-/* Processes end with their pages there, while it is unloaded. */
+/* Processes exit with pages on the node while it is unloaded. */
 TEST_F(rmmod, exit_meanwhile)
 {
 	size_t page = sysconf(_SC_PAGESIZE);
@@ -408,7 +416,7 @@ TEST_F(rmmod, exit_meanwhile)
 		EXPECT_EQ(0, cdm_reap(pids[i], UNLOAD_MS));
 }
 
-/* Memory on the first node, with its second page held by a pipe. */
+/* Memory on the first node, with its second page pinned by a pipe. */
 static char *leave_pinned(struct cdm *cdm, size_t length, int *pipes)
 {
 	char *mem = leave_on_node(cdm, 0, length);
@@ -420,20 +428,20 @@ static char *leave_pinned(struct cdm *cdm, size_t length, int *pipes)
 	return mem;
 }
 
-/* Unload in the background, as it has to wait. */
+/* Unloads in the background, as it has to wait. */
 static pid_t start_unload(const int *pipes)
 {
 	pid_t pid = fork();
 
 	if (pid)
 		return pid;
-	/* It must not hold the page by its own ends of the pipe. */
+	/* This process's ends of the pipe would pin the page as well. */
 	close(pipes[0]);
 	close(pipes[1]);
 	_exit(cdm_unload(CDM_EMU) != 0);
 }
 
-/* Wait until a module says something about @frame. */
+/* Waits for a message of a module about @frame. */
 static bool frame_is_reported(int log, __u64 frame)
 {
 	__u64 deadline = cdm_now_ms() + UNLOAD_MS;
@@ -448,7 +456,10 @@ static bool frame_is_reported(int log, __u64 frame)
 	return true;
 }
 
-/* Something holds a page: unloading says so, and ends when it is let go. */
+/*
+ * While a page is pinned, unloading reports it; it completes when the pin is
+ * dropped.
+ */
 TEST_F(rmmod, pinned)
 {
 	size_t page = sysconf(_SC_PAGESIZE), length = 8 * page;
@@ -478,8 +489,9 @@ TEST_F(rmmod, pinned)
 }
 
 /*
- * It is not let go: unloading ends in the end, and the page with its content
- * stays where it is. Once it is free, the memory can be had again.
+ * The pin is not dropped: unloading completes after its time limit, and the
+ * page stays where it is, with its content. The memory can be used again once
+ * the page is free.
  */
 TEST_F_TIMEOUT(rmmod, pinned_for_ever, 90)
 {
@@ -502,7 +514,7 @@ TEST_F_TIMEOUT(rmmod, pinned_for_ever, 90)
 	EXPECT_EQ(-1, cdm_check(mem, length, SEED));
 	mem[page] ^= 1;
 	mem[page] ^= 1;
-	/* The library knows of it, and the range is taken. */
+	/* The library keeps the page, and its range is in use. */
 	EXPECT_EQ(-EWOULDBLOCK, cdm_unload(CDM_CORE));
 	EXPECT_EQ(-EBUSY, cdm_load(CDM_EMU, self->regions[0].text));
 
@@ -552,7 +564,7 @@ TEST_F(rmmod, damaged)
 	EXPECT_EQ(0, wrong);
 	munmap(mem, capacity);
 	cdm_close(&cdm);
-	/* The page is back once the memory is registered anew. */
+	/* Registering the memory anew makes the page usable. */
 	EXPECT_EQ(0, cdm_unload(CDM_EMU));
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The drivers of samples/, in place of cdm_emu: what they bring is a device like
- * any other. Their memory is one of two types, and what differs between these is
- * what is looked at here: whether the CPU has the pages that are on the node.
+ * The drivers of samples/ in place of cdm_emu provide ordinary devices. Their
+ * memory is coherent or private, and the test covers the difference: whether
+ * the CPU's page table maps pages on the node.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -36,7 +36,7 @@ FIXTURE_VARIANT(sample) {
 
 FIXTURE_VARIANT_ADD(sample, private) { "cdm_private", false };
 FIXTURE_VARIANT_ADD(sample, coherent) { "cdm_coherent", true };
-/* The same driver, with a device of the other kind. */
+/* The same driver with private memory. */
 FIXTURE_VARIANT_ADD(sample, coherent_not) { "cdm_coherent", false };
 FIXTURE_VARIANT_ADD(sample, rust) { "cdm_rust", true };
 
@@ -63,14 +63,14 @@ FIXTURE_SETUP(sample)
 	cdm_fill(self->mem, self->length, SEED);
 }
 
-/* In the parent, so that it runs with all files of the test closed. */
+/* In the parent, where all files of the test are closed. */
 FIXTURE_TEARDOWN_PARENT(sample)
 {
 	if (cdm_loaded(variant->module))
 		EXPECT_EQ(0, cdm_unload(variant->module));
 }
 
-/* Move the memory of the test to the node. */
+/* Moves the test's memory to the node. */
 static bool to_node(const struct cdm *cdm, void *mem, size_t length)
 {
 	struct hmm_cdm_migrate m;
@@ -79,7 +79,7 @@ static bool to_node(const struct cdm *cdm, void *mem, size_t length)
 	       m.migrated + m.populated == length / cdm->page;
 }
 
-/* How many pages of the range QUERY has at @where, with @flags and no others. */
+/* Number of pages that QUERY reports at @where with exactly @flags. */
 static size_t lie_at(const struct cdm *cdm, const void *mem, size_t length,
 		     enum hmm_cdm_where where, unsigned int flags)
 {
@@ -94,7 +94,7 @@ static size_t lie_at(const struct cdm *cdm, const void *mem, size_t length,
 	return count;
 }
 
-/* All pages are on the node, as the type of its memory has it. */
+/* All pages are on the node, in memory of its type. */
 static void expect_on_node(struct __test_metadata *_metadata,
 			   const struct cdm *cdm, const char *mem,
 			   size_t length, bool coherent)
@@ -103,12 +103,12 @@ static void expect_on_node(struct __test_metadata *_metadata,
 
 	EXPECT_EQ(nr, lie_at(cdm, mem, length, HMM_CDM_WHERE_NODE,
 			     coherent ? 0 : HMM_CDM_PAGE_PRIVATE));
-	/* And in the CPU's page table, there or not at all. */
+	/* The CPU's page table maps all of them, or none. */
 	EXPECT_EQ(coherent ? nr : 0, cdm_present(mem, length));
 	EXPECT_EQ(coherent ? nr : 0, cdm_on_node(cdm, mem, length));
 }
 
-/* What INFO says is what the driver has registered. */
+/* INFO returns what the driver has registered. */
 TEST_F(sample, info)
 {
 	EXPECT_STREQ(variant->module, (char *)self->cdm.info.driver);
@@ -122,7 +122,10 @@ TEST_F(sample, info)
 	EXPECT_EQ(self->region.node, self->cdm.info.numa_node);
 }
 
-/* To the node, used there by the device and then by the CPU, and back. */
+/*
+ * Pages move to the node, are used there by the device and then by the CPU, and
+ * move back.
+ */
 TEST_F(sample, node)
 {
 	size_t words = self->length / 8;
@@ -134,7 +137,7 @@ TEST_F(sample, node)
 	EXPECT_EQ(self->cdm.info.capacity / self->cdm.page - PAGES,
 		  cdm_free_pages(&self->cdm));
 
-	/* The device's accesses leave them there. */
+	/* Device accesses leave them there. */
 	ASSERT_EQ(0, cdm_run_sum(&self->cdm, self->mem, words, &wait));
 	EXPECT_EQ(cdm_word_sum(SEED, words), wait.result[0]);
 	EXPECT_EQ(self->length, wait.bytes_local);
@@ -142,7 +145,10 @@ TEST_F(sample, node)
 	expect_on_node(_metadata, &self->cdm, self->mem, self->length,
 		       variant->coherent);
 
-	/* The CPU's do if the memory is coherent, and bring them home if not. */
+	/*
+	 * CPU accesses leave coherent pages there, and migrate private ones to
+	 * RAM.
+	 */
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
 	cdm_fill(self->mem, self->length, SEED + 1);
 	if (variant->coherent) {
@@ -160,14 +166,14 @@ TEST_F(sample, node)
 	ASSERT_EQ(0, cdm_run_sum(&self->cdm, self->mem, words, &wait));
 	EXPECT_EQ(cdm_word_sum(SEED + 1, words), wait.result[0]);
 
-	/* Either way they can be called back. */
+	/* MIGRATE moves both kinds back. */
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, SYSTEM, NULL));
 	EXPECT_EQ(PAGES, lie_at(&self->cdm, self->mem, self->length,
 				HMM_CDM_WHERE_SYSTEM, 0));
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED + 1));
 }
 
-/* Untouched memory gets zeroed pages, whatever was in them before. */
+/* Untouched memory gets zeroed pages, whatever they held before. */
 TEST_F(sample, populate)
 {
 	struct hmm_cdm_migrate m;
@@ -189,7 +195,7 @@ TEST_F(sample, populate)
 	EXPECT_EQ(-1, cdm_check_value(fresh, self->length, 0));
 }
 
-/* Operands on the node and in system memory, at odd places in their pages. */
+/* Operands on the node and in system memory, at odd offsets in their pages. */
 TEST_F(sample, add)
 {
 	size_t count = self->length / 8 - 9, wrong = 0;
@@ -201,7 +207,7 @@ TEST_F(sample, add)
 	ASSERT_NE(NULL, right);
 	ASSERT_NE(NULL, sum);
 	cdm_fill(right, self->length, SEED + 1);
-	/* The device writes to what nobody has touched, on the node, too. */
+	/* The device writes to untouched memory, also on the node. */
 	ASSERT_TRUE(to_node(&self->cdm, self->mem, self->length));
 	ASSERT_TRUE(to_node(&self->cdm, sum, self->length / 2));
 	ASSERT_EQ(0, cdm_run(&self->cdm, CDM_EMU_ADD,
@@ -214,14 +220,14 @@ TEST_F(sample, add)
 		wrong += sum[i + 1] != cdm_word(SEED, i + 3) +
 				       cdm_word(SEED + 1, i + 5);
 	EXPECT_EQ(0, wrong);
-	/* And nothing but that. */
+	/* And to nothing else. */
 	EXPECT_EQ(0, sum[0]);
 	EXPECT_EQ(0, sum[count + 1]);
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
 	EXPECT_EQ(-1, cdm_check(right, self->length, SEED + 1));
 }
 
-/* What the device has looked up once is not what it has for ever. */
+/* Device entries follow changes of the address space. */
 TEST_F(sample, changed)
 {
 	size_t half = self->length / 2, words = self->length / 8;
@@ -231,12 +237,12 @@ TEST_F(sample, changed)
 
 	ASSERT_EQ(0, cdm_run_sum(&self->cdm, self->mem, words, &wait));
 	EXPECT_EQ(self->length, wait.bytes_remote);
-	/* Looked up, all of it. */
+	/* Everything is mapped by now. */
 	ASSERT_EQ(0, cdm_run_sum(&self->cdm, self->mem, words, &wait));
 	EXPECT_EQ(0, wait.faults);
 	EXPECT_EQ(cdm_word_sum(SEED, words), wait.result[0]);
 
-	/* It moves there and back, */
+	/* The memory moves there and back, */
 	ASSERT_TRUE(to_node(&self->cdm, self->mem, self->length));
 	ASSERT_EQ(0, cdm_run_sum(&self->cdm, self->mem, words, &wait));
 	EXPECT_EQ(self->length, wait.bytes_local);
@@ -256,7 +262,7 @@ TEST_F(sample, changed)
 	ASSERT_EQ(0, cdm_run_sum(&self->cdm, self->mem, words / 2, &wait));
 	EXPECT_EQ(cdm_word_sum(SEED + 2, words / 2), wait.result[0]);
 
-	/* and must not be written to any more. */
+	/* and becomes read-only. */
 	ASSERT_EQ(0, cdm_run(&self->cdm, CDM_EMU_ADD,
 			     CDM_ARGS(addr, addr, addr, 1), &wait));
 	ASSERT_EQ(0, mprotect(self->mem, half, PROT_READ));
@@ -268,13 +274,13 @@ TEST_F(sample, changed)
 }
 
 /*
- * What the device wrote is not clean, whatever the CPU's page table says, and
+ * Device writes make pages dirty, whatever the CPU's page table says and
  * whoever looked the page up. See invalidate.c.
  */
 TEST_F(sample, written_after_free)
 {
 	static __u64 ones[8] = { 1, 1, 1, 1, 1, 1, 1, 1 };
-	/* Of another window, so that the device has nothing of it. */
+	/* In another window, of which the device has no entries. */
 	char *control = cdm_map(&self->cdm, self->length);
 	size_t dropped = 0;
 	cpu_set_t cpu;
@@ -306,7 +312,7 @@ TEST_F(sample, written_after_free)
 		EXPECT_EQ(2, *(__u64 *)(self->mem + i * self->cdm.page));
 }
 
-/* What the process may not do, and what no process can. */
+/* Accesses that the process, or any process, may not make. */
 TEST_F(sample, refused)
 {
 	size_t half = self->length / 2, words = self->length / 8;
@@ -327,7 +333,7 @@ TEST_F(sample, refused)
 				   CDM_ARGS(addr, addr, addr, words), &wait));
 	EXPECT_EQ(addr + half, wait.fault_addr);
 	EXPECT_EQ(HMM_CDM_ACCESS_WRITE, wait.fault_access);
-	/* What came before has been done, what comes after has not. */
+	/* Elements before the error are done, those after it are not. */
 	EXPECT_EQ(2 * cdm_word(SEED, 0), ((__u64 *)self->mem)[0]);
 	EXPECT_EQ(2 * cdm_word(SEED, half / 8 - 1),
 		  ((__u64 *)self->mem)[half / 8 - 1]);
@@ -340,7 +346,7 @@ TEST_F(sample, refused)
 	EXPECT_EQ(0, cdm_run_sum(&self->cdm, self->mem, half / 8, &wait));
 }
 
-/* A fault of the device waits for the process: closing does not. */
+/* A device fault waits for the process; close() does not. */
 TEST_F(sample, closed_while_it_faults)
 {
 	struct uffdio_api api = { .api = UFFD_API };
@@ -368,7 +374,7 @@ TEST_F(sample, closed_while_it_faults)
 	close(fd);
 }
 
-/* The driver goes, and what a process has on the node is saved. */
+/* The driver is unloaded, and the process's pages on the node are saved. */
 TEST_F(sample, unload)
 {
 	ASSERT_TRUE(to_node(&self->cdm, self->mem, self->length));
@@ -382,7 +388,7 @@ TEST_F(sample, unload)
 	EXPECT_EQ(0, cdm_on_node(&self->cdm, self->mem, self->length));
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
 
-	/* One that cannot have its memory leaves nothing behind. */
+	/* A driver that cannot get its memory leaves nothing behind. */
 	EXPECT_EQ(-EINVAL, cdm_insert(variant->module, variant->coherent ?
 				      "start=2097152 size=4096" : "size=4096"));
 	EXPECT_FALSE(cdm_loaded(variant->module));
@@ -392,8 +398,8 @@ TEST_F(sample, unload)
 }
 
 /*
- * cdm_emu makes room for all of the tests: to load it takes longer than any of
- * them. They run in a child, as the harness does not return.
+ * Loading cdm_emu takes longer than any of the tests, so it is unloaded once
+ * for all of them. They run in a child, as the harness does not return.
  */
 int main(int argc, char **argv)
 {

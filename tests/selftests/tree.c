@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Memory that the device tree describes: what is right is bound with what the
- * tree says of it, what is not is refused and named.
+ * Memory nodes of the device tree: good ones become devices with what the tree
+ * says, broken ones are refused, with the reason in the log.
  *
- * For a machine whose device tree has, besides nodes that are right, those of
- * defects[] below: each has a property "hmm-cdm,defect" with the name from
- * there, and is otherwise a node of coherent device memory that is right. Only
- * "usable" has a device_type, as its memory is to be RAM of the kernel's. The
- * kernel's own scan of memory nodes does not bear the others (a short reg makes
- * parse_numa_properties() run beyond its end), and without a device_type only
- * the driver looks at them. So their addresses may be any but RAM.
+ * For a machine whose device tree has good nodes and one node for each of
+ * defects[]. These have a property "hmm-cdm,defect" with the defect's name, and
+ * are good nodes of coherent device memory otherwise. Only "usable" has a
+ * device_type, as its memory becomes RAM of the kernel. The kernel's own scan of
+ * memory nodes cannot cope with the others (a short reg makes
+ * parse_numa_properties() run past its end); without a device_type only the
+ * driver looks at them. So their addresses may be any outside RAM.
  *
  *	compatible	another string before CDM_COMPATIBLE
  *	disabled	status is "disabled"
@@ -22,14 +22,14 @@
  *	short-usable	linux,usable-memory of 4 bytes
  *	no-node		without ibm,associativity
  *	ram		reg inside the system's own RAM
- *	misaligned	reg that begins 4 KiB behind a good address
- *	no-memory	nothing more than the missing device_type
+ *	misaligned	reg that starts 4 KiB above an aligned address
+ *	no-memory	only the device_type is missing
  *
- * Behind one of the nodes that are right there is no memory.
+ * There is no memory above one of the good nodes.
  *
- * And for a PCI bus below the root (device_type "pciex") that has a device
- * whose memory-region points to a node that is right, with an
- * ibm,device-tgt-addr, and one whose memory-region points to other memory.
+ * The tree also needs a PCI bus below the root (device_type "pciex") with a
+ * device whose memory-region points to a good node and that has
+ * ibm,device-tgt-addr, and a device whose memory-region points to other memory.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -63,7 +63,7 @@ static const struct defect {
 #define SEED			CDM_SEED(TREE)
 #define LINES			256
 
-/* What the tree has, and what the log said while the driver was loaded. */
+/* Memory nodes of the tree, and the log from loading the driver. */
 struct tree {
 	struct cdm_memory memories[CDM_TREE_MAX];
 	int nr;
@@ -110,13 +110,13 @@ FIXTURE_SETUP(tree)
 	ASSERT_EQ(0, cdm_unload(CDM_EMU));
 }
 
-/* In the parent, so that it runs with all files of the test closed. */
+/* In the parent, where all files of the test are closed. */
 FIXTURE_TEARDOWN_PARENT(tree)
 {
 	ASSERT_EQ(0, cdm_restore(&self->found));
 }
 
-/* Load for what the tree has, and keep what is said meanwhile. */
+/* Loads the driver for the tree's regions, and keeps the log. */
 static int load(struct tree *tree)
 {
 	int log = cdm_log_open(), err;
@@ -132,7 +132,7 @@ static int load(struct tree *tree)
 	return err;
 }
 
-/* Whether one line says @text of the node @path. */
+/* Whether a line of the log about the node @path contains @text. */
 static bool said(const struct tree *tree, const char *path,
 		 const char *text)
 {
@@ -146,7 +146,7 @@ static bool said(const struct tree *tree, const char *path,
 	return false;
 }
 
-/* Open the device that was made of the node @path. */
+/* Opens the device of the tree's node @path. */
 static int open_device_of(const char *path, struct cdm *cdm)
 {
 	for (int i = 0; cdm_node_exists(i); i++) {
@@ -183,7 +183,7 @@ static void expect_bound(struct __test_metadata *_metadata,
 	cdm_close(&cdm);
 }
 
-/* Each node that is right is a device, and there are no others. */
+/* There is a device for each good node, and no other device. */
 TEST_F_TIMEOUT(tree, good_ones_are_bound, 60)
 {
 	struct tree *tree = self->tree;
@@ -200,7 +200,7 @@ TEST_F_TIMEOUT(tree, good_ones_are_bound, 60)
 					   tree->memories[i].size, "hmm_cdm"));
 }
 
-/* Each that is not is named in the log, with what is wrong and the errno. */
+/* The log names each broken node, its defect and the errno. */
 TEST_F_TIMEOUT(tree, broken_ones_are_refused, 60)
 {
 	struct tree *tree = self->tree;
@@ -227,18 +227,18 @@ TEST_F_TIMEOUT(tree, broken_ones_are_refused, 60)
 		EXPECT_FALSE(cdm_iomem_has(memory->start, memory->size,
 					   "hmm_cdm"));
 	}
-	/* Of those that are right nothing of the kind is said. */
+	/* Good nodes are not complained about. */
 	for (int i = 0; i < tree->nr; i++)
 		if (is_good(&tree->memories[i]))
 			EXPECT_FALSE(said(tree, tree->memories[i].path,
 					  "not used"));
-	/* And there is no defect that nobody has looked at. */
+	/* Every defect of the tree was tested. */
 	for (int i = 0; i < tree->nr; i++)
 		found -= !!tree->memories[i].defect[0];
 	EXPECT_EQ(0, found);
 }
 
-/* The node of the device tree that @phandle is of. */
+/* The node of the device tree that has @phandle. */
 static const struct cdm_memory *
 pointed_to(const struct tree *tree, __u32 phandle)
 {
@@ -248,7 +248,10 @@ pointed_to(const struct tree *tree, __u32 phandle)
 	return NULL;
 }
 
-/* What the log says of a PCI device that points to memory; 1 if it is right */
+/*
+ * Checks the log about the memory that a PCI device points to. Returns 1 if that
+ * is a good node, -1 if the device points to none.
+ */
 static int expect_pointer(struct __test_metadata *_metadata,
 			  const struct tree *tree, const char *path)
 {
@@ -268,7 +271,7 @@ static int expect_pointer(struct __test_metadata *_metadata,
 		EXPECT_TRUE(said(tree, memory->path, text));
 		return 1;
 	}
-	/* memory-region has other uses, of which nothing is said. */
+	/* memory-region has other uses, which the driver ignores. */
 	snprintf(text, sizeof(text), "memory of %s", path);
 	EXPECT_FALSE(memory && said(tree, memory->path, text));
 	return 0;
@@ -311,7 +314,7 @@ TEST_F(tree, pci_devices_point_to_it)
 	EXPECT_LT(0, seen[1]);
 }
 
-/* A region that is named is used alone, and gets its NUMA node from the tree */
+/* A region given by parameter is used alone, on the NUMA node of the tree. */
 TEST_F(tree, named_region)
 {
 	struct tree *tree = self->tree;
@@ -335,7 +338,7 @@ TEST_F(tree, named_region)
 	cdm_close(&cdm);
 }
 
-/* Where the tree has no memory nothing is touched: it may not even be there */
+/* A range without memory in the tree is refused untouched: it may not exist. */
 TEST_F(tree, named_hole)
 {
 	const __u64 size = 256ULL << 20;
@@ -352,7 +355,7 @@ TEST_F(tree, named_hole)
 	EXPECT_NE(NULL, strstr(line, "device tree has no memory"));
 }
 
-/* Whether memory that the kernel knows of, or a device's, is at @addr. */
+/* Whether there is memory at @addr, the kernel's or a device's. */
 static bool is_memory(const struct tree *tree, __u64 addr)
 {
 	for (int i = 0; i < tree->nr; i++) {
@@ -365,7 +368,7 @@ static bool is_memory(const struct tree *tree, __u64 addr)
 	return false;
 }
 
-/* Memory that ends too early is none. */
+/* A range that extends past the end of memory is refused. */
 TEST_F(tree, named_beyond_the_end)
 {
 	struct tree *tree = self->tree;

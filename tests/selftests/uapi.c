@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Every call with every argument that is wrong in itself. Whoever calls is
- * the subject of caller.c.
+ * Every call with every argument that is invalid by itself. caller.c tests
+ * callers that are not allowed.
  *
  * 32-bit callers are not covered: there is no 32-bit libc to build one with.
  */
@@ -19,8 +19,8 @@
 #define SEED			CDM_SEED(UAPI)
 
 /*
- * What a program was compiled with does not change any more, and is the same
- * on all architectures: the size of each structure and where each field is.
+ * The ABI: sizes of structures and offsets of fields never change, and are the
+ * same on all architectures.
  */
 #define AT(type, field, offset) \
 	static_assert(offsetof(struct type, field) == (offset), #type)
@@ -153,12 +153,12 @@ AT(cdm_emu_top, count, 0);
 AT(cdm_emu_top, element, 8);
 SIZE(cdm_emu_top, 16);
 
-/* _IO() is not the same number on all architectures. */
+/* _IO() differs between architectures. */
 static_assert(_IOC(_IOC_NONE, 0xcd, 0, 0) == HMM_CDM_IOC_INFO, "INFO");
 static_assert(_IOC(_IOC_NONE, 0xcd, 5, 0) == HMM_CDM_IOC_STATS, "STATS");
 static_assert(_IOC(_IOC_NONE, 0xcd, 7, 0) == HMM_CDM_IOC_ADVISE, "ADVISE");
 
-/* All structures begin like this one. */
+/* All structures start like this. */
 struct head {
 	__u32 size;
 	__u32 flags;
@@ -176,24 +176,24 @@ union argument {
 	struct hmm_cdm_advise advise;
 };
 
-/* What an area behind the argument is filled with, to see it left alone. */
+/* Fills the area behind the argument, to see whether it is written to. */
 #define CANARY			0x5a
 
 FIXTURE(call) {
 	struct cdm cdm;
 	char *mem;	/* a page to work on */
-	char *end;	/* of two pages for arguments; behind it is none */
+	char *end;	/* end of two pages for arguments; unmapped behind */
 	size_t page;
 	size_t size;
-	size_t first;	/* what the oldest program passes */
+	size_t first;	/* size that the oldest program passes */
 	union argument good;
 };
 
 FIXTURE_VARIANT(call) {
 	unsigned int command;
 	size_t size;
-	int err;	/* of a call with nothing wrong in it */
-	size_t first;	/* size in the first version; 0 if it is the same */
+	int err;	/* result of a valid call */
+	size_t first;	/* size in the first version; 0 if unchanged */
 };
 
 #define FIRST_INFO		offsetof(struct hmm_cdm_info, origin)
@@ -216,7 +216,7 @@ FIXTURE_VARIANT_ADD(call, submit) {
 	HMM_CDM_IOC_SUBMIT, sizeof(struct hmm_cdm_submit), 0, 0
 };
 
-/* There is no such job, as it would be gone after the first call. */
+/* No such job, since a job could be waited for only once. */
 FIXTURE_VARIANT_ADD(call, wait) {
 	HMM_CDM_IOC_WAIT, sizeof(struct hmm_cdm_wait), -ENOENT, 0
 };
@@ -279,13 +279,13 @@ FIXTURE_SETUP(call)
 
 FIXTURE_TEARDOWN(call)
 {
-	/* Whatever was wrong, the file is as good as before. */
+	/* The file is still usable after the error. */
 	EXPECT_EQ(variant->err, cdm_ioctl(self->cdm.fd, variant->command,
 					  &self->good));
 	cdm_close(&self->cdm);
 }
 
-/* @good as an argument that ends where memory ends, and says @size. */
+/* Places @good so that it ends where memory ends, with size @says. */
 static union argument *at_the_end(char *end, const union argument *good,
 				  size_t size, size_t says)
 {
@@ -313,8 +313,8 @@ TEST_F(call, exact_size)
 }
 
 /*
- * The oldest program, or one between that and the newest: served as far as it
- * knows the structure, with nothing written behind that.
+ * Older programs, from the oldest on, are served as far as they know the
+ * structure, and nothing is written behind it.
  */
 TEST_F(call, older)
 {
@@ -327,7 +327,7 @@ TEST_F(call, older)
 		EXPECT_EQ(size, arg->head.size);
 		if (variant->command != HMM_CDM_IOC_INFO)
 			continue;
-		/* Pages of programs before this one may still come back. */
+		/* Pages of earlier programs may still be freed. */
 		arg->info.free = self->cdm.info.free;
 		EXPECT_EQ(0, memcmp(&arg->info.version,
 				    &self->cdm.info.version,
@@ -336,7 +336,7 @@ TEST_F(call, older)
 	}
 }
 
-/* A program that is older than any: there is no such version. */
+/* Smaller than the first version: no such program exists. */
 TEST_F(call, too_small)
 {
 	const size_t sizes[] = { 0, 1, 4, 8, self->first / 2 / 8 * 8,
@@ -350,7 +350,7 @@ TEST_F(call, too_small)
 	self->good.head.size = self->size;
 }
 
-/* A newer program, that does not use what is new: the kernel serves it. */
+/* A newer program that does not use the new fields is served. */
 TEST_F(call, larger_with_zeroes)
 {
 	const size_t sizes[] = { self->size + 8, self->size + 64, self->page };
@@ -366,7 +366,7 @@ TEST_F(call, larger_with_zeroes)
 	}
 }
 
-/* One that does use it is told so. */
+/* A newer program that uses them gets an error. */
 TEST_F(call, larger_with_content)
 {
 	const size_t sizes[] = { self->size + 8, self->size + 64, self->page };
@@ -409,7 +409,7 @@ TEST_F(call, bad_pointer)
 	EXPECT_EQ(-EFAULT, cdm_ioctl(fd, command, self->end));
 	EXPECT_EQ(-EFAULT, cdm_ioctl(fd, command, (void *)(uintptr_t)kernel));
 	EXPECT_EQ(-EFAULT, cdm_ioctl(fd, command, (void *)~7UL));
-	/* Half of it is there, or all but the last word. */
+	/* Half of the argument is mapped, or all but its last word. */
 	EXPECT_EQ(-EFAULT, cdm_ioctl(fd, command,
 				     at_the_end(self->end, &self->good, 8,
 						self->size)));
@@ -418,7 +418,7 @@ TEST_F(call, bad_pointer)
 						self->size - 8, self->size)));
 }
 
-/* Readable, but the answer cannot be written there. */
+/* Readable, but the result cannot be written. */
 TEST_F(call, read_only)
 {
 	union argument *arg = at_the_end(self->end, &self->good, self->size,
@@ -426,7 +426,7 @@ TEST_F(call, read_only)
 
 	ASSERT_EQ(0, mprotect(self->end - 2 * self->page, 2 * self->page,
 			      PROT_READ));
-	/* ADVISE has none. */
+	/* ADVISE returns no result. */
 	EXPECT_EQ(variant->command == HMM_CDM_IOC_ADVISE ? 0 :
 		  variant->err ? variant->err : -EFAULT,
 		  cdm_ioctl(self->cdm.fd, variant->command, arg));
@@ -489,7 +489,7 @@ TEST_F(wrong, command)
 		HMM_CDM_IOC_ADVISE + 1, HMM_CDM_IOC_ADVISE + 2,
 		_IO(HMM_CDM_IOC, 0xff), _IO(HMM_CDM_IOC + 1, 0),
 		_IO(0, 0), ~0U,
-		/* Numbers do not depend on sizes. */
+		/* Commands do not encode sizes. */
 		_IOWR(HMM_CDM_IOC, 0, struct hmm_cdm_info),
 		_IOR(HMM_CDM_IOC, 5, struct hmm_cdm_stats),
 	};
@@ -500,7 +500,7 @@ TEST_F(wrong, command)
 	}
 }
 
-/* What is no range, for the calls that take one. */
+/* Invalid ranges, for the calls that take one. */
 TEST_F(wrong, range)
 {
 	__u64 mem = CDM_ADDR(self->mem), page = self->page;
@@ -529,7 +529,7 @@ TEST_F(wrong, range)
 	EXPECT_EQ(0, cdm_on_node(&self->cdm, self->mem, 4 * page));
 }
 
-/* Ranges that no process can have: unmapped, as others are, or no ranges. */
+/* Ranges outside any address space are unmapped ranges, or invalid. */
 TEST_F(wrong, kernel_range)
 {
 	__u64 page = self->page, half = 1ULL << 63;
@@ -562,7 +562,7 @@ static void nothing(int signal)
 	(void)signal;
 }
 
-/* Longer than there is memory: done soon, or as soon as a signal comes. */
+/* Ranges longer than all memory: done soon, or on a signal. */
 TEST_F(wrong, overlong)
 {
 	struct sigaction action = { .sa_handler = nothing };
@@ -593,7 +593,7 @@ TEST_F(wrong, advise)
 		.reserved = 1,
 	};
 
-	/* No such place, and flags for none. */
+	/* An unknown place, and flags without a place. */
 	EXPECT_EQ(-EINVAL, cdm_advise(cdm, self->mem, self->page, 2, 0));
 	EXPECT_EQ(-EINVAL, cdm_advise(cdm, self->mem, self->page, ~0U, 0));
 	EXPECT_EQ(-EINVAL, cdm_advise(cdm, self->mem, self->page,
@@ -621,7 +621,7 @@ TEST_F(wrong, migrate)
 	EXPECT_EQ(0, cdm_on_node(&self->cdm, self->mem, self->page));
 }
 
-/* No array there, or not for all of the pages. */
+/* The array is unmapped, or too short. */
 TEST_F(wrong, query)
 {
 	struct hmm_cdm_page *pages = mmap(NULL, 2 * self->page,
@@ -666,7 +666,7 @@ TEST_F(wrong, event)
 	int pipes[2];
 
 	ASSERT_EQ(0, pipe(pipes));
-	/* None, the device itself, a pipe, one that is closed. */
+	/* No file, the device itself, a pipe, a closed file. */
 	const int fds[] = { -1, 12345, self->cdm.fd, pipes[1], dup(0) };
 
 	close(fds[4]);
@@ -676,7 +676,7 @@ TEST_F(wrong, event)
 		EXPECT_EQ(-EBADF, cdm_ioctl(self->cdm.fd, HMM_CDM_IOC_SUBMIT,
 					    &s));
 	}
-	/* One that was not asked for. */
+	/* Without the flag. */
 	s.flags = 0;
 	s.eventfd = eventfd(0, EFD_CLOEXEC);
 	ASSERT_LT(0, s.eventfd);

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Memory whose faults the process itself answers, by userfaultfd(2): the
- * device's faults are answered like the CPU's, and nothing is populated over
- * the process's head.
+ * Memory under userfaultfd(2): the handler answers the device's faults as the
+ * CPU's, and nothing is populated without it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +20,7 @@
 FIXTURE(userfault) {
 	struct cdm cdm;
 	char *mem;
-	char *content;	/* what the process answers with */
+	char *content;	/* source of the pages that the handler supplies */
 	size_t length;
 	size_t page;
 	int fd;
@@ -55,7 +54,7 @@ FIXTURE_TEARDOWN(userfault)
 	close(self->fd);
 }
 
-/* The address of the fault that comes next, or zero if none does in time. */
+/* The address of the next fault, or zero if none comes in time. */
 static __u64 next_fault(int fd)
 {
 	struct pollfd event = { fd, POLLIN, 0 };
@@ -68,7 +67,7 @@ static __u64 next_fault(int fd)
 	return msg.arg.pagefault.address;
 }
 
-/* Give the page at @offset its content. */
+/* Supplies the page at @offset. */
 static int answer(int fd, const char *mem, const char *content, size_t offset,
 		  size_t page)
 {
@@ -81,7 +80,7 @@ static int answer(int fd, const char *mem, const char *content, size_t offset,
 	return ioctl(fd, UFFDIO_COPY, &copy) ? -errno : 0;
 }
 
-/* Each fault of the device waits for the process's answer, and takes it. */
+/* Each device fault waits for the handler, and uses its page. */
 TEST_F(userfault, device_faults)
 {
 	struct hmm_cdm_wait wait;
@@ -108,7 +107,7 @@ TEST_F(userfault, device_faults)
 	EXPECT_EQ(cdm_word_sum(SEED, self->length / 8), wait.result[0]);
 }
 
-/* Nobody answers, and the file is closed: that does not wait for an answer. */
+/* close() does not wait for a fault that nobody answers. */
 TEST_F(userfault, closed_meanwhile)
 {
 	__u64 started, job;
@@ -124,7 +123,7 @@ TEST_F(userfault, closed_meanwhile)
 	ASSERT_EQ(0, cdm_open(&self->cdm, 0));
 }
 
-/* One job waits for an answer; jobs of others do not wait for it. */
+/* A job that waits for the handler does not delay others' jobs. */
 TEST_F(userfault, others_go_on)
 {
 	struct hmm_cdm_wait wait;
@@ -152,7 +151,7 @@ TEST_F(userfault, others_go_on)
 	}
 }
 
-/* Holes are the process's to fill: migration leaves them, and says so. */
+/* Migration leaves holes to the handler, and counts them as skipped. */
 TEST_F(userfault, migrate_leaves_holes)
 {
 	struct hmm_cdm_migrate m;

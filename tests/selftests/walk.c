@@ -25,7 +25,7 @@ struct element {
 	__u64 count;
 };
 
-/* All that a walk reads and writes, in one piece of memory. */
+/* Everything that a walk reads and writes, in one piece of memory. */
 struct arena {
 	struct cdm_emu_walk walk;
 	struct cdm_emu_top top[CDM_EMU_WALK_TOP];
@@ -92,8 +92,8 @@ static __u64 next_random(__u64 *state)
 }
 
 /*
- * Hang @nr elements into the first @buckets lists, far from each other in
- * memory, with counts that many of them share. Each has up to three children.
+ * Links @nr elements into the first @buckets lists, scattered over memory, with
+ * many equal counts. Each element has up to three children.
  */
 static void build(struct arena *arena, __u64 *random, size_t buckets,
 		  size_t nr)
@@ -118,7 +118,7 @@ static void build(struct arena *arena, __u64 *random, size_t buckets,
 	}
 }
 
-/* The CPU's own walk: results as in struct hmm_cdm_wait, and the ranking. */
+/* Walks by CPU: results as in struct hmm_cdm_wait, and the ranking. */
 static void walk_by_cpu(const struct arena *arena, bool children,
 			__u64 *result, struct cdm_emu_top *top)
 {
@@ -138,7 +138,7 @@ static void walk_by_cpu(const struct arena *arena, bool children,
 				entry.count = e->count;
 			result[0]++;
 			result[1] += entry.count;
-			/* Behind those that are as high. */
+			/* After entries with the same count. */
 			while (at > 0 && top[at - 1].count < entry.count)
 				at--;
 			if (at == walk->nr_top)
@@ -152,7 +152,7 @@ static void walk_by_cpu(const struct arena *arena, bool children,
 	}
 }
 
-/* Device and CPU find the same, and the counts are set if they were to be. */
+/* Device and CPU get the same result, and counts are set if asked for. */
 static void compare(struct __test_metadata *_metadata, const struct cdm *cdm,
 		    struct arena *arena, bool children)
 {
@@ -170,7 +170,7 @@ static void compare(struct __test_metadata *_metadata, const struct cdm *cdm,
 		wrong += arena->top[i].count != top[i].count ||
 			 arena->top[i].element != top[i].element;
 	EXPECT_EQ(0, wrong);
-	/* No entry but those. */
+	/* No further entries. */
 	if (result[2] < CDM_EMU_WALK_TOP)
 		EXPECT_EQ(~0ULL, arena->top[result[2]].element);
 	if (!children)
@@ -215,7 +215,7 @@ TEST_F(walk, hash_table)
 	EXPECT_EQ(0, self->wait.result[2]);
 }
 
-/* More room at the top than there are elements. */
+/* The ranking has more room than there are elements. */
 TEST_F(walk, few)
 {
 	build(self->arena, &self->random, BUCKETS, 20);
@@ -231,7 +231,7 @@ TEST_F(walk, children)
 	compare(_metadata, &self->cdm, self->arena, true);
 }
 
-/* What the CPU adds between two walks, the second one finds. */
+/* The second walk finds what the CPU has added. */
 TEST_F(walk, grows)
 {
 	build(self->arena, &self->random, BUCKETS, 10);
@@ -254,14 +254,14 @@ TEST_F(walk, bounded)
 	arena->walk.max_steps = 99;
 	EXPECT_EQ(-ELOOP, run(&self->cdm, arena, &self->wait));
 
-	/* Children are steps too. */
+	/* Children count as steps. */
 	arena->walk.child = offsetof(struct element, children);
 	arena->walk.max_steps = 101;
 	EXPECT_EQ(-ELOOP, run(&self->cdm, arena, &self->wait));
 	arena->walk.max_steps = 500;
 	EXPECT_EQ(0, run(&self->cdm, arena, &self->wait));
 
-	/* Rings of elements and of children. */
+	/* Cycles of elements and of children. */
 	arena->heads[0] = e;
 	e->next = e;
 	EXPECT_EQ(-ELOOP, run(&self->cdm, arena, &self->wait));
@@ -271,7 +271,7 @@ TEST_F(walk, bounded)
 	EXPECT_EQ(-ELOOP, run(&self->cdm, arena, &self->wait));
 }
 
-/* A ring without a bound: only closing the file ends it. */
+/* A cycle without a bound: only closing the file ends the walk. */
 TEST_F(walk, circular_and_closed)
 {
 	struct arena *arena = self->arena;
@@ -295,7 +295,7 @@ TEST_F(walk, circular_and_closed)
 	EXPECT_EQ(2, self->wait.result[0]);
 }
 
-/* A pointer to nowhere ends the walk at the address that it has. */
+/* A bad pointer ends the walk, which reports it. */
 TEST_F(walk, bad_pointers)
 {
 	struct arena *arena = self->arena;
@@ -331,7 +331,7 @@ TEST_F(walk, bad_pointers)
 		  self->wait.fault_addr);
 }
 
-/* Offsets that are no offsets of words, and more at the top than can be. */
+/* Misaligned offsets, and a ranking longer than allowed. */
 TEST_F(walk, refused)
 {
 	struct cdm_emu_walk *walk = &self->arena->walk;
