@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -192,6 +193,15 @@ size_t cdm_swapped(const void *addr, size_t length)
 			 sizeof(entry) && (entry & PAGEMAP_SWAPPED);
 	close(fd);
 	return count;
+}
+
+int cdm_stay_on_cpu(void)
+{
+	cpu_set_t here;
+
+	CPU_ZERO(&here);
+	CPU_SET(sched_getcpu(), &here);
+	return sched_setaffinity(0, sizeof(here), &here) ? -errno : 0;
 }
 
 static sigjmp_buf caught;

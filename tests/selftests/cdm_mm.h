@@ -49,6 +49,13 @@ int cdm_swap_off(void);
 /* Number of pages of the range in swap, from /proc/self/pagemap. */
 size_t cdm_swapped(const void *addr, size_t length);
 
+/*
+ * Keeps the thread on the CPU that it runs on. Batches of the LRU lists and of
+ * mlock() hold references to pages that were touched on their CPU, and most calls
+ * drain only the batches of the caller's: elsewhere such pages count as pinned.
+ */
+int cdm_stay_on_cpu(void);
+
 /* Whether a load, or a store of @value, works without a signal. */
 bool cdm_can_read(const void *addr);
 bool cdm_can_write(void *addr, __u64 value);

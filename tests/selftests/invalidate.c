@@ -5,9 +5,9 @@
  */
 #include <errno.h>
 #include <kselftest_harness.h>
-#include <sched.h>
 
 #include "cdm_mem.h"
+#include "cdm_mm.h"
 #include "cdm_test.h"
 
 #define PAGES			4
@@ -442,12 +442,9 @@ TEST_F(idle, written_after_free)
 	char *mem = cdm_map(&self->cdm, length);
 	__u64 *word = (__u64 *)mem;
 	size_t dropped = 0;
-	cpu_set_t cpu;
 
 	/* Pages in the LRU batch of another CPU are not dropped. */
-	CPU_ZERO(&cpu);
-	CPU_SET(sched_getcpu(), &cpu);
-	ASSERT_EQ(0, sched_setaffinity(0, sizeof(cpu), &cpu));
+	ASSERT_EQ(0, cdm_stay_on_cpu());
 	ASSERT_NE(NULL, mem);
 	memset(mem, 1, length);
 	ASSERT_EQ(0, madvise(mem, length, MADV_FREE));

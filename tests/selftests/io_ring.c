@@ -9,6 +9,7 @@
 
 #include "cdm_child.h"
 #include "cdm_mem.h"
+#include "cdm_mm.h"
 #include "cdm_ring.h"
 #include "cdm_test.h"
 
@@ -119,6 +120,8 @@ TEST_F(ring, registered_mixed)
 	struct hmm_cdm_migrate m;
 	int err;
 
+	/* Pinning pages twice puts them into an LRU batch of this CPU. */
+	ASSERT_EQ(0, cdm_stay_on_cpu());
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem + quarter, quarter,
 				 SYSTEM, NULL));
 	ASSERT_EQ(0, madvise(self->mem + 2 * quarter, quarter, MADV_DONTNEED));
@@ -157,6 +160,7 @@ TEST_F(ring, registered_untouched)
 {
 	struct hmm_cdm_populate p;
 
+	ASSERT_EQ(0, cdm_stay_on_cpu());
 	ASSERT_EQ(0, madvise(self->mem, self->length, MADV_DONTNEED));
 	ASSERT_EQ(0, cdm_populate(&self->cdm, self->mem, self->length / 2, 0,
 				  &p));

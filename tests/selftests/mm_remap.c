@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <kselftest_harness.h>
-#include <sched.h>
 
 #include "cdm_mem.h"
 #include "cdm_mm.h"
@@ -326,15 +325,6 @@ TEST_F(remap, protect_storm)
 					      self->page, value[i]));
 }
 
-static int stay_here(void)
-{
-	cpu_set_t here;
-
-	CPU_ZERO(&here);
-	CPU_SET(sched_getcpu(), &here);
-	return sched_setaffinity(0, sizeof(here), &here);
-}
-
 /*
  * mlock() fills holes with system memory; MLOCK_ONFAULT leaves them to the
  * node.
@@ -349,7 +339,7 @@ TEST_F(remap, lock)
 	 * mlock_folio() keeps pages in a batch of this CPU, which munlock()
 	 * drains on the same CPU only.
 	 */
-	ASSERT_EQ(0, stay_here());
+	ASSERT_EQ(0, cdm_stay_on_cpu());
 	ASSERT_EQ(0, madvise(self->room, self->length, MADV_DONTNEED));
 	ASSERT_EQ(0, mlock(self->room, self->length));
 	EXPECT_EQ(PAGES, cdm_present(self->room, self->length));
@@ -392,7 +382,7 @@ TEST_F(remap, lock_all)
 {
 	char *later;
 
-	ASSERT_EQ(0, stay_here());
+	ASSERT_EQ(0, cdm_stay_on_cpu());
 	ASSERT_EQ(0, mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT));
 	EXPECT_TRUE(have_frames(self, self->mem, 0, PAGES));
 	EXPECT_EQ(self->length / 1024, cdm_smaps(self->mem, "Locked:"));

@@ -9,12 +9,12 @@
 #include <kselftest_harness.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
-#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
 #include "cdm_mem.h"
+#include "cdm_mm.h"
 #include "cdm_module.h"
 #include "cdm_test.h"
 
@@ -283,11 +283,8 @@ TEST_F(sample, written_after_free)
 	/* In another window, of which the device has no entries. */
 	char *control = cdm_map(&self->cdm, self->length);
 	size_t dropped = 0;
-	cpu_set_t cpu;
 
-	CPU_ZERO(&cpu);
-	CPU_SET(sched_getcpu(), &cpu);
-	ASSERT_EQ(0, sched_setaffinity(0, sizeof(cpu), &cpu));
+	ASSERT_EQ(0, cdm_stay_on_cpu());
 	ASSERT_NE(NULL, control);
 	cdm_fill(control, self->length, SEED);
 	cdm_fill(self->mem, self->length, SEED);
