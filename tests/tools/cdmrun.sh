@@ -3,17 +3,17 @@
 #
 # shellcheck disable=SC2181	# the status is looked at beside what was written
 #
-# Unmodified programs of Debian's with their heap on the node, by cdmrun: their output
-# is what it is without, the heap is on the node, also at the end, and nothing was copied.
+# Unmodified programs of Debian under cdmrun: their output is unchanged, their heap is on
+# the node until they end, and nothing was copied.
 
 tools=/lab/tools
 work=/tmp/cdmrun
 count=0
 failed=0
-# Bytes that are in system memory in any program: data of libraries, stacks of threads.
+# Upper bound of system memory in any program: data of libraries, stacks of threads.
 small=1000000
 
-# check NAME: after a condition.
+# check NAME: reports the status of the command before it.
 check() {
 	status=$?
 	count=$((count + 1))
@@ -25,7 +25,7 @@ check() {
 	fi
 }
 
-# told FILE: what cdmrun said there, in bytes, placed, node, system and copied.
+# told FILE: sets placed, node, system and copied to the bytes that cdmrun reported there.
 told() {
 	pattern='^cdmrun: .*: \([0-9]*\) bytes placed, \([0-9]*\) there at the end, \([0-9]*\) in system memory, \([0-9]*\) copied$'
 	sed 's/^/# /' "$1"
@@ -35,15 +35,15 @@ told() {
 	[ $# -eq 4 ]
 }
 
-# resides FILE LEAST MOST: at the end at least so much lies on the node, what has not
-# been placed is at most so much, and nothing was copied.
+# resides FILE LEAST MOST: at its end the program had at least LEAST bytes on the node and
+# at most MOST in system memory, and nothing was copied.
 resides() {
 	told "$1" && [ "$placed" -ge "$node" ] && [ "$node" -ge "$2" ] &&
 		[ "$system" -le "$3" ] && [ "$copied" = 0 ]
 }
 
-# both NAME LEAST PART PROGRAM...: with and without, on the same input, if there is one;
-# of what has been placed so many percent are there at the end.
+# both NAME LEAST PART PROGRAM...: runs PROGRAM without and with cdmrun on the same input.
+# LEAST is for resides; PART percent of what was placed have to be there at the end.
 both() {
 	name=$1 least=$2 part=$3
 	shift 3
@@ -62,7 +62,7 @@ echo "1..34"
 mkdir -p $work
 tar -C / -xf /lab/userland.tar
 chmod +x $tools/cdmrun $tools/cdmrun-heap
-# A file that takes some memory to work on.
+# Input that takes some memory to work on.
 i=0
 while [ $i -lt 40 ]; do
 	cat /proc/kallsyms
@@ -79,10 +79,10 @@ tree = [{"word": w, "count": [n] * 10} for w, n in sorted(words.items())]
 for entry in tree[::97]:
     print(entry["word"], sum(entry["count"]))
 EOF
-# It unmaps a part of what it has mapped itself.
+# Python unmaps some of its own mappings.
 both python 4000000 20 /usr/bin/python3.13 -I -S $work/words.py
 
-# Each way to get memory, in a program in C++ that asks where its pages are.
+# Each way to allocate memory, in a C++ program that queries where its pages are.
 heap=$tools/cdmrun-heap
 ways="malloc calloc realloc new mmap mprotect mremap madvise again"
 $heap >$work/plain 2>$work/errors &&
@@ -99,17 +99,17 @@ for way in $ways; do
 	check "$way: all pages on the node from the first touch on"
 done
 
-# What is freed is kept, so what is asked for eight times is placed once ...
+# Freed memory is kept, so eight allocations are placed once ...
 $tools/cdmrun $heap again >$work/placed 2>$work/report
 [ $? -eq 0 ] && resides $work/report 16000000 $small && [ "$placed" -lt 100000000 ]
 check "what is freed and asked for again is not placed again"
-# ... and if the user wants it to be given back, each time.
+# ... and if the user wants it returned to the kernel, each time.
 MALLOC_CONF=dirty_decay_ms:0 $tools/cdmrun $heap again >$work/placed 2>$work/report
 [ $? -eq 0 ] && awk '{ exit !($3 > 0 && $2 == $3) }' $work/placed &&
 	resides $work/report 16000000 $small && [ "$placed" -ge 200000000 ]
 check "what is given back to the kernel and asked for again is on the node"
 
-# A child mirrors itself, and the program's status is what one gets.
+# A child has its own mirror; cdmrun exits with the status of the program.
 $tools/cdmrun /usr/bin/python3.13 -I -S -c '
 import os
 def system_pages():
@@ -122,7 +122,7 @@ pid = os.fork()
 if pid == 0:
     before = system_pages()
     more = bytearray(b"x" * (8 << 20))
-    # What the child writes to of its parent is copied.
+    # Pages of the parent that the child writes to are copied.
     if system_pages() - before > (4 << 20) // os.sysconf("SC_PAGESIZE"):
         os._exit(2)
     os._exit(7 if more[-1] == 120 and big[-1] == 0 else 1)
@@ -134,17 +134,22 @@ $tools/cdmrun --quiet /usr/bin/python3.13 -I -S -c 'import os; os.kill(os.getpid
 [ $? -eq 143 ] && ! grep -q cdmrun $work/report
 check "a signal, and nothing said with --quiet"
 
-# More than the node has: the rest is the system's.
+# Four blocks more than the second node holds: the rest is in system memory.
 room=$(awk '/MemAvailable/ { print int($2 / 1024) }' /proc/meminfo)
+# shellcheck disable=SC2086	# a list of START+SIZE@NODE
+set -- $CDM_REGIONS
+size=${2#*+}
+blocks=$((${size%@*} / (4 << 20) + 4))
 $tools/cdmrun --node 1 /usr/bin/python3.13 -I -S -c '
-blocks = [bytearray(b"y" * (4 << 20)) for i in range(12)]
-print(sum(b[-1] for b in blocks))' >$work/placed 2>$work/report
-[ "$(cat $work/placed)" = 1452 ]
+import sys
+blocks = [bytearray(b"y" * (4 << 20)) for i in range(int(sys.argv[1]))]
+print(sum(b[-1] for b in blocks))' $blocks >$work/placed 2>$work/report
+[ "$(cat $work/placed)" = $((121 * blocks)) ]
 check "a full node fails nobody ($room MiB of RAM)"
 resides $work/report 1000000 100000000 && [ "$system" -ge 1000000 ]
 check "what does not fit is in system memory"
 
-# What is larger than the node is left alone, or one reservation would take all of it.
+# Mappings larger than the node are left alone: one reservation would take all of it.
 $tools/cdmrun /usr/bin/python3.13 -I -S -c '
 space = bytearray(512 << 20)
 block = bytearray(b"y" * (4 << 20))
@@ -168,7 +173,7 @@ check "a setuid program is refused"
 $tools/cdmrun --min-size 12X /usr/bin/sort </dev/null 2>$work/report
 [ $? -eq 2 ] && grep -q "'12X' is not a number of bytes" $work/report
 check "a size that is none"
-# So large that only the program's own mappings of that size count.
+# Larger than any mapping of the program.
 $tools/cdmrun --min-size 1G /usr/bin/sort -k 3 <$work/text 2>$work/report >/dev/null
 grep -q ': 0 bytes placed' $work/report
 check "--min-size leaves what is smaller"

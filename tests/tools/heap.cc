@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A program that knows of the node only to ask where its memory lies. For each way to
- * get memory that is named (all of them if none is) it prints a line:
+ * A program that uses the node's device only to query where its memory lies. For each
+ * way to allocate memory that is named (by default all) it prints a line:
  *
- *	WAY NODE ALL		pages on the node, of all that it has touched
+ *	WAY NODE ALL		pages on the node, of the pages touched
  *
- * It ends in failure if memory does not have the content that it should have.
+ * It fails if memory has wrong content.
  *
- * The language's own new and delete are what makes it C++: it includes no header of
- * the C++ library, which is not there for every machine that it is built for.
+ * It is C++ for new and delete alone: the headers of the C++ library are not there for
+ * every machine that it is built for.
  */
 #include <err.h>
 #include <fcntl.h>
@@ -32,11 +32,11 @@ const size_t ROUND_SIZE = 16 * MIB;
 int cdm;
 size_t page_size;
 
-/* What a way of getting memory has got. */
+/* Pages that one way of allocating memory has touched. */
 struct Pages {
 	uint64_t node = 0, all = 0;
 
-	/* The pages that an object lies in, wholly or in part. */
+	/* Counts the pages that an object lies in. */
 	void look(const void *object, size_t size)
 	{
 		uintptr_t start = (uintptr_t)object & ~(page_size - 1);
@@ -59,7 +59,7 @@ void expect(bool right, const char *what)
 		errx(1, "%s", what);
 }
 
-/* Written by this, so that the compiler keeps the memory and its writes. */
+/* Keeps the compiler from removing the memory or the writes. */
 void fill(void *object, size_t size, int value)
 {
 	memset(object, value, size);
@@ -166,7 +166,7 @@ void by_mmap(Pages &pages)
 	pages.look(mem, 4 * MIB);
 }
 
-/* Reserved, and taken into use by parts. */
+/* Reserved, and made accessible in parts. */
 void by_mprotect(Pages &pages)
 {
 	char *mem = (char *)map(16 * MIB, PROT_NONE);
@@ -177,7 +177,7 @@ void by_mprotect(Pages &pages)
 	pages.look(mem + 4 * MIB, 4 * MIB);
 }
 
-/* As allocators grow what is large. */
+/* As allocators grow large objects. */
 void by_mremap(Pages &pages)
 {
 	void *mem = map(MIB, PROT_READ | PROT_WRITE);
@@ -191,7 +191,7 @@ void by_mremap(Pages &pages)
 	pages.look(mem, 6 * MIB);
 }
 
-/* Given up and used again. */
+/* Released to the kernel and used again. */
 void by_madvise(Pages &pages)
 {
 	char *mem = (char *)map(4 * MIB, PROT_READ | PROT_WRITE);
@@ -206,7 +206,7 @@ void by_madvise(Pages &pages)
 	pages.look(mem, 4 * MIB);
 }
 
-/* Freed and asked for again, all at once and by parts. */
+/* Freed and allocated again, whole and in parts. */
 void again(Pages &pages)
 {
 	for (int i = 0; i < ROUNDS; i++) {
