@@ -39,6 +39,13 @@
 
 #define MAPS			"/proc/self/maps"
 
+/*
+ * Mappings of multiples of this start at one, as they do on kernels with huge pages
+ * of this size. jemalloc aligns its memory to it: it unmaps what is not aligned, maps
+ * more than it needs, and unmaps both ends, all of which would have been populated.
+ */
+#define ALIGNMENT		(2UL << 20)
+
 /* Out of the way of programs that expect certain numbers to be free. */
 #define FD_FLOOR		500
 
@@ -192,14 +199,39 @@ static bool wanted(size_t length, int prot, int flags)
 	       (device(), length >= run.least && length <= run.most);
 }
 
+/* Moves a new mapping to a multiple of ALIGNMENT; returns where it is then. */
+static void *align(void *mem, size_t length, int prot, int flags)
+{
+	const int reserve = (flags & ~(MAP_POPULATE | MAP_LOCKED)) | MAP_NORESERVE;
+	char *room = (char *)syscall(SYS_mmap, NULL, length + ALIGNMENT, PROT_NONE, reserve, -1, 0);
+	size_t front;
+
+	if (room == MAP_FAILED)
+		return mem;
+	front = -(uintptr_t)room % ALIGNMENT;
+	if ((void *)syscall(SYS_mmap, room + front, length, prot, flags | MAP_FIXED, -1, 0) ==
+	    MAP_FAILED) {
+		syscall(SYS_munmap, room, length + ALIGNMENT);
+		return mem;
+	}
+	if (front)
+		syscall(SYS_munmap, room, front);
+	syscall(SYS_munmap, room + front + length, ALIGNMENT - front);
+	syscall(SYS_munmap, mem, length);
+	return room + front;
+}
+
 void *mmap(void *addr, size_t length, int prot, int flags, int fd,
 	   off_t offset)
 {
 	void *mem = (void *)syscall(SYS_mmap, addr, length, prot, flags, fd,
 				    offset);
 
-	if (mem != MAP_FAILED && wanted(length, prot, flags))
+	if (mem != MAP_FAILED && wanted(length, prot, flags)) {
+		if (!addr && length % ALIGNMENT == 0 && (uintptr_t)mem % ALIGNMENT)
+			mem = align(mem, length, prot, flags);
 		populate(mem, length);
+	}
 	return mem;
 }
 
