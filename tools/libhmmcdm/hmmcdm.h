@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * libhmmcdm: coherent device memory for C programs. See hmmcdm(3), and
  * <linux/hmm_cdm.h> for the structures.
