@@ -103,7 +103,7 @@ install_uapi:
 
 install_files:
 	$(INSTALL) -d $(DESTDIR)$(UDEVDIR)
-	$(INSTALL) -m 0644 $(wildcard udev/*.rules) $(DESTDIR)$(UDEVDIR)
+	$(INSTALL) -m 0644 $(wildcard tools/udev/*.rules) $(DESTDIR)$(UDEVDIR)
 
 clean:
 	rm -rf $(BUILD)

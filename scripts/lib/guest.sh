@@ -69,7 +69,7 @@ guest_check() {
 	[ "$KIND" != debug ] || tests=(--kunit "${tests[@]}")
 	promise_count ""
 	sample_modules
-	plain=(--plain "/out/$TOOL_DIR/samples/first")
+	plain=(--plain "/out/$TOOL_DIR/examples/first")
 	# Where there is a rustc for it.
 	[ ! -x "$OUT/$TOOL_DIR/hmmcdm-sum" ] || plain+=(--plain "/out/$TOOL_DIR/hmmcdm-sum")
 	run enter -b "ro /input $USERLAND" "${VM[@]}" check "${VM_OPTIONS[@]}" \
