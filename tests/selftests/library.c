@@ -4,8 +4,10 @@
  */
 #include <errno.h>
 #include <kselftest_harness.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 #include <hmmcdm.h>
@@ -151,6 +153,40 @@ TEST_F(library, waits_no_longer_than_asked)
 	EXPECT_EQ(-ETIMEDOUT, cdm_wait(self->cdm, job, 0, NULL));
 }
 
+static volatile sig_atomic_t alarms;
+
+/* Comes every 5 ms, and 400 times at most: a wait that starts anew each time then ends, late. */
+static void count_alarm(int signal)
+{
+	const struct itimerval off = {};
+
+	(void)signal;
+	if (++alarms == 400)
+		setitimer(ITIMER_REAL, &off, NULL);
+}
+
+TEST_F(library, signals_do_not_prolong_a_wait)
+{
+	const __u64 adds[8] = { (uintptr_t)self->mem, 1, ~0ULL >> 2 };
+	const struct itimerval often = { { 0, 5000 }, { 0, 5000 } }, off = {};
+	const struct sigaction action = { .sa_handler = count_alarm };
+	struct hmm_cdm_wait w;
+	__u64 job;
+	int err;
+
+	ASSERT_EQ(0, cdm_submit(self->cdm, CDM_EMU_FETCH_ADD, adds, &job));
+	ASSERT_EQ(0, sigaction(SIGALRM, &action, NULL));
+	ASSERT_EQ(0, setitimer(ITIMER_REAL, &often, NULL));
+	err = cdm_wait(self->cdm, job, 100000000, &w);
+	setitimer(ITIMER_REAL, &off, NULL);
+	signal(SIGALRM, SIG_DFL);
+	EXPECT_EQ(-ETIMEDOUT, err);
+	EXPECT_GT(alarms, 0);
+	EXPECT_LT(alarms, 400);
+	/* The sum of now and this timeout is beyond what a deadline can hold. */
+	EXPECT_EQ(-ENOENT, cdm_wait(self->cdm, ~job, INT64_MAX, NULL));
+}
+
 TEST_F(library, a_full_node_is_no_error)
 {
 	struct cdm *small = cdm_open(1);
@@ -176,8 +212,10 @@ TEST(what_is_not_there)
 
 	EXPECT_EQ(NULL, cdm_open(99));
 	EXPECT_EQ(ENOENT, errno);
+	EXPECT_EQ(NULL, cdm_open_path("/dev/null"));
+	EXPECT_EQ(ENOTTY, errno);
 	cdm_close(NULL);
-	cdm = cdm_open(0);
+	cdm = cdm_open_path("/dev/hmm_cdm0");
 	ASSERT_NE(NULL, cdm);
 	pid = fork();
 	if (!pid) {

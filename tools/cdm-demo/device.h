@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* The calls of /dev/hmm_cdm<N>, each ending the program when it fails. */
+/* The calls that the demonstration makes. Each ends the program when it fails. */
 #ifndef CDM_DEMO_DEVICE_H
 #define CDM_DEMO_DEVICE_H
 
 #include <linux/types.h>
 #include <linux/hmm_cdm.h>
 
+struct cdm;
+
 struct device {
 	const char *path;
-	int fd;
+	struct cdm *cdm;
 	struct hmm_cdm_info info;
 };
 
@@ -19,9 +21,11 @@ void device_query(const struct device *device, unsigned long start, unsigned lon
 		  struct hmm_cdm_query *query);
 void device_stats(const struct device *device, struct hmm_cdm_stats *stats);
 
-/* Returns the number of the job. */
+/* Returns the job's number. */
 __u64 device_submit(const struct device *device, enum cdm_emu_op op,
 		    __u64 arg0, __u64 arg1, __u64 arg2);
+
+/* Returns when the job has ended, well or not: see @wait->status. */
 void device_wait(const struct device *device, __u64 job, struct hmm_cdm_wait *wait);
 
 #endif

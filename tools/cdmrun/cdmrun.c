@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * cdmrun: run a program with its heap in device memory, without a change to it.
- * See cdmrun.1.
- */
+/* cdmrun: run an unmodified program with its heap in device memory. See cdmrun(1). */
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -22,13 +19,13 @@
 #define ALLOCATOR		"libjemalloc.so.2"
 
 /*
- * The allocator's options. It keeps what is freed: given back to the kernel and
- * used again, it would have to be placed again, which zeroes it each time.
+ * Options of jemalloc: keep freed memory. Memory that went back to the kernel would have to be
+ * placed and zeroed again at its next use.
  */
 #define ENV_OPTIONS		"MALLOC_CONF"
 #define OPTIONS			"dirty_decay_ms:-1"
 
-/* As the shell has them. */
+/* The shell's exit statuses. */
 #define CANNOT_RUN		126
 #define NOT_FOUND		127
 
@@ -43,10 +40,17 @@ static const struct option options[] = {
 static void help(FILE *to)
 {
 	fputs("usage: cdmrun [--node N] [--min-size BYTES[K|M|G]] [--quiet]\n"
-	      "              PROGRAM [ARGUMENT]...\n", to);
+	      "              PROGRAM [ARGUMENT]...\n"
+	      "\n"
+	      "Runs PROGRAM with its heap on a memory node, from the first touch on.\n"
+	      "\n"
+	      "  -n, --node N          the node /dev/hmm_cdmN (default 0)\n"
+	      "  -m, --min-size BYTES  leave smaller mappings in system memory (default 64K)\n"
+	      "  -q, --quiet           print no report when the program exits\n"
+	      "  -h, --help            print this\n", to);
 }
 
-static unsigned long long size(const char *text)
+static unsigned long long parse_size(const char *text)
 {
 	static const char units[] = "KMG";
 	unsigned long long value;
@@ -67,8 +71,8 @@ static unsigned long long size(const char *text)
 	return value;
 }
 
-/* The file that @name is, as execvp() finds it. */
-static const char *find(const char *name)
+/* Returns the path of the program @name, found as execvp() does, or NULL. */
+static const char *find_program(const char *name)
 {
 	static char path[PATH_MAX];
 	const char *dirs = getenv("PATH");
@@ -88,8 +92,8 @@ static const char *find(const char *name)
 	}
 }
 
-/* Why the loader would not preload anything into it; NULL if it does. */
-static const char *refused(const char *path)
+/* Returns why the loader cannot preload a library into the program, or NULL if it can. */
+static const char *preload_error(const char *path)
 {
 	const char *why = "is neither a program nor a script";
 	union {
@@ -103,9 +107,9 @@ static const char *refused(const char *path)
 	if (fd < 0)
 		return "cannot be read";
 	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
-		why = "is no file";
+		why = "is not a regular file";
 	} else if (st.st_mode & (S_ISUID | S_ISGID)) {
-		why = "has rights of its own (setuid): nothing is preloaded into it";
+		why = "is setuid or setgid: nothing is preloaded into it";
 	} else {
 		len = pread(fd, &head, sizeof(head), 0);
 		if (len >= 2 && !memcmp(head.ident, "#!", 2)) {
@@ -129,8 +133,11 @@ static const char *refused(const char *path)
 	return why;
 }
 
-/* The library: beside this program as it was built, or where it is installed. */
-static const char *library(void)
+/*
+ * Finds the library: beside this program in a build directory, relative to it where the
+ * installation was moved, or in the directory that it was built for.
+ */
+static const char *find_library(void)
 {
 	static const char *const places[] = { "", "../lib/", "../lib/hmm-cdm/" };
 	static char path[PATH_MAX];
@@ -148,10 +155,12 @@ static const char *library(void)
 		if (!access(path, R_OK))
 			return path;
 	}
-	errx(CANNOT_RUN, LIBRARY " is not beside %s, nor in ../lib/hmm-cdm", self);
+	if (access(LIBRARY_DIR "/" LIBRARY, R_OK))
+		errx(CANNOT_RUN, LIBRARY " is neither beside %s nor in " LIBRARY_DIR, self);
+	return LIBRARY_DIR "/" LIBRARY;
 }
 
-static void set(const char *name, unsigned long long value)
+static void set_number(const char *name, unsigned long long value)
 {
 	char text[24];
 
@@ -160,8 +169,8 @@ static void set(const char *name, unsigned long long value)
 		err(CANNOT_RUN, "%s", name);
 }
 
-/* Put @value before what the variable @name has, if that is anything. */
-static void put_before(const char *name, const char *value, char separator)
+/* Puts @value before the current value of the variable @name, if it has one. */
+static void prepend(const char *name, const char *value, char separator)
 {
 	const char *before = getenv(name);
 	char *text;
@@ -187,10 +196,10 @@ int main(int argc, char **argv)
 	while ((c = getopt_long(argc, argv, "+n:m:qh", options, NULL)) != -1) {
 		switch (c) {
 		case 'n':
-			node = size(optarg);
+			node = parse_size(optarg);
 			break;
 		case 'm':
-			least = size(optarg);
+			least = parse_size(optarg);
 			break;
 		case 'q':
 			quiet = true;
@@ -208,21 +217,21 @@ int main(int argc, char **argv)
 		return 2;
 	}
 
-	path = find(argv[optind]);
+	path = find_program(argv[optind]);
 	if (!path)
 		errx(NOT_FOUND, "%s: not found", argv[optind]);
-	why = refused(path);
+	why = preload_error(path);
 	if (why)
 		errx(CANNOT_RUN, "%s %s", path, why);
-	set(ENV_NODE, node);
-	set(ENV_LEAST, least);
-	set(ENV_QUIET, quiet);
-	set(ENV_PID, getpid());
-	if (asprintf(&preload, "%s:" ALLOCATOR, library()) < 0)
+	set_number(ENV_NODE, node);
+	set_number(ENV_LEAST, least);
+	set_number(ENV_QUIET, quiet);
+	set_number(ENV_PID, getpid());
+	if (asprintf(&preload, "%s:" ALLOCATOR, find_library()) < 0)
 		err(CANNOT_RUN, "LD_PRELOAD");
-	put_before("LD_PRELOAD", preload, ':');
-	/* The user's come later and prevail. */
-	put_before(ENV_OPTIONS, OPTIONS, ',');
+	prepend("LD_PRELOAD", preload, ':');
+	/* jemalloc reads the user's options last, so they prevail. */
+	prepend(ENV_OPTIONS, OPTIONS, ',');
 	execv(path, argv + optind);
 	err(CANNOT_RUN, "%s", path);
 }

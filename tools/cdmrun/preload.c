@@ -1,22 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What cdmrun preloads: anonymous private memory that the program maps is
- * populated with pages of a node before the program sees it, and again when it has
- * given them up.
+ * The library that cdmrun preloads. It backs anonymous private memory with node pages when the
+ * program maps it, and again after the program has given pages up.
  *
- * The heap comes along because the allocator that is preloaded after this,
- * jemalloc, gets all its memory by mmap(), through the symbol (glibc's own
- * calls mmap and brk by names that nobody else can define). Interposing mmap()
- * and not jemalloc's extent hooks covers the program's own mappings with the
- * same lines, and works with any allocator that a program brings.
+ * This covers the heap because cdmrun preloads jemalloc, too, which calls mmap() through its
+ * symbol; glibc's allocator calls mmap and brk through names that cannot be interposed. Interposing
+ * mmap() rather than jemalloc's extent hooks also covers the program's own mappings, and works with
+ * any other allocator that calls mmap().
  *
- * Nothing here may fail the program: without a device, with a full node, or
- * with a descriptor that the program has closed, memory is what it would have
- * been.
+ * Nothing here may make the program fail. Without a device, on a full node, or after the program
+ * has closed our descriptor, its memory is system memory.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/hmm_cdm.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -24,12 +20,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "../libhmmcdm/calls.h"
 #include "cdmrun.h"
 
 #define REPORT \
@@ -46,32 +42,32 @@
  */
 #define ALIGNMENT		(2UL << 20)
 
-/* Out of the way of programs that expect certain numbers to be free. */
+/* Some programs expect that the low descriptors are free. */
 #define FD_FLOOR		500
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static struct {
-	bool tried;	/* to open the device, in this process */
+	bool tried;	/* this process has tried to open the device */
 	int fd;
-	dev_t device;	/* what fd was when it was opened */
-	int err;	/* where messages go: the program may close its own */
-	int maps;	/* what is mapped: the program may shut itself in */
-	size_t least;	/* bytes that a mapping has to have */
-	size_t most;	/* and those of the node: what is larger is a reservation */
-	bool reports;	/* this process, at its end */
+	dev_t device;	/* device number of fd when it was opened */
+	int err;	/* duplicate of stderr, which the program may close */
+	int maps;	/* MAPS, opened before the program can enter a sandbox */
+	size_t least;	/* smaller mappings are left alone */
+	size_t most;	/* the node's capacity: larger mappings are reservations */
+	bool reports;	/* this process reports when it ends */
 	bool quiet;
 	char path[32];
 } run = { .fd = -1, .err = -1, .maps = -1 };
 
-static size_t number(const char *name, size_t otherwise)
+static size_t env_number(const char *name, size_t default_value)
 {
 	const char *text = getenv(name);
 
-	return text && *text ? strtoull(text, NULL, 10) : otherwise;
+	return text && *text ? strtoull(text, NULL, 10) : default_value;
 }
 
-/* A descriptor that the program does not trip over. */
+/* Moves the descriptor to FD_FLOOR or above. */
 static int move_up(int fd)
 {
 	int up = fcntl(fd, F_DUPFD_CLOEXEC, FD_FLOOR);
@@ -83,7 +79,7 @@ static int move_up(int fd)
 }
 
 __printf(1, 2)
-static void say(const char *format, ...)
+static void report(const char *format, ...)
 {
 	char text[512];
 	va_list args;
@@ -98,26 +94,26 @@ static void say(const char *format, ...)
 		len = write(run.err < 0 ? 2 : run.err, text, len);
 }
 
-/* With the lock. */
-static void begin(void)
+/* Called with the lock held. */
+static void open_device(void)
 {
-	struct hmm_cdm_info info = { .size = sizeof(info) };
+	struct hmm_cdm_info info;
 	struct stat st;
 	int fd;
 
 	run.tried = true;
-	run.quiet = number(ENV_QUIET, 0);
-	run.reports = number(ENV_PID, 0) == (size_t)getpid();
-	run.least = number(ENV_LEAST, LEAST);
+	run.quiet = env_number(ENV_QUIET, 0);
+	run.reports = env_number(ENV_PID, 0) == (size_t)getpid();
+	run.least = env_number(ENV_LEAST, LEAST);
 	if (run.err < 0)
 		run.err = fcntl(2, F_DUPFD_CLOEXEC, FD_FLOOR);
 	snprintf(run.path, sizeof(run.path), "/dev/hmm_cdm%zu",
-		 number(ENV_NODE, 0));
+		 env_number(ENV_NODE, 0));
 	fd = open(run.path, O_RDWR | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &st) || ioctl(fd, HMM_CDM_IOC_INFO, &info)) {
-		/* strerror() may allocate, and we may be in the allocator. */
-		say("cdmrun: %s: %s; the memory is the system's\n", run.path,
-		    strerrordesc_np(errno));
+	if (fd < 0 || fstat(fd, &st) || cdm_call_info(fd, &info)) {
+		/* strerror() may allocate, and the allocator may have called us. */
+		report("cdmrun: %s: %s; using system memory\n", run.path,
+		       strerrordesc_np(errno));
 		return;
 	}
 	run.device = st.st_rdev;
@@ -129,10 +125,10 @@ static void begin(void)
 	}
 }
 
-/* This thread is in here already: what libc maps for us is not looked at. */
+/* Set while this thread runs our code: mappings that libc makes for us are left alone. */
 static __thread bool inside;
 
-/* The device file of this process, or -1. */
+/* Returns the device file of this process, or -1. */
 static int device(void)
 {
 	struct stat st;
@@ -143,11 +139,11 @@ static int device(void)
 	inside = true;
 	pthread_mutex_lock(&lock);
 	if (!run.tried)
-		begin();
-	/* Some programs close all descriptors, and open others. */
+		open_device();
+	/* Some programs close all descriptors and reuse the numbers. */
 	if (run.fd >= 0 && (fstat(run.fd, &st) || !S_ISCHR(st.st_mode) ||
 			    st.st_rdev != run.device))
-		begin();
+		open_device();
 	fd = run.fd;
 	pthread_mutex_unlock(&lock);
 	inside = false;
@@ -161,31 +157,26 @@ static size_t whole_pages(size_t length)
 	return (length + page - 1) / page * page;
 }
 
+/* A full node, a signal, or a file that mirrors the parent: the program goes on all the same. */
 static void populate(void *addr, size_t length)
 {
-	struct hmm_cdm_populate p = { .size = sizeof(p) };
 	int err = errno, fd = device();
 
-	p.addr = (uintptr_t)addr;
-	p.length = whole_pages(length);
-	/* A full node, a signal, a mirror of the parent's: all the same. */
 	if (fd >= 0)
-		ioctl(fd, HMM_CDM_IOC_POPULATE, &p);
+		cdm_call_populate(fd, addr, whole_pages(length), 0, NULL);
 	errno = err;
 }
 
-/* Whether anything of the range lies on the node, and is no reservation's. */
+/* Whether part of the range is on the node. False for a reservation. */
 static bool placed(void *addr, size_t length)
 {
-	struct hmm_cdm_query q = { .size = sizeof(q) };
+	struct hmm_cdm_query query = {};
 	int err = errno, fd = device();
 
-	q.addr = (uintptr_t)addr;
-	q.length = whole_pages(length);
 	if (fd >= 0 && length <= run.most)
-		ioctl(fd, HMM_CDM_IOC_QUERY, &q);
+		cdm_call_query(fd, addr, whole_pages(length), NULL, &query);
 	errno = err;
-	return q.where[HMM_CDM_WHERE_NODE];
+	return query.where[HMM_CDM_WHERE_NODE];
 }
 
 static bool wanted(size_t length, int prot, int flags)
@@ -193,7 +184,7 @@ static bool wanted(size_t length, int prot, int flags)
 	const int both = PROT_READ | PROT_WRITE;
 	const int other = MAP_STACK | MAP_GROWSDOWN | MAP_HUGETLB;
 
-	/* The least is read with the device; until then all are looked at. */
+	/* device() sets the limits, so it comes before them. */
 	return (flags & MAP_ANONYMOUS) && (flags & MAP_TYPE) == MAP_PRIVATE &&
 	       !(flags & other) && (prot & both) == both &&
 	       (device(), length >= run.least && length <= run.most);
@@ -238,7 +229,7 @@ void *mmap(void *addr, size_t length, int prot, int flags, int fd,
 void *mmap64(void *addr, size_t length, int prot, int flags, int fd,
 	     off_t offset) __alias("mmap");
 
-/* What was reserved without rights is taken into use. */
+/* Memory that was reserved with PROT_NONE becomes accessible. */
 int mprotect(void *addr, size_t length, int prot)
 {
 	int ret = syscall(SYS_mprotect, addr, length, prot);
@@ -248,7 +239,7 @@ int mprotect(void *addr, size_t length, int prot)
 	return ret;
 }
 
-/* What grows has the rest of it placed, too. */
+/* Populates the part by which a mapping grows. */
 void *mremap(void *addr, size_t length, size_t new_length, int flags, ...)
 {
 	void *to = NULL, *mem;
@@ -268,9 +259,9 @@ void *mremap(void *addr, size_t length, size_t new_length, int flags, ...)
 }
 
 /*
- * What is given up and used again would be the system's. Allocators do that with
- * what is freed, so what was on the node is placed again at once, zeroed as is
- * asked for; what was not goes. MADV_FREE leaves pages of devices alone.
+ * Memory that is given up and touched again would be system memory. Allocators do that with freed
+ * blocks, so a range that was on the node is populated again at once, with zeroed pages as
+ * MADV_DONTNEED promises. MADV_FREE does not free device pages.
  */
 int madvise(void *addr, size_t length, int advice)
 {
@@ -278,7 +269,7 @@ int madvise(void *addr, size_t length, int advice)
 		     placed(addr, length);
 	int ret = syscall(SYS_madvise, addr, length, advice);
 
-	/* Where part of the range is not mapped, it fails, and the rest is done. */
+	/* Even on an error: if part of the range is unmapped, the rest was given up. */
 	if (again)
 		populate(addr, length);
 	return ret;
@@ -287,7 +278,7 @@ int madvise(void *addr, size_t length, int advice)
 static void child(void)
 {
 	pthread_mutex_init(&lock, NULL);
-	/* The file mirrors the parent. */
+	/* The file mirrors the parent's address space. */
 	if (run.fd >= 0)
 		close(run.fd);
 	run.fd = -1;
@@ -302,44 +293,42 @@ static void start(void)
 	pthread_atfork(NULL, NULL, child);
 }
 
-/* The mappings; a program that has shut itself in can open nothing any more. */
-static FILE *mappings(void)
+/* Opens MAPS, or uses the file opened at the start if a sandbox forbids open(). */
+static FILE *open_maps(void)
 {
 	FILE *maps = fopen(MAPS, "re");
 	struct stat st, proc;
 
 	if (maps)
 		return maps;
-	/* Not what the program has under that number by now. */
+	/* The program may have reused the number. */
 	if (run.maps < 0 || fstat(run.maps, &st) || !S_ISREG(st.st_mode) ||
 	    stat("/proc/self", &proc) || st.st_dev != proc.st_dev)
 		return NULL;
 	return fdopen(run.maps, "r");
 }
 
-/* Anonymous private memory of the process: where it lies. */
+/* Adds up where the pages of the process's anonymous private memory are. */
 static bool count(int fd, __u64 *where)
 {
-	FILE *maps = mappings();
+	FILE *maps = open_maps();
 	char line[512];
 
 	if (!maps)
 		return false;
 	while (fgets(line, sizeof(line), maps)) {
-		struct hmm_cdm_query q = { .size = sizeof(q) };
 		unsigned long start, end, inode;
-		char rights[8];
+		struct hmm_cdm_query query;
+		char perms[8];
 
 		if (sscanf(line, "%lx-%lx %7s %*x %*s %lu", &start, &end,
-			   rights, &inode) != 4 || inode || rights[3] != 'p' ||
-		    rights[1] != 'w' || strstr(line, "[stack"))
+			   perms, &inode) != 4 || inode || perms[3] != 'p' ||
+		    perms[1] != 'w' || strstr(line, "[stack"))
 			continue;
-		q.addr = start;
-		q.length = end - start;
-		if (ioctl(fd, HMM_CDM_IOC_QUERY, &q))
+		if (cdm_call_query(fd, (void *)start, end - start, NULL, &query))
 			continue;
 		for (int i = 0; i < 8; i++)
-			where[i] += q.where[i];
+			where[i] += query.where[i];
 	}
 	fclose(maps);
 	return true;
@@ -348,20 +337,19 @@ static bool count(int fd, __u64 *where)
 __attribute__((destructor))
 static void finish(void)
 {
-	struct hmm_cdm_stats s = { .size = sizeof(s) };
+	struct hmm_cdm_stats stats;
 	size_t page = sysconf(_SC_PAGESIZE);
 	__u64 where[8] = {};
 	int fd = device();
 
 	if (fd < 0 || run.quiet || !run.reports)
 		return;
-	if (ioctl(fd, HMM_CDM_IOC_STATS, &s))
+	if (cdm_call_stats(fd, &stats))
 		return;
 	if (!count(fd, where)) {
-		say(REPORT_PLACED, run.path, s.populated * page, s.bytes_copied);
+		report(REPORT_PLACED, run.path, stats.populated * page, stats.bytes_copied);
 		return;
 	}
-	say(REPORT, run.path, s.populated * page,
-	    where[HMM_CDM_WHERE_NODE] * page,
-	    where[HMM_CDM_WHERE_SYSTEM] * page, s.bytes_copied);
+	report(REPORT, run.path, stats.populated * page, where[HMM_CDM_WHERE_NODE] * page,
+	       where[HMM_CDM_WHERE_SYSTEM] * page, stats.bytes_copied);
 }

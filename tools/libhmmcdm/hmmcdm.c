@@ -1,43 +1,45 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+/* libhmmcdm: a handle on a node, memory on it, and waits that survive signals; see hmmcdm.h. */
 #include "hmmcdm.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "calls.h"
 
 struct cdm {
 	int fd;
 	struct hmm_cdm_info info;
 };
 
-static int call(const struct cdm *cdm, unsigned long command, void *arg)
-{
-	return ioctl(cdm->fd, command, arg) ? -errno : 0;
-}
-
 struct cdm *cdm_open(unsigned int node)
 {
-	struct cdm *cdm = malloc(sizeof(*cdm));
 	char path[32];
+
+	snprintf(path, sizeof(path), "/dev/hmm_cdm%u", node);
+	return cdm_open_path(path);
+}
+
+struct cdm *cdm_open_path(const char *path)
+{
+	struct cdm *cdm = malloc(sizeof(*cdm));
 	int err;
 
 	if (!cdm)
 		return NULL;
-	snprintf(path, sizeof(path), "/dev/hmm_cdm%u", node);
 	cdm->fd = open(path, O_RDWR | O_CLOEXEC);
-	cdm->info = (struct hmm_cdm_info) { .size = sizeof(cdm->info) };
-	if (cdm->fd >= 0 && !call(cdm, HMM_CDM_IOC_INFO, &cdm->info))
+	err = cdm->fd < 0 ? -errno : cdm_call_info(cdm->fd, &cdm->info);
+	if (!err)
 		return cdm;
-	err = errno;
 	if (cdm->fd >= 0)
 		close(cdm->fd);
 	free(cdm);
-	errno = err;
+	errno = -err;
 	return NULL;
 }
 
@@ -64,7 +66,7 @@ static size_t whole_pages(const struct cdm *cdm, size_t size)
 void *cdm_alloc(struct cdm *cdm, size_t size)
 {
 	size_t window = cdm->info.window_size, length = whole_pages(cdm, size);
-	/* A whole window is contiguous only where it is aligned as one. */
+	/* A window gets contiguous device memory only if it is aligned to its size. */
 	size_t slack = length >= window ? window - cdm->info.page_size : 0;
 	uintptr_t start, end;
 	char *raw, *mem;
@@ -86,7 +88,7 @@ void *cdm_alloc(struct cdm *cdm, size_t size)
 		munmap(raw, mem - raw);
 	if (start + length < end)
 		munmap(mem + length, end - start - length);
-	/* What gets no room on the node is system memory, which is no error. */
+	/* Pages that find no room on the node stay in system memory. */
 	cdm_populate(cdm, mem, length, 0, NULL);
 	return mem;
 }
@@ -100,78 +102,36 @@ void cdm_free(struct cdm *cdm, void *mem, size_t size)
 int cdm_populate(struct cdm *cdm, void *addr, size_t length, __u32 flags,
 		 struct hmm_cdm_populate *report)
 {
-	struct hmm_cdm_populate arg = {
-		.size = sizeof(arg),
-		.flags = flags,
-		.addr = (uintptr_t)addr,
-		.length = length,
-	};
-	int err = call(cdm, HMM_CDM_IOC_POPULATE, &arg);
-
-	if (report)
-		*report = arg;
-	return err;
+	return cdm_call_populate(cdm->fd, addr, length, flags, report);
 }
 
 int cdm_migrate(struct cdm *cdm, void *addr, size_t length,
 		enum hmm_cdm_target target, __u32 flags,
 		struct hmm_cdm_migrate *report)
 {
-	struct hmm_cdm_migrate arg = {
-		.size = sizeof(arg),
-		.flags = flags,
-		.addr = (uintptr_t)addr,
-		.length = length,
-		.target = target,
-	};
-	int err = call(cdm, HMM_CDM_IOC_MIGRATE, &arg);
-
-	if (report)
-		*report = arg;
-	return err;
+	return cdm_call_migrate(cdm->fd, addr, length, target, flags, report);
 }
 
 int cdm_advise(struct cdm *cdm, void *addr, size_t length,
 	       enum hmm_cdm_place place, __u32 flags)
 {
-	struct hmm_cdm_advise arg = {
-		.size = sizeof(arg),
-		.flags = flags,
-		.addr = (uintptr_t)addr,
-		.length = length,
-		.place = place,
-	};
-
-	return call(cdm, HMM_CDM_IOC_ADVISE, &arg);
+	return cdm_call_advise(cdm->fd, addr, length, place, flags);
 }
 
 int cdm_query(struct cdm *cdm, const void *addr, size_t length,
 	      struct hmm_cdm_page *pages, struct hmm_cdm_query *report)
 {
-	struct hmm_cdm_query arg = {
-		.size = sizeof(arg),
-		.addr = (uintptr_t)addr,
-		.length = length,
-		.pages = (uintptr_t)pages,
-	};
-	int err = call(cdm, HMM_CDM_IOC_QUERY, &arg);
-
-	if (report)
-		*report = arg;
-	return err;
+	return cdm_call_query(cdm->fd, addr, length, pages, report);
 }
 
 int cdm_submit(struct cdm *cdm, __u32 op,
 	       const __u64 args[HMM_CDM_JOB_ARGS], __u64 *job)
 {
-	struct hmm_cdm_submit arg = { .size = sizeof(arg), .op = op };
-	int err;
+	__u64 number;
+	int err = cdm_call_submit(cdm->fd, op, args, &number);
 
-	for (int i = 0; i < HMM_CDM_JOB_ARGS; i++)
-		arg.args[i] = args[i];
-	err = call(cdm, HMM_CDM_IOC_SUBMIT, &arg);
 	if (!err)
-		*job = arg.job;
+		*job = number;
 	return err;
 }
 
@@ -186,28 +146,24 @@ static __s64 now(void)
 int cdm_wait(struct cdm *cdm, __u64 job, __s64 timeout_ns,
 	     struct hmm_cdm_wait *result)
 {
-	__s64 until = timeout_ns > 0 ? now() + timeout_ns : 0;
-	struct hmm_cdm_wait arg;
+	struct hmm_cdm_wait report;
+	__s64 deadline = 0;
 	int err;
 
-	/* A signal does not end it, and does not make it longer. */
+	if (timeout_ns > 0 && __builtin_add_overflow(now(), timeout_ns, &deadline))
+		deadline = INT64_MAX;
+	/* A signal restarts the wait with the time that is left. */
 	do {
-		arg = (struct hmm_cdm_wait) {
-			.size = sizeof(arg),
-			.job = job,
-			.timeout_ns = timeout_ns,
-		};
-		err = call(cdm, HMM_CDM_IOC_WAIT, &arg);
+		err = cdm_call_wait(cdm->fd, job, timeout_ns, &report);
 		if (timeout_ns > 0)
-			timeout_ns = until > now() ? until - now() : 0;
+			timeout_ns = deadline > now() ? deadline - now() : 0;
 	} while (err == -EINTR);
 	if (result)
-		*result = arg;
-	return err ? err : arg.status;
+		*result = report;
+	return err ? err : report.status;
 }
 
 int cdm_stats(struct cdm *cdm, struct hmm_cdm_stats *stats)
 {
-	*stats = (struct hmm_cdm_stats) { .size = sizeof(*stats) };
-	return call(cdm, HMM_CDM_IOC_STATS, stats);
+	return cdm_call_stats(cdm->fd, stats);
 }
