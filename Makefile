@@ -6,22 +6,23 @@
 LAB := scripts/lab
 BUILD := $(CURDIR)/build
 
-INSTALL ?= install
-DESTDIR ?=
-PREFIX ?= /usr
+include scripts/install-dirs.mk
 INSTALL_MOD_PATH ?= $(DESTDIR)
-INCLUDEDIR ?= $(PREFIX)/include
-UDEVDIR ?= /usr/lib/udev/rules.d
 
 # With KDIR= the modules are built against that kernel with the caller's own
 # toolchain; without, in the lab against the stock Debian kernel.
 ifdef KDIR
 KBUILD_OUT := $(BUILD)/kdir
 KBUILD_RUN := $(MAKE) -C $(KDIR) M=$(CURDIR) MO=$(KBUILD_OUT)
+# Sets the shell variables release and out.
+modules_built = release=$$(cat $(KDIR)/include/config/kernel.release); out=$(KBUILD_OUT)
+else
+modules_built = out=$$($(LAB) built); release=$${out% *}; out=$(BUILD)/$${out\#* }
 endif
 
 .PHONY: all modules demo check bench conformance kselftest selftests-mm check-all lint cdm-delta shell \
-	install install_modules install-headers install_uapi install_files clean distclean help
+	install install_modules install-headers install_uapi install_udev install-tools \
+	uninstall clean distclean help
 .NOTPARALLEL:
 
 all: modules
@@ -73,37 +74,61 @@ shell:
 cdm-delta:
 	@scripts/cdm-delta
 
-install: install_modules install-headers install_files
+install: install_modules install-headers install_udev
 
+# Of the modules, those that serve users: cdm_dmirror and cdm_kunit test the library. cdm_emu, the
+# emulated accelerator, is the device of a machine that has none.
+DRIVERS := hmm_cdm cdm_emu
+drivers := $(foreach m,$(DRIVERS),src/$(m)/$(m))
+
+# With KDIR=, Kbuild installs, so that signing, compression and INSTALL_MOD_STRIP= work. It takes
+# the list of modules from its output directory: that one has ours, and links to the rest.
 install_modules: modules
 ifdef KDIR
-	+$(KBUILD_RUN) modules_install INSTALL_MOD_PATH=$(INSTALL_MOD_PATH)
+	@mkdir -p $(KBUILD_OUT)/install
+	@ln -sfn ../src $(KBUILD_OUT)/install/src
+	@printf '%s.o\n' $(drivers) >$(KBUILD_OUT)/install/modules.order
+	+$(MAKE) -C $(KDIR) M=$(CURDIR) MO=$(KBUILD_OUT)/install modules_install \
+		INSTALL_MOD_PATH=$(INSTALL_MOD_PATH)
+	@$(modules_built); scripts/depmod "$$release" "$(INSTALL_MOD_PATH)"
 else
-	@set -e; built=$$($(LAB) built); release=$${built% *}; from=$(BUILD)/$${built#* }; \
-	dir="$(INSTALL_MOD_PATH)/lib/modules/$$release/updates"; \
+	@set -e; $(modules_built); dir="$(INSTALL_MOD_PATH)/lib/modules/$$release/updates"; \
 	echo "  INSTALL $$dir"; \
-	$(INSTALL) -d "$$dir"; $(INSTALL) -m 0644 "$$from"/*.ko "$$dir"; \
-	[ ! -f "$(INSTALL_MOD_PATH)/lib/modules/$$release/modules.order" ] || \
-		depmod $(if $(INSTALL_MOD_PATH),-b "$(INSTALL_MOD_PATH)") "$$release"
+	$(INSTALL) -d "$$dir"; \
+	for m in $(DRIVERS); do $(INSTALL) -m 0644 "$$out/$$m.ko" "$$dir"; done; \
+	scripts/depmod "$$release" "$(INSTALL_MOD_PATH)"
 endif
 
 # What drivers in other trees are built with, for the same kernel.
 install-headers: modules install_uapi
-ifdef KDIR
-	@release=$$(cat $(KDIR)/include/config/kernel.release) && scripts/install-headers $(KBUILD_OUT) \
-		"$(INSTALL_MOD_PATH)/lib/modules/$$release/hmm-cdm"
-else
-	@built=$$($(LAB) built) && scripts/install-headers "$(BUILD)/$${built#* }" \
-		"$(INSTALL_MOD_PATH)/lib/modules/$${built% *}/hmm-cdm"
-endif
+	@set -e; $(modules_built); \
+	scripts/install-headers "$$out" "$(INSTALL_MOD_PATH)/lib/modules/$$release/hmm-cdm"
 
 install_uapi:
 	$(INSTALL) -D -m 0644 include/uapi/linux/hmm_cdm.h \
 		$(DESTDIR)$(INCLUDEDIR)/linux/hmm_cdm.h
 
-install_files:
+install_udev:
 	$(INSTALL) -d $(DESTDIR)$(UDEVDIR)
 	$(INSTALL) -m 0644 $(wildcard tools/udev/*.rules) $(DESTDIR)$(UDEVDIR)
+
+# With the compiler of this machine, as the library is linked against its C library.
+install-tools:
+	+$(MAKE) -C tools install
+
+uninstall:
+	@set -e; $(modules_built); dir="$(INSTALL_MOD_PATH)/lib/modules/$$release"; \
+	echo "  REMOVE  $$dir"; \
+	for m in $(DRIVERS); do \
+		rm -f "$$dir/updates/$$m.ko" "$$dir/updates/src/$$m/$$m.ko"*; \
+		[ ! -d "$$dir/updates/src/$$m" ] || rmdir "$$dir/updates/src/$$m"; \
+	done; \
+	rmdir "$$dir/updates/src" "$$dir/updates" 2>/dev/null || true; \
+	rm -rf "$$dir/hmm-cdm"; \
+	scripts/depmod "$$release" "$(INSTALL_MOD_PATH)"
+	rm -f $(patsubst tools/udev/%,$(DESTDIR)$(UDEVDIR)/%,$(wildcard tools/udev/*.rules)) \
+		$(DESTDIR)$(INCLUDEDIR)/linux/hmm_cdm.h
+	+$(MAKE) -C tools uninstall
 
 clean:
 	rm -rf $(BUILD)
@@ -143,9 +168,16 @@ help:
 	@echo '                                   tree; default) or pseries (under a hypervisor),'
 	@echo '                                   MMU=radix (default) or hash, PAGES=64K (default) or 4K'
 	@echo '  cdm-delta  lines of code from private to coherent memory in samples/c; fails at 100'
-	@echo '  install    modules, headers, udev rule; DESTDIR=, INSTALL_MOD_PATH=, PREFIX='
+	@echo '  install    modules, headers, udev rule: hmm_cdm and cdm_emu, the emulated'
+	@echo '             accelerator, which is a device for machines without one and does nothing'
+	@echo '             until it is loaded; not cdm_dmirror and cdm_kunit, which are tests'
 	@echo '  install-headers  what other drivers are built with, into'
 	@echo '             /lib/modules/<release>/hmm-cdm, and the uapi header'
+	@echo '  install-tools  cdmrun, cdm-demo, libhmmcdm and their manual pages, built with the'
+	@echo '             compiler of this machine'
+	@echo '  uninstall  remove what the three have installed'
+	@echo '             PREFIX= (/usr/local), BINDIR=, LIBDIR=, INCLUDEDIR=, MANDIR=, UDEVDIR= say'
+	@echo '             where to, DESTDIR= and INSTALL_MOD_PATH= put a directory before that'
 	@echo '  clean      remove build/'
 	@echo '  distclean  remove build/ and the cache of toolchain and kernel, which is in'
 	@echo '             $${XDG_CACHE_HOME:-~/.cache}/hmm-cdm and serves all checkouts'
