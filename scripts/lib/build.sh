@@ -88,6 +88,11 @@ build_all() {
 		STEP_TAIL=200 step "build the tests" programs tests/selftests "$TEST_DIR" \
 			"PATIENCE=$PATIENCE" ||
 			die "the tests do not build (see above)"
+		# Where the root has a standard library of Rust for the guest.
+		[ -n "${FOREIGN_ARCH:-}" ] ||
+			step "build the crates" programs tools "$TOOL_DIR" crates \
+				"CARGOFLAGS=--config /src/scripts/cargo.toml" ||
+			die "the crates do not build (see above)"
 		step "build a program for cdmrun" programs tests/tools "$TOOL_DIR" ||
 			die "the program for cdmrun does not build (see above)"
 		STEP_TAIL=200 step "build the samples out of tree" build_samples ||

@@ -70,8 +70,8 @@ guest_check() {
 	promise_count ""
 	sample_modules
 	plain=(--plain "/out/$TOOL_DIR/examples/first")
-	# Where there is a rustc for it.
-	[ ! -x "$OUT/$TOOL_DIR/hmmcdm-sum" ] || plain+=(--plain "/out/$TOOL_DIR/hmmcdm-sum")
+	[ -n "${FOREIGN_ARCH:-}" ] || plain+=(--plain "/out/$TOOL_DIR/hmmcdm-sum"
+		--plain "/out/$TOOL_DIR/hmmcdm-test --ignored")
 	run enter -b "ro /input $USERLAND" "${VM[@]}" check "${VM_OPTIONS[@]}" \
 		"${TWO_REGIONS[@]}" "${host[@]}" --userland /input/userland.tar \
 		--tools "/out/$TOOL_DIR" "${SAMPLES[@]}" --demo "/out/$TOOL_DIR/cdm-demo" "${plain[@]}" "${tests[@]}"

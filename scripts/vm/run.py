@@ -134,6 +134,12 @@ def broken_demos(demo):
     ]
 
 
+def plain_program(command, limit):
+    """A program by its path and, behind spaces, its arguments."""
+    path, *arguments = command.split()
+    return Plain(os.path.basename(path), path, limit, arguments)
+
+
 def programs_of(paths, limit):
     """Test programs by path; one that was not built is judged as failed."""
     programs = []
@@ -163,7 +169,7 @@ def check(args):
     if args.userland:
         files |= userland(args.userland, args.tools)
         programs.append(Program("cdmrun", "/src/tests/tools/cdmrun.sh", 120 * args.patience))
-    programs += [Plain(os.path.basename(path), path, 60 * args.patience) for path in args.plain]
+    programs += [plain_program(command, 60 * args.patience) for command in args.plain]
     if programs:
         done += Session(new_guest(args), programs, files).run()
     failures = [f"  {p.name}: {summary([p])}" for p in done if p.failed]
