@@ -24,11 +24,10 @@
 /* A debugger that stops and continues the program must not end a call. */
 #define restart_on_signal(call)					\
 	({							\
-		int error;					\
+		int error = -EINTR;				\
 								\
-		do						\
+		while (error == -EINTR)				\
 			error = (call);				\
-		while (error == -EINTR);			\
 		error;						\
 	})
 

@@ -2,10 +2,9 @@
 /*
  * The CPU's own count and ranking, and the comparison with the device's.
  *
- * The words are counted by sorting them, not by the hash table: so a fault in
- * building the table shows up too, and does not make both sides wrong alike.
- * The result is kept in shared memory, which never moves to a node and which
- * malloc() never hands out: no job, and no migration, can touch it.
+ * The CPU counts the words by sorting them, not with the hash table, so that a bug in the table
+ * cannot make both sides wrong in the same way. The result is in shared memory: it never migrates
+ * to a node, and malloc() never returns it, so neither a job nor a migration can change it.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +15,7 @@
 #include "expect.h"
 #include "stage.h"
 
-/* No count of words comes near it, nor does an address. */
+/* Neither a word count nor an address. */
 #define POISON	0xdeadfacedeadfaceULL
 
 static void *allocate_apart(size_t size)
@@ -40,7 +39,7 @@ static int compare_tokens(const void *left, const void *right)
 	return (a->length > b->length) - (a->length < b->length);
 }
 
-/* Highest count first; of equal ones that which the walk finds first. */
+/* Highest count first; equal counts in the order of the walk. */
 static int compare_ranks(const void *left, const void *right)
 {
 	const struct expected *a = *(struct expected *const *)left;
@@ -51,7 +50,7 @@ static int compare_ranks(const void *left, const void *right)
 	return (a->place > b->place) - (a->place < b->place);
 }
 
-/* Makes of each run of equal words in @sorted one expected word. */
+/* Makes one expected word of each run of equal words in @sorted. */
 static void count_runs(struct expect *expect, const struct token *sorted,
 		       const struct table *table)
 {
@@ -119,14 +118,7 @@ void expect_poison(struct expect *expect, struct table *table)
 	}
 }
 
-static bool check_number(struct stage *stage, const char *what, __u64 expected, __u64 got)
-{
-	if (expected == got)
-		return true;
-	return stage_fail(stage, "%s: expected %llu, got %llu", what, expected, got);
-}
-
-/* Long words are cut for the message. What still is POISON nobody wrote. */
+/* Truncates long words for the message. A value that is still POISON was not written. */
 static bool word_fail(struct stage *stage, const struct expected *expected,
 		      const char *what, __u64 right, __u64 wrong)
 {
@@ -140,8 +132,8 @@ static bool word_fail(struct stage *stage, const struct expected *expected,
 }
 
 /*
- * The word itself has to be as the CPU built it: its letters, and for every
- * occurrence the place in the text where these letters stand, last one first.
+ * Checks that the word is as the CPU built it: its letters, and for each occurrence, last one
+ * first, the position of these letters in the text.
  */
 static bool check_content(const struct expect *expect, const struct expected *expected,
 			  struct stage *stage)
@@ -187,7 +179,7 @@ static bool check_ranking(const struct expect *expect, const struct question *qu
 			return word_fail(stage, expected, what, (__u64)expected->word,
 					 got->element);
 	}
-	/* A device that writes beyond what it ranked destroys other data. */
+	/* The device must not write entries beyond those that it ranked. */
 	for (__u64 i = expect->nr_top; i < CDM_EMU_WALK_TOP; i++)
 		if (question->top[i].count != POISON || question->top[i].element != POISON)
 			return stage_fail(stage, "rank %llu was written, of %llu words",
@@ -207,9 +199,9 @@ bool expect_check_walk(const struct expect *expect, const struct table *table,
 		if (!check_content(expect, expected, stage))
 			return false;
 	}
-	return check_number(stage, "distinct words", expect->distinct, result[0]) &&
-	       check_number(stage, "words", expect->words, result[1]) &&
-	       check_number(stage, "ranked words", expect->nr_top, result[2]) &&
+	return stage_equal(stage, "distinct words", expect->distinct, result[0]) &&
+	       stage_equal(stage, "words", expect->words, result[1]) &&
+	       stage_equal(stage, "ranked words", expect->nr_top, result[2]) &&
 	       check_ranking(expect, table->question, stage);
 }
 
@@ -225,7 +217,7 @@ bool expect_check_hits(const struct expect *expect, struct stage *stage)
 	return true;
 }
 
-/* Every word is in the list once, and newer ones were touched later. */
+/* Each word has to be in the list once, in the order of the last touch. */
 bool expect_check_recent(const struct expect *expect, const struct table *table,
 			 struct stage *stage)
 {
@@ -243,6 +235,5 @@ bool expect_check_recent(const struct expect *expect, const struct table *table,
 	}
 	if (word || newer != table->oldest)
 		return stage_fail(stage, "list of recent words: the end is wrong");
-	return check_number(stage, "words in the list of recent words",
-			    expect->distinct, seen);
+	return stage_equal(stage, "words in the list of recent words", expect->distinct, seen);
 }

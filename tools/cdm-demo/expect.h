@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What the CPU computed by itself, and whether the device agrees. */
+/* The results that the CPU computed by itself, and the comparison with the device's. */
 #ifndef CDM_DEMO_EXPECT_H
 #define CDM_DEMO_EXPECT_H
 
@@ -11,10 +11,10 @@
 struct stage;
 
 /*
- * A word's truth.
- * @letters: in the text, not in the structure
- * @place: how many words stand before it in the hash table
- * @hits: what has been added to the word's hits
+ * The expected state of a word.
+ * @letters: in the text, not in the hash table
+ * @place: number of words before it in the hash table
+ * @hits: sum of the additions to the word's hits
  */
 struct expected {
 	struct word *word;
@@ -39,10 +39,10 @@ struct expect {
 
 void expect_make(struct expect *expect, const struct text *text, const struct table *table);
 
-/* Makes sure that no result of an earlier walk can pass for that of the next. */
+/* Overwrites the results of the last walk, so that they cannot pass for those of the next. */
 void expect_poison(struct expect *expect, struct table *table);
 
-/* Each returns false, with @stage->failure set, at the first difference. */
+/* Each returns false, with @stage->failure set, on the first difference. */
 bool expect_check_walk(const struct expect *expect, const struct table *table,
 		       const __u64 *result, struct stage *stage);
 bool expect_check_hits(const struct expect *expect, struct stage *stage);

@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Where malloc() put the table, moving it, and counting its page frames.
+ * The mappings that hold the table: finding them, migrating them, counting their page frames.
  *
- * No allocator has to cooperate. malloc() gets its memory from the kernel in
- * large pieces: by brk(), which /proc/self/maps shows as [heap]; and by
- * anonymous private mmap() for blocks above a threshold (the bucket array of a
- * long text), or for all when the program break cannot grow. Which of these
- * it took is seen by looking in which mapping the table's parts lie. Those
- * mappings are moved whole, as a program would do that cares for its pages and
- * not for its allocator's habits. What else is in them, such as the buffers of
- * stdio and the text itself, moves along, and works as before: the CPU reaches
- * coherent memory with plain loads and stores.
+ * The allocator does not cooperate. malloc() gets memory from the kernel by brk(), which
+ * /proc/self/maps shows as [heap], and by anonymous private mmap() for large blocks (the bucket
+ * array of a long text) or if the program break cannot grow. The mappings that hold parts of the
+ * table are found in /proc/self/maps and migrate whole. Everything else in them, such as the
+ * buffers of stdio and the text, migrates along and works as before, as the CPU accesses coherent
+ * memory with plain loads and stores.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -23,7 +20,7 @@
 #include "stage.h"
 #include "words.h"
 
-/* How often a page is asked to move that someone else holds for a moment. */
+/* Migration is retried this often for pages with a temporary reference. */
 #define ATTEMPTS	4
 
 /* An entry of /proc/self/pagemap; Documentation/admin-guide/mm/pagemap.rst */
@@ -42,13 +39,13 @@ static void mark(void *context, const void *piece, size_t size)
 	struct heap *heap = search->heap;
 	unsigned int i = search->last;
 
-	/* Nearly always in the same mapping as the piece before. */
+	/* Usually in the same mapping as the piece before. */
 	if (start < heap->range[i].start || start >= heap->range[i].end) {
 		for (i = 0; i < heap->nr; i++)
 			if (start >= heap->range[i].start && start < heap->range[i].end)
 				break;
 	}
-	/* A block may go on in a mapping that follows without a gap. */
+	/* A block may continue in an adjacent mapping. */
 	search->last = i;
 	while (i < heap->nr && start >= heap->range[i].start && start < heap->range[i].end) {
 		heap->range[i].used = true;
@@ -62,8 +59,8 @@ static void mark(void *context, const void *piece, size_t size)
 void heap_find(struct heap *heap, const struct table *table)
 {
 	/*
-	 * Never closed: that would give its buffer back, maybe to the kernel,
-	 * and the mappings have to stay as they were found.
+	 * Never closed: free() of its buffer might unmap memory, and the mappings must not change
+	 * any more.
 	 */
 	static FILE *maps;
 	static char line[8192];
@@ -117,7 +114,7 @@ void heap_move(struct heap *heap, const struct device *device, struct move *move
 		} while ((migrate.skipped[HMM_CDM_SKIP_RACED] ||
 			  migrate.skipped[HMM_CDM_SKIP_PINNED]) && ++attempt < ATTEMPTS);
 
-		/* The last call saw the whole range once more. */
+		/* The last call counts the whole range. */
 		at_node = migrate.migrated + migrate.populated + migrate.present;
 		heap->at_node += at_node;
 		move->accounted += at_node;
@@ -129,13 +126,13 @@ void heap_move(struct heap *heap, const struct device *device, struct move *move
 	}
 }
 
-/* The kernel tells physical addresses, here and in pagemap, to CAP_SYS_ADMIN. */
+/* Physical addresses, here and in pagemap, need CAP_SYS_ADMIN. */
 bool heap_sees_frames(const struct device *device)
 {
 	return device->info.start != 0;
 }
 
-/* Counts the page frames between the first and the last byte of the node. */
+/* Counts the page frames inside the node's range. */
 static __u64 frames_of(int pagemap, const struct range *range,
 		       const struct hmm_cdm_info *info)
 {

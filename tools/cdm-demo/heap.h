@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Where malloc() put the table, moving it, and counting its page frames. */
+/* The mappings that hold the table: finding them, migrating them, counting their page frames. */
 #ifndef CDM_DEMO_HEAP_H
 #define CDM_DEMO_HEAP_H
 
@@ -13,14 +13,14 @@ struct table;
 
 #define HEAP_RANGES	256
 
-/* @used: something of the table lies in it */
+/* @used: holds part of the table */
 struct range {
 	unsigned long start;
 	unsigned long end;
 	bool used;
 };
 
-/* @at_node: how many of its pages the last migration left on the node */
+/* @at_node: pages on the node after the last migration */
 struct heap {
 	struct range range[HEAP_RANGES];
 	unsigned int nr;
@@ -28,11 +28,11 @@ struct heap {
 };
 
 /*
- * What HMM_CDM_IOC_MIGRATE said about all ranges.
+ * The sums of HMM_CDM_IOC_MIGRATE over all ranges.
  * @pages: pages of the ranges
- * @accounted: pages of which it said where they are now
+ * @accounted: pages in any of the call's counts
  * @migrated: pages copied
- * @skipped: pages that stayed, by enum hmm_cdm_skip
+ * @skipped: pages that did not migrate, by enum hmm_cdm_skip
  */
 struct move {
 	__u64 pages;
@@ -45,12 +45,12 @@ void heap_find(struct heap *heap, const struct table *table);
 void heap_move(struct heap *heap, const struct device *device, struct move *move);
 
 /*
- * Sets @stage->frames and @stage->pages. Returns false, with @stage->failure
- * set, when the page tables and the driver disagree.
+ * Sets @stage->frames and @stage->pages. Returns false, with @stage->failure set, if page tables
+ * and driver disagree.
  */
 bool heap_count(const struct heap *heap, const struct device *device, struct stage *stage);
 
-/* Whether heap_count() sees page frame numbers. */
+/* Whether this process may read page frame numbers. */
 bool heap_sees_frames(const struct device *device);
 
 #endif

@@ -2,11 +2,10 @@
 /*
  * cdm-demo: a device and a process share the words of a text.
  *
- * The CPU reads a file and builds a hash table of its words, with malloc() and
- * pointers. The device counts and ranks the words by following these pointers:
- * in system memory, then after the heap was moved to the device's memory, then
- * while the CPU keeps writing to the same pages. Each time its results have to
- * equal what the CPU computed by itself.
+ * The CPU builds a hash table of the words of a file, with malloc() and pointers. The device
+ * counts and ranks the words by following the pointers: in system memory, then after the heap has
+ * migrated to the device's memory, then while the CPU writes to the same pages. Each time its
+ * results have to equal the CPU's own.
  */
 #include <getopt.h>
 #include <stdarg.h>
@@ -41,23 +40,20 @@ static const char usage[] =
 	"Lets a device with coherent memory count and rank the words of the text\n"
 	"FILE by walking the pointers of an ordinary malloc() heap: in system memory,\n"
 	"on the device's memory node, and there while the CPU keeps writing to the\n"
-	"same pages. Prints what it took, and PASS if the device's results equal the\n"
-	"CPU's own each time.\n"
+	"same pages. Prints counters of each stage, and PASS if the device's results\n"
+	"equal the CPU's own each time.\n"
 	"\n"
 	"  -d, --device PATH   the node to use (default /dev/hmm_cdm0)\n"
 	"  -h, --help          print this\n"
 	"\n"
-	"Self-test: each of these has to end in FAIL\n"
+	"Self-test: each of these has to print FAIL\n"
 	"  --break=count       change one of the device's counts before comparing\n"
 	"  --break=hits        drop one addition to a counter that both sides add to\n"
 	"  --break=move        do not move the heap to the node\n"
 	"\n"
-	"Exit status: 0 for PASS, 1 for FAIL, 2 if it could not be tried.\n";
+	"Exit status: 0 for PASS, 1 for FAIL, 2 if the demonstration could not run.\n";
 
-/*
- * A demonstration that cannot fail shows nothing. The tests run it with each
- * of these, and want to see FAIL.
- */
+/* A demonstration that cannot fail proves nothing: the tests expect FAIL with each of these. */
 static enum spoil parse_spoil(const char *name)
 {
 	if (!strcmp(name, "count"))
@@ -105,7 +101,7 @@ static const char *parse_options(int argc, char **argv, const char **device,
 
 int main(int argc, char **argv)
 {
-	/* Static, so that nothing but the table itself is what is moved. */
+	/* Static, as the heap holds the data that migrates. */
 	static struct device device;
 	static struct expect expect;
 	static struct table table;

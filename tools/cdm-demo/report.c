@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What the demonstration prints on standard output. */
+/* The demonstration's output. */
 #include <stddef.h>
 #include <stdio.h>
 
@@ -19,16 +19,16 @@ static const char * const titles[STAGE_NR] = {
 };
 
 static const char * const reasons[HMM_CDM_SKIP_NR] = {
-	[HMM_CDM_SKIP_PINNED] = "something else holds them",
+	[HMM_CDM_SKIP_PINNED] = "they are pinned or referenced",
 	[HMM_CDM_SKIP_NOT_ANON] = "they are not anonymous memory",
 	[HMM_CDM_SKIP_NO_MEMORY] = "the node has no more room",
 	[HMM_CDM_SKIP_ABSENT] = "they are swapped out",
-	[HMM_CDM_SKIP_RACED] = "something else changed them",
+	[HMM_CDM_SKIP_RACED] = "they were changed at the same time",
 	[HMM_CDM_SKIP_ELSEWHERE] = "they are on another device",
 	[HMM_CDM_SKIP_FAILED] = "the device could not copy them",
 };
 
-/* A row of the table: a number of struct stage, or one of the two below. */
+/* A row of the table: how to print the member of struct stage at @offset. */
 struct row {
 	const char *title;
 	void (*print)(char *cell, size_t size, const struct stage *stage, size_t offset);
@@ -83,10 +83,10 @@ void report_start(const struct demo *demo, const char *path, const struct text *
 	if (heap_sees_frames(demo->device))
 		printf(" at %#llx-%#llx\n", info->start, info->start + info->capacity - 1);
 	else
-		printf("\nframes: as the driver says; seeing their numbers takes CAP_SYS_ADMIN\n");
+		printf("\nframes: from the driver; reading their numbers needs CAP_SYS_ADMIN\n");
 	if (info->origin[0])
 		printf("device tree node: %s\n", info->origin);
-	/* Whatever comes now takes a while, or may not come. */
+	/* The rest may take a while, or fail. */
 	fflush(stdout);
 }
 
@@ -116,7 +116,7 @@ void report_stages(const struct stage *stages)
 			       stages[STAGE_NODE].skipped[i], reasons[i]);
 }
 
-/* The device's own ranking, once it is known to be right. */
+/* The device's ranking, which has been checked. */
 void report_ranking(const struct demo *demo)
 {
 	const struct expect *expect = demo->expect;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What the demonstration prints on standard output. */
+/* The demonstration's output. */
 #ifndef CDM_DEMO_REPORT_H
 #define CDM_DEMO_REPORT_H
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
+/* Recording the first check of a stage that failed. */
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -14,4 +15,11 @@ bool stage_fail(struct stage *stage, const char *format, ...)
 		va_end(arguments);
 	}
 	return false;
+}
+
+bool stage_equal(struct stage *stage, const char *what, __u64 expected, __u64 got)
+{
+	if (expected == got)
+		return true;
+	return stage_fail(stage, "%s: expected %llu, got %llu", what, expected, got);
 }

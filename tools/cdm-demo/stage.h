@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* The result of a stage of the demonstration. */
+/* The result of one stage of the demonstration. */
 #ifndef CDM_DEMO_STAGE_H
 #define CDM_DEMO_STAGE_H
 
@@ -7,24 +7,15 @@
 #include <linux/types.h>
 #include <linux/hmm_cdm.h>
 
-#include "die.h"
-
-enum stage_number {
-	STAGE_SYSTEM,
-	STAGE_NODE,
-	STAGE_SHARED,
-	STAGE_NR,
-};
-
 /*
- * @words, @distinct: what the device counted
+ * @words, @distinct: counted by the device
  * @faults: device faults of the stage's jobs
- * @moved, @copied: pages and bytes, as HMM_CDM_IOC_STATS counts them
+ * @moved, @copied: pages and bytes, from HMM_CDM_IOC_STATS
  * @frames: pages of the heap inside the CDM range after the stage, of @pages
  * @local, @remote: bytes that the jobs accessed on the node and elsewhere
- * @skipped: pages that were to move and stayed, by enum hmm_cdm_skip
+ * @skipped: pages that did not migrate, by enum hmm_cdm_skip
  * @writes: words that the CPU thread changed while the jobs ran
- * @failure: empty, or the first thing that was not as expected
+ * @failure: the first failed check, or empty
  */
 struct stage {
 	bool done;
@@ -44,7 +35,10 @@ struct stage {
 	char failure[256];
 };
 
-/* Records the first failure of the stage. Returns false. */
+/* Sets @stage->failure, unless an earlier check failed. Returns false. */
 __printf(2, 3) bool stage_fail(struct stage *stage, const char *format, ...);
+
+/* Fails the stage if the two differ. */
+bool stage_equal(struct stage *stage, const char *what, __u64 expected, __u64 got);
 
 #endif

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The three stages: the device works on the words where malloc() put them,
- * then in its own memory at the same addresses, then there while the CPU keeps
- * writing to the same pages.
+ * The three stages. The device works on the words where malloc() put them, then in its own memory
+ * at the same addresses, then there while the CPU writes to the same pages.
  */
 #include <string.h>
 #include <time.h>
@@ -15,27 +14,19 @@
 #include "writer.h"
 
 /*
- * To the hits of the SHARED_WORDS most frequent words the device adds
- * DEVICE_STEP at a time, DEVICE_ADDS times in each round, while the CPU adds
- * one at a time: the upper half counts the device's additions and the lower
- * half the CPU's, and each has to be complete.
+ * In each round the device adds DEVICE_STEP to the hits of the SHARED_WORDS most frequent words,
+ * DEVICE_ADDS times, while the CPU adds 1 at a time. So the upper half of a counter counts the
+ * device's additions and the lower half the CPU's, and no addition may be lost in either.
  */
 #define SHARED_WORDS	8
 #define DEVICE_ADDS	2000
 #define DEVICE_STEP	0x100000000ULL
 
 /*
- * On a machine with one processor the jobs may be over before the CPU thread
- * gets its turn. Then there was no sharing, and they are run again.
+ * On a machine with one CPU the jobs may end before the writer thread is scheduled. A round without
+ * a write shows no sharing, so it is repeated.
  */
 #define ROUNDS		100
-
-static bool check_equal(struct stage *stage, const char *what, __u64 expected, __u64 got)
-{
-	if (expected == got)
-		return true;
-	return stage_fail(stage, "%s: expected %llu, got %llu", what, expected, got);
-}
 
 static __u64 now_ns(void)
 {
@@ -45,7 +36,7 @@ static __u64 now_ns(void)
 	return now.tv_sec * 1000000000ULL + now.tv_nsec;
 }
 
-/* Waits for a job and adds up what it did. */
+/* Waits for a job and adds its counters to the stage's. */
 static bool finish(const struct demo *demo, __u64 job, const char *what,
 		   struct hmm_cdm_wait *wait, struct stage *stage)
 {
@@ -74,7 +65,7 @@ static bool check_walk(const struct demo *demo, const struct hmm_cdm_wait *wait,
 	return expect_check_walk(demo->expect, demo->table, wait->result, stage);
 }
 
-/* The device alone. */
+/* Only the device works. */
 static bool run_alone(const struct demo *demo, enum stage_number number,
 		      struct stage *stage)
 {
@@ -86,7 +77,7 @@ static bool run_alone(const struct demo *demo, enum stage_number number,
 	start = now_ns();
 	ended = finish(demo, submit_walk(demo), "walk", &wait, stage);
 	stage->jobs_ns = now_ns() - start;
-	/* Self-test: a device that counts one word too many. */
+	/* --break=count: the device counts one word too many. */
 	if (demo->spoil == SPOIL_COUNT && number == STAGE_NODE)
 		demo->expect->ranked[0]->word->count++;
 	return ended && check_walk(demo, &wait, stage);
@@ -110,9 +101,9 @@ static bool run_round(const struct demo *demo, const struct writer *writer, __u6
 					DEVICE_STEP, DEVICE_ADDS);
 	for (i = 0; i < writer->nr_shared; i++) {
 		right &= finish(demo, adds[i], "addition", &added, stage);
-		/* Nobody else adds steps: the last one found all before it. */
-		right = right && check_equal(stage, "additions that the last one found",
-					     before, added.result[0] / DEVICE_STEP);
+		/* Only the device adds steps, so its last addition finds all others. */
+		right = right && stage_equal(stage, "additions that the last one found", before,
+					     added.result[0] / DEVICE_STEP);
 	}
 	right &= finish(demo, walk, "walk", &walked, stage);
 	stage->jobs_ns += now_ns() - start;
@@ -144,7 +135,7 @@ static bool run_shared(const struct demo *demo, struct stage *stage)
 
 	for (i = 0; i < nr_shared; i++)
 		expect->ranked[i]->hits += round * DEVICE_ADDS * DEVICE_STEP;
-	/* Self-test: a device and a CPU that lose one of each other's additions. */
+	/* --break=hits: one addition is lost. */
 	if (demo->spoil == SPOIL_HITS)
 		expect->ranked[0]->word->hits--;
 	return expect_check_hits(expect, stage) &&
@@ -152,15 +143,15 @@ static bool run_shared(const struct demo *demo, struct stage *stage)
 }
 
 /*
- * Moves the heap to the node. Pages that stay are no error, as long as it is
- * said; a node without any room is one, for there is nothing to show on it.
+ * Migrates the heap to the node. Pages that do not migrate are reported, not an error; but a node
+ * without any room cannot show anything.
  */
 static void move_to_node(const struct demo *demo, struct move *move, struct stage *stage)
 {
 	__u64 start = now_ns();
 
 	memset(move, 0, sizeof(*move));
-	/* Self-test: a migration that says nothing and does nothing. */
+	/* --break=move: nothing migrates. */
 	if (demo->spoil == SPOIL_MOVE)
 		return;
 
@@ -173,28 +164,28 @@ static void move_to_node(const struct demo *demo, struct move *move, struct stag
 }
 
 /*
- * The frames that are on the node have to be those that were moved there, and
- * the device has to have found its data where these are.
+ * Checks that as many frames are on the node as migrated there, and that the device accessed its
+ * data where the frames are.
  */
 static bool check_place(const struct demo *demo, enum stage_number number,
 			struct stage *stage)
 {
-	/* A pointer, a list and a count for each word, a pointer for each place. */
+	/* A word has a pointer, a list and a count; an occurrence has a pointer. */
 	__u64 least = 24 * demo->table->distinct + 8 * demo->table->words;
 
 	if (number != STAGE_SYSTEM && !stage->frames)
 		return stage_fail(stage,
 				  "frames inside the CDM range: expected more than 0, got 0 of %llu",
 				  stage->pages);
-	if (!check_equal(stage, "frames inside the CDM range", demo->heap->at_node, stage->frames))
+	if (!stage_equal(stage, "frames inside the CDM range", demo->heap->at_node, stage->frames))
 		return false;
 	if (stage->local + stage->remote < least)
 		return stage_fail(stage, "bytes accessed: expected at least %llu, got %llu",
 				  least, stage->local + stage->remote);
 	if (!stage->frames)
-		return check_equal(stage, "bytes accessed on the node", 0, stage->local);
+		return stage_equal(stage, "bytes accessed on the node", 0, stage->local);
 	if (stage->frames == stage->pages)
-		return check_equal(stage, "bytes accessed in system memory", 0, stage->remote);
+		return stage_equal(stage, "bytes accessed in system memory", 0, stage->remote);
 	return true;
 }
 
@@ -219,10 +210,10 @@ bool stage_run(const struct demo *demo, enum stage_number number, struct stage *
 	stage->copied = after.bytes_copied - before.bytes_copied;
 	stage->done = true;
 
-	/* Counted in any case: the table shows it next to what went wrong. */
+	/* Even after a failure: the table shows where the frames are. */
 	right &= heap_count(demo->heap, demo->device, stage);
 	return right && check_place(demo, number, stage) &&
-	       check_equal(stage, "pages that the migration accounts for", move.pages,
+	       stage_equal(stage, "pages that the migration accounts for", move.pages,
 			   move.accounted) &&
-	       check_equal(stage, "pages moved", move.migrated, stage->moved);
+	       stage_equal(stage, "pages moved", move.migrated, stage->moved);
 }

@@ -3,6 +3,8 @@
 #ifndef CDM_DEMO_STAGES_H
 #define CDM_DEMO_STAGES_H
 
+#include <stdbool.h>
+
 #include "stage.h"
 
 struct device;
@@ -10,7 +12,14 @@ struct expect;
 struct heap;
 struct table;
 
-/* What --break spoils, to show that the comparisons notice. */
+enum stage_number {
+	STAGE_SYSTEM,
+	STAGE_NODE,
+	STAGE_SHARED,
+	STAGE_NR,
+};
+
+/* The mistake that --break makes on purpose; see main.c. */
 enum spoil {
 	SPOIL_NOTHING,
 	SPOIL_COUNT,
@@ -18,7 +27,6 @@ enum spoil {
 	SPOIL_MOVE,
 };
 
-/* Everything that a stage works with. */
 struct demo {
 	struct device *device;
 	struct table *table;
@@ -27,7 +35,9 @@ struct demo {
 	enum spoil spoil;
 };
 
-/* Runs one stage and compares; false when @stage->failure says why not. */
+/*
+ * Runs one stage and checks its results. Returns false, with @stage->failure set, if one is wrong.
+ */
 bool stage_run(const struct demo *demo, enum stage_number number, struct stage *stage);
 
 #endif

@@ -2,9 +2,8 @@
 /*
  * Reading a text and building the hash table of its words.
  *
- * Nothing here knows of a device. This is how any program would build such a
- * structure: one malloc() for each word, one for each occurrence, and a bucket
- * array that is replaced by a larger one when it gets crowded.
+ * Nothing here depends on the device. The table is built as any program would build it: a malloc()
+ * for each word and each occurrence, and a bucket array that grows.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,15 +27,15 @@ static void *allocate(size_t size)
 }
 
 /*
- * Letters, digits and everything beyond ASCII, so that words of UTF-8 text
- * stay whole. Not isalnum(): what a word is must not depend on the locale.
+ * Letters, digits and all bytes beyond ASCII, so that words in UTF-8 stay whole. Not isalnum(),
+ * which depends on the locale.
  */
 static bool in_word(unsigned char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c >= 0x80;
 }
 
-/* Finds the next word from *@position on, and moves *@position behind it. */
+/* Finds the next word at or after *@position, and sets *@position to its end. */
 bool text_next(const struct text *text, size_t *position, struct token *token)
 {
 	size_t at = *position;
@@ -60,7 +59,7 @@ static void open_failed(const char *path)
 	die("%s: %s", path, strerror(errno));
 }
 
-/* Reads the file whole, and makes lower case of A to Z. */
+/* Reads the whole file and converts A to Z to lower case. */
 void text_read(struct text *text, const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -84,7 +83,7 @@ void text_read(struct text *text, const char *path)
 		if (got < 0)
 			die("%s: cannot be read: %s", path, strerror(errno));
 		if (!got)
-			break;		/* it was shortened meanwhile */
+			break;		/* truncated meanwhile */
 		at += got;
 	}
 	close(fd);
@@ -174,7 +173,7 @@ static struct word *insert(struct table *table, const struct token *token)
 	return word;
 }
 
-/* Makes @word the newest. Three words change, as a rule on three pages. */
+/* Makes @word the newest. This changes three words, usually on three pages. */
 void table_touch(struct table *table, struct word *word)
 {
 	word->touched = ++table->clock;
@@ -219,10 +218,7 @@ void table_build(struct table *table, const struct text *text)
 		table->words++;
 	}
 
-	/*
-	 * The device writes counts and ranking, and finds the words, their
-	 * occurrences and this question itself by virtual address.
-	 */
+	/* All addresses are virtual addresses of this process. */
 	table->question = allocate(sizeof(*table->question));
 	walk = &table->question->walk;
 	walk->heads = (__u64)table->bucket;
@@ -233,11 +229,11 @@ void table_build(struct table *table, const struct text *text)
 	walk->count = offsetof(struct word, count);
 	walk->top = (__u64)table->question->top;
 	walk->nr_top = CDM_EMU_WALK_TOP;
-	/* Whatever goes wrong with a list, the walk ends. */
+	/* The walk ends even if a list is corrupt. */
 	walk->max_steps = table->words + table->distinct + 1;
 }
 
-/* Every block that malloc() gave for what the device walks. */
+/* Calls @fn for each block of malloc() that the device walks. */
 void table_visit(const struct table *table, table_visit_fn fn, void *context)
 {
 	fn(context, table->question, sizeof(*table->question));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The structure that both sides work on: a hash table of the words of a text,
- * built by the CPU with malloc() and pointers and nothing else.
+ * The structure that both sides work on: a hash table of the words of a text, which the CPU builds
+ * with malloc() and pointers.
  */
 #ifndef CDM_DEMO_WORDS_H
 #define CDM_DEMO_WORDS_H
@@ -12,35 +12,31 @@
 #include <linux/types.h>
 #include <linux/hmm_cdm.h>
 
-/*
- * The device reads pointers as 64 bits, at offsets that are multiples of
- * eight. On the architectures that have coherent device memory an ordinary
- * pointer is just that.
- */
+/* The device reads pointers of 64 bits, at offsets that are multiples of eight. */
 static_assert(sizeof(void *) == sizeof(__u64), "needs 64-bit pointers");
 
-/* A file's content, in lower case, and how many words it has. */
+/* The content of a file in lower case, and its number of words. */
 struct text {
 	char *data;
 	size_t size;
 	__u64 words;
 };
 
-/* A piece of the text. */
+/* A word in the text. */
 struct token {
 	const char *start;
 	size_t length;
 };
 
-/* One place where a word stands in the text. */
+/* One occurrence of a word in the text. */
 struct occurrence {
 	struct occurrence *next;
 	__u64 offset;
 };
 
 /*
- * A word. The device follows @next and @first, sets @count and adds to @hits.
- * All else is the CPU's, and it lies on the same pages.
+ * A word. The device follows @next and @first, sets @count and adds to @hits. The other members, on
+ * the same pages, are the CPU's.
  */
 struct word {
 	struct word *next;
@@ -56,17 +52,17 @@ struct word {
 	char letters[];
 };
 
-/* What the device is asked, and where it ranks the words. */
+/* The argument of CDM_EMU_WALK and the ranking that it writes. */
 struct question {
 	struct cdm_emu_walk walk;
 	struct cdm_emu_top top[CDM_EMU_WALK_TOP];
 };
 
 /*
- * @bucket: the heads that the device starts from, @nr_buckets a power of two
- * @newest, @oldest: the words in the order they were last touched. The CPU
- *	relinks this list while the device walks the other one
- * @clock: counts touches
+ * @bucket: the list heads from which the device starts; @nr_buckets is a power of two
+ * @newest, @oldest: the ends of a list of the words in the order of their last touch. The
+ *	CPU relinks it while the device walks the buckets
+ * @clock: number of touches
  */
 struct table {
 	struct word **bucket;

@@ -2,12 +2,11 @@
 /*
  * A CPU thread that keeps changing the words while the device walks them.
  *
- * It does what a program does with such a structure: it counts hits, with the
- * CPU's atomic instruction, on counters to which the device adds at the same
- * time; and it keeps a list of recently used words, relinking three words a
- * time with plain stores. Both lie in the cache lines of the pointers and
- * counts that the device reads and writes. A side that worked on a copy of a
- * page, or wrote back more than it changed, would lose updates of the other.
+ * It counts hits with atomic instructions, on counters to which the device adds at the same time,
+ * and maintains a list of recently used words, relinking three words at a time with plain stores.
+ * Both are in the same cache lines as the pointers and counts that the device reads and writes. If
+ * a side worked on a copy of a page, or wrote back more than it changed, it would lose the other's
+ * updates.
  */
 #include <sched.h>
 #include <string.h>
@@ -16,7 +15,7 @@
 #include "expect.h"
 #include "writer.h"
 
-/* Random enough, and the same on every machine. */
+/* xorshift: the same sequence on every machine. */
 static __u64 next_random(__u64 *state)
 {
 	*state ^= *state << 13;

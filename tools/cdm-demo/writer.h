@@ -21,8 +21,8 @@ struct writer {
 };
 
 /*
- * Every other write is to one of the @nr_shared most frequent words, to whose
- * hits the device adds too. Returns when the thread is writing.
+ * Every other write is to one of the @nr_shared most frequent words, whose hits the device
+ * increments, too. Returns once the thread is writing.
  */
 void writer_start(struct writer *writer, struct table *table, struct expect *expect,
 		  __u64 nr_shared);

@@ -37,7 +37,7 @@ static const struct option options[] = {
 	{}
 };
 
-static void help(FILE *to)
+static void print_usage(FILE *to)
 {
 	fputs("usage: cdmrun [--node N] [--min-size BYTES[K|M|G]] [--quiet]\n"
 	      "              PROGRAM [ARGUMENT]...\n"
@@ -205,15 +205,15 @@ int main(int argc, char **argv)
 			quiet = true;
 			break;
 		case 'h':
-			help(stdout);
+			print_usage(stdout);
 			return 0;
 		default:
-			help(stderr);
+			print_usage(stderr);
 			return 2;
 		}
 	}
 	if (optind == argc) {
-		help(stderr);
+		print_usage(stderr);
 		return 2;
 	}
 
