@@ -3,7 +3,7 @@
 # hmm-cdm: `make help` says what can be made. What Kbuild needs is in Kbuild;
 # how the lab (toolchain, kernel, guests) works is in scripts/.
 
-LAB := scripts/lab
+LAB := lab/lab
 BUILD := $(CURDIR)/build
 
 include scripts/install-dirs.mk
@@ -48,7 +48,7 @@ bench:
 	@$(LAB) bench
 
 check-all:
-	@scripts/sum lint check 'check FLAVOUR=amd64' 'check FLAVOUR=rt-amd64' \
+	@scripts/make-all lint check 'check FLAVOUR=amd64' 'check FLAVOUR=rt-amd64' \
 		'check KERNEL=debug' \
 		kselftest selftests-mm conformance 'conformance ARCH=powerpc' 'conformance ARCH=powerpc MMU=hash' \
 		'conformance ARCH=powerpc MACHINE=pseries' \

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Measures what migrating and sharing memory costs, on all sides. Writes one sample a
- * line, and "done" last; scripts/vm/bench.py makes tables of them:
+ * line, and "done" last; lab/vm/bench.py makes tables of them:
  *
  *	sample <operation> <side> <bytes> <cost>
  *

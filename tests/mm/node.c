@@ -233,7 +233,7 @@ __attribute__((constructor)) static void start(int argc, char **argv)
 	parent = getpid();
 }
 
-/* scripts/vm/pairs.py reads this line; a run without it has failed. */
+/* lab/vm/compare.py reads this line; a run without it has failed. */
 __attribute__((destructor)) static void report(void)
 {
 	char line[256];

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Linked with tests for ordinary users: becomes one before main(), in the group
- * that may open the device (see scripts/vm/initramfs.py).
+ * that may open the device (see lab/vm/initramfs.py).
  */
 #include <err.h>
 #include <grp.h>

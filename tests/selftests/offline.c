@@ -5,7 +5,7 @@
  * uses none of it even when out of memory.
  *
  * The kernel's report of that has a call trace, which is no error in this
- * program alone (scripts/vm/klog.py).
+ * program alone (lab/vm/klog.py).
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# Boot guests, through lab/vm/run.py inside the root: the main job, every
+# test, programs of one's own, or a shell. Sizes of device memory are in MiB.
+
+VM=(python3 /src/lab/vm/run.py)
+# The machine, and what else is not the default; see guest_options.
+VM_OPTIONS=()
+ONE_REGION=(--region 256)
+# The second is small, as it is the one that tests fill several times over.
+TWO_REGIONS=(--region 256 --region 32)
+
+# Whether the machine's device tree describes the device memory.
+TREE=n
+
+# Once the kernel is known.
+guest_options() {
+	# A window has 16 MiB there, and less than eight are not worth evicting.
+	[ "${MMU:-}" != hash ] || TWO_REGIONS=(--region 256 --region 128)
+	VM_OPTIONS+=(--kernel "$NAME" --patience "$PATIENCE")
+}
+
+# Before anything that takes long.
+demo_input() {
+	[ -z "${1:-}" ] || { [ -f "$1" ] && [ -r "$1" ]; } ||
+		die "INPUT=$1 is not a file that can be read"
+}
+
+# guest_demo [FILE]: the main job on a text, FILE or the root's copy of the GPL.
+guest_demo() {
+	local file=${1:-} bind=() text=()
+
+	if [ -n "$file" ]; then
+		file=$(realpath "$file")
+		bind=(-b "ro /input $(dirname "$file")")
+		text=(--text "/input/$(basename "$file")")
+	fi
+	build_all
+	run enter "${bind[@]}" "${VM[@]}" demo "${VM_OPTIONS[@]}" "${ONE_REGION[@]}" "${text[@]}" \
+		--demo "/out/$TOOL_DIR/cdm-demo"
+}
+
+# sample_modules: the drivers of samples/ as far as they are built, in SAMPLES.
+sample_modules() {
+	local module
+
+	SAMPLES=()
+	for module in "$OUT/$SAMPLE_DIR"/*.ko; do
+		[ ! -f "$module" ] || SAMPLES+=(--module "/out/${module#"$OUT"/}")
+	done
+}
+
+# guest_check: the lab's own test, the unit tests, then every program of
+# tests/selftests and of tools/ in a guest.
+guest_check() {
+	local name names tests=() plain=() host=(--host /src/lab/vm/selftest.py)
+
+	promise_count "0 passed, 1 failed"
+	userland_need
+	build_all tests
+	names=$(programs tests/selftests "$TEST_DIR" "KERNEL=$NAME" "TREE=$TREE" -s list) ||
+		die "tests/selftests does not list its programs"
+	for name in $names; do
+		tests+=("/out/$TEST_DIR/$name")
+	done
+	[ ! -x "$TOP/tests/unit/run" ] || host+=(--host /src/tests/unit/run)
+	# Debian's kernels have no KUnit.
+	[ "$KIND" != debug ] || tests=(--kunit "${tests[@]}")
+	promise_count ""
+	sample_modules
+	plain=(--plain "/out/$TOOL_DIR/examples/first")
+	[ -n "${FOREIGN_ARCH:-}" ] || plain+=(--plain "/out/$TOOL_DIR/hmmcdm-sum"
+		--plain "/out/$TOOL_DIR/hmmcdm-test --ignored")
+	run enter -b "ro /input $USERLAND" "${VM[@]}" check "${VM_OPTIONS[@]}" \
+		"${TWO_REGIONS[@]}" "${host[@]}" --userland /input/userland.tar \
+		--tools "/out/$TOOL_DIR" "${SAMPLES[@]}" --demo "/out/$TOOL_DIR/cdm-demo" "${plain[@]}" "${tests[@]}"
+}
+
+# guest_run PROGRAM...: statically linked TAP programs, below build/; `kunit` is
+# the results of the modules' KUnit suites, `cdmrun` Debian's programs run by that.
+guest_run() {
+	local p paths=() bind=()
+
+	[ $# -gt 0 ] || die "name programs below build/, such as build/tests/region"
+	for p; do
+		if [ "$p" = kunit ]; then
+			paths+=(--kunit)
+			continue
+		fi
+		if [ "$p" = cdmrun ]; then
+			userland_need
+			bind=(-b "ro /input $USERLAND")
+			paths+=(--userland /input/userland.tar --tools "/out/$TOOL_DIR")
+			continue
+		fi
+		p=$(realpath -m "$p")
+		[[ $p == "$OUT"/* ]] || die "$p is not below $OUT"
+		paths+=("/out/${p#"$OUT"/}")
+	done
+	sample_modules
+	run enter "${bind[@]}" "${VM[@]}" check "${VM_OPTIONS[@]}" "${TWO_REGIONS[@]}" \
+		"${SAMPLES[@]}" "${paths[@]}"
+}
+
+# guest_mm [NAME]...: the kernel's own tests of memory management, all or those
+# named, on system memory and on a node, and where the two differ.
+guest_mm() {
+	local name names tests=() options=(--cpus 4)
+
+	# Some tests want threads, and a second NUMA node with RAM; with ARCH=powerpc all
+	# RAM is in one piece.
+	[ -n "${MACHINE:-}" ] || options+=(--more 256)
+	promise_count "0 passed, 1 failed"
+	build_mm
+	[ $# -gt 0 ] || mapfile -t names < <(programs tests/mm "$MM_DIR" -s list)
+	for name in "${@:-${names[@]}}"; do
+		tests+=("/out/$MM_DIR/$name")
+	done
+	promise_count ""
+	run enter "${VM[@]}" pairs "${VM_OPTIONS[@]}" "${TWO_REGIONS[@]}" "${options[@]}" \
+		--module "/out/$MM_DIR/module/gup_test.ko" "${tests[@]}"
+}
+
+# guest_shell: a guest with both modules, the tests and the tools, to play in.
+guest_shell() {
+	local p paths=()
+
+	build_all tests
+	for p in "$OUT/$TEST_DIR"/* "$OUT/$TOOL_DIR"/*; do
+		[ -f "$p" ] && [ -x "$p" ] && paths+=("/out/${p#"$OUT"/}")
+	done
+	sample_modules
+	# In the foreground: it reads the terminal.
+	(enter "${VM[@]}" shell "${VM_OPTIONS[@]}" "${TWO_REGIONS[@]}" "${SAMPLES[@]}" \
+		"${paths[@]}")
+}

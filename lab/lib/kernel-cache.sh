@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash disable=SC2034	# what other parts of the lab read
+#
+# Kernels that are compiled here, from the stock kernel's source and a short
+# configuration of lab/kernels/: for what Debian has no kernel.
+#
+# In the cache: kernel-NAME-KEY/ with
+#	image/		the kernel, vmlinuz or vmlinux
+#	source/		the source, unpacked, with the patches for it
+#	build/		the build tree for modules (make -C /kernel/build M=...)
+#	release		e.g. 7.3.4-hmm-cdm-debug
+# and ccache/, so that a change of configuration compiles what it changes.
+
+# compiled_define NAME: what the kernel is made of. Sets COMPILED_CONFIG (files
+# for Kconfig, the later ones on top), COMPILED_PATCHES, COMPILED_MAKE (variables
+# of make, for the kernel and for modules), COMPILED_CC and COMPILED_PATIENCE (how
+# many times the stock kernel's time limits everything gets there).
+compiled_define() {
+	COMPILED_CONFIG=("lab/kernels/${1%-4k}.config")
+	COMPILED_PATCHES=()
+	case $1 in
+	debug)
+		# KASAN and Rust do not go together with gcc.
+		COMPILED_CC=clang-19
+		COMPILED_MAKE=()
+		COMPILED_IMAGE=arch/x86/boot/bzImage
+		COMPILED_PATIENCE=6
+		;;
+	powerpc*)
+		COMPILED_CC=clang-19
+		COMPILED_MAKE=(ARCH=powerpc LLVM=-19)
+		COMPILED_IMAGE=vmlinux
+		COMPILED_PATIENCE=4
+		COMPILED_PATCHES=(lab/kernels/powerpc/*.patch)
+		;;
+	esac
+	if [[ $1 == *-4k ]]; then
+		COMPILED_CONFIG+=("lab/kernels/$1.config")
+	fi
+}
+
+# compiled_path NAME
+compiled_path() {
+	local inputs=("${ROOT_INPUTS[@]}" "$TOP/lab/lib/build-kernel.sh")
+
+	compiled_define "$1"
+	inputs+=("${COMPILED_CONFIG[@]/#/$TOP/}" "${COMPILED_PATCHES[@]/#/$TOP/}")
+	printf '%s/kernel-%s-%s\n' "$CACHE" "$1" "$(cache_key "${inputs[@]}")"
+}
+
+# compiled_need NAME: have that kernel, and use it from now on: sets KERNEL and
+# what build.sh and guest.sh make of it. Expects ROOT and the source's package.
+compiled_need() {
+	local name=$1 path
+
+	path=$(compiled_path "$name")
+	compiled_define "$name"
+	if [ ! -d "$path" ]; then
+		lock "$CACHE/$name.lock"
+		[ -d "$path" ] || compiled_make "$name" "$path"
+		unlock
+	fi
+	KERNEL=$path
+	KERNEL_MAKE=("CC=$COMPILED_CC" "${COMPILED_MAKE[@]}")
+	PATIENCE=$COMPILED_PATIENCE
+}
+
+# compiled_make NAME PATH
+compiled_make() {
+	local tmp=$SCRATCH/compiled
+
+	need_space
+	mkdir -p "$tmp" "$CACHE/ccache"
+	step "unpack the kernel's source" unpack_source "$tmp" ||
+		die "the package in $(source_path) does not unpack: run make distclean, then start again"
+	step "compile the kernel '$1' (about 10 min, once)" \
+		enter -k "$tmp" -b "rw /mnt $CACHE/ccache" -e CCACHE_DIR=/mnt \
+		-e "CONFIGS=${COMPILED_CONFIG[*]}" -e "PATCHES=${COMPILED_PATCHES[*]}" \
+		bash /src/lab/lib/build-kernel.sh "$COMPILED_IMAGE" "$COMPILED_CC" "${COMPILED_MAKE[@]}" ||
+		die "the kernel '$1' does not compile (see above)"
+	mv -T "$tmp" "$2"
+}

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# The stock Debian kernel and what modules for it are built against. Debian's
+# headers packages ship no Rust metadata, so that is rebuilt from the same
+# source with the same compilers and Debian's own configuration; symbol versions
+# and release string are Debian's. No kernel is compiled.
+#
+# In the cache: debs-FLAVOUR-KEY/ and source-KEY/ (the packages), and
+# kernel-FLAVOUR-KEY/ with
+#	image/vmlinuz	the unmodified kernel
+#	source/		linux-source, unpacked
+#	build/		the build tree for modules (make -C /kernel/build M=...)
+#	release		e.g. 7.3.4+deb13-cloud-amd64
+
+KERNEL_INPUTS=("${ROOT_INPUTS[@]}" "$TOP/lab/lib/kernel.sh" "$TOP/lab/lib/prepare.sh")
+
+# The flavour: one of PIN_KERNEL_FLAVOURS.
+FLAVOUR=${FLAVOUR:-$PIN_KERNEL_FLAVOUR}
+
+kernel_path() {
+	printf '%s/kernel-%s-%s\n' "$CACHE" "$FLAVOUR" "$(cache_key "${KERNEL_INPUTS[@]}")"
+}
+
+debs_path() {
+	printf '%s/debs-%s-%s\n' "$CACHE" "$FLAVOUR" "$(cache_key "$TOP/lab/pins")"
+}
+
+# Of all flavours, and of the kernels that are compiled here.
+source_path() {
+	printf '%s/source-%s\n' "$CACHE" "$(cache_key "$TOP/lab/pins")"
+}
+
+# The pinned build of the kernel, or the newest one of its series that the
+# archive has. Sets KERNEL_ABI (7.3.4+deb13) and KERNEL_VERSION (7.3.4-1~bpo13+1).
+kernel_choose() {
+	local binary=linux-binary-$PIN_KERNEL_ABI-$FLAVOUR
+
+	KERNEL_ABI=$PIN_KERNEL_ABI KERNEL_VERSION=$PIN_KERNEL_VERSION
+	apt-cache "${APT_OPTS[@]}" madison "$binary" 2>/dev/null |
+		awk -F '|' -v v="$KERNEL_VERSION" '{ gsub(/ /, "", $2); if ($2 == v) f = 1 } END { exit !f }' &&
+		return 0
+	binary=$(apt-cache "${APT_OPTS[@]}" pkgnames "linux-binary-$PIN_KERNEL_SERIES." |
+		grep -- "^linux-binary-[0-9.]*+deb[0-9]*-$FLAVOUR\$" | sort -V | tail -n 1)
+	[ -n "$binary" ] || return 1
+	KERNEL_ABI=${binary#linux-binary-}
+	KERNEL_ABI=${KERNEL_ABI%"-$FLAVOUR"}
+	KERNEL_VERSION=$(apt-cache "${APT_OPTS[@]}" madison "$binary" |
+		awk -F '|' '{ gsub(/ /, "", $2); print $2; exit }')
+	say "    note: kernel $PIN_KERNEL_VERSION has left the archive, using $KERNEL_VERSION"
+}
+
+# fetch DIR PACKAGE...: download packages of KERNEL_VERSION; apt checks them
+# against the signed indices.
+fetch() {
+	local dir=$1 p packages=()
+	shift
+
+	for p; do
+		packages+=("$p=$KERNEL_VERSION")
+	done
+	mkdir -p "$dir"
+	cd "$dir" || return
+	printf '%s\n' "$KERNEL_ABI-$FLAVOUR" >release
+	printf '%s\n' "$KERNEL_VERSION" >version
+	exec timeout -k 5 1200 apt-get "${APT_OPTS[@]}" download "${packages[@]}"
+}
+
+# fetch_need PATH WHAT PACKAGE...: have the packages in PATH.
+fetch_need() {
+	local path=$1 what=$2 tmp=$SCRATCH/debs
+	shift 2
+
+	[ ! -d "$path" ] || return 0
+	step "download $what" fetch "$tmp" "$@" ||
+		die "the kernel's packages could not be downloaded from $MIRROR (see above): check the network, then start again"
+	mv -T "$tmp" "$path"
+}
+
+# unpack_source DIR: the source's archive, out of its package.
+unpack_source() {
+	dpkg-deb --fsys-tarfile "$(source_path)"/*.deb |
+		tar -xO --wildcards './usr/src/linux-source-*.tar.xz' >"$1/source.tar.xz"
+}
+
+# kernel_unpack DEBS DIR: image, source and Debian's configuration of the build.
+kernel_unpack() {
+	local debs=$1 dir=$2 release deb
+	release=$(cat "$debs/release")
+
+	mkdir -p "$dir"/{x,image,headers}
+	unpack_source "$dir"
+	cp "$debs/release" "$dir/"
+	for deb in "$debs"/*.deb; do
+		dpkg-deb -x "$deb" "$dir/x"
+	done
+	mv "$dir/x/usr/lib/modules/$release/vmlinuz" "$dir/image/"
+	mv "$dir/x/usr/src/linux-headers-$release"/{.config,Module.symvers} "$dir/headers/"
+	rm -rf "$dir/x"
+}
+
+# packages_need [source]: have the packages of the source and, unless only that is
+# wanted, of the stock kernel. Needs no root.
+packages_need() {
+	local source debs
+	source=$(source_path) debs=$(debs_path)
+
+	if [ "${1:-}" = source ]; then
+		debs=$source
+	fi
+	[ ! -d "$source" ] || [ ! -d "$debs" ] || return 0
+	kernel_choose ||
+		die "$MIRROR has no kernel $PIN_KERNEL_SERIES ($FLAVOUR) in $PIN_SUITES: use another mirror in the apt sources of this machine"
+	fetch_need "$source" "the kernel's source, $KERNEL_VERSION" \
+		"linux-source-$PIN_KERNEL_SERIES"
+	fetch_need "$debs" "the stock kernel $KERNEL_ABI-$FLAVOUR" \
+		linux-{binary,headers}-"$KERNEL_ABI-$FLAVOUR"
+	cmp -s "$source/version" "$debs/version" ||
+		die "the archive has moved on: $source is $(cat "$source/version") and $debs is $(cat "$debs/version"); run make distclean, then start again"
+}
+
+# Have the kernel; sets KERNEL. Expects ROOT and the packages.
+kernel_need() {
+	local tmp
+
+	KERNEL=$(kernel_path)
+	if [ ! -d "$KERNEL" ]; then
+		need_space
+		tmp=$SCRATCH/kernel
+		step "unpack the stock kernel" kernel_unpack "$(debs_path)" "$tmp" ||
+			die "the kernel's packages in $(debs_path) do not unpack: remove that directory, then start again"
+		step "rebuild the kernel's Rust metadata (about 2 min)" \
+			enter -k "$tmp" bash /src/lab/lib/prepare.sh ||
+			die "the kernel's metadata could not be rebuilt (see above): run make distclean, then start again"
+		mv -T "$tmp" "$KERNEL"
+	fi
+}
