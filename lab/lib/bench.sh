@@ -67,8 +67,8 @@ bench() {
 	run enter "${VM[@]}" bench "${VM_OPTIONS[@]}" "${BENCH_MACHINE[@]}" --bench /out/bench \
 		--conformance /out/conformance "${arguments[@]}" || status=$?
 	if [ "$status" = 0 ] && [ -n "${PLOTTER:-}" ]; then
-		run enter -b "ro /opt $PLOTTER" -e PYTHONPATH=/opt -e MPLCONFIGDIR=/tmp \
-			python3 /src/lab/vm/plot.py /out/bench/bench.csv /out/bench || return
+		run enter -b "ro /opt $PLOTTER" -e PYTHONPATH=/opt:/src/lab -e MPLCONFIGDIR=/tmp \
+			python3 -m vm.plot /out/bench/bench.csv /out/bench || return
 		[ "$DOCS" = no ] || cp "$OUT"/bench/bench.txt "$OUT"/bench/*.svg "$TOP/Documentation/images"
 	fi
 	return "$status"

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Boot guests, through lab/vm/run.py inside the root: the main job, every
+# Boot guests, through lab/vm inside the root: the main job, every
 # test, programs of one's own, or a shell. Sizes of device memory are in MiB.
 
-VM=(python3 /src/lab/vm/run.py)
+VM=(env PYTHONPATH=/src/lab python3 -m vm)
 # The machine, and what else is not the default; see guest_options.
 VM_OPTIONS=()
 ONE_REGION=(--region 256)
@@ -54,7 +54,7 @@ sample_modules() {
 # guest_check: the lab's own test, the unit tests, then every program of
 # tests/selftests and of tools/ in a guest.
 guest_check() {
-	local name names tests=() plain=() host=(--host /src/lab/vm/selftest.py)
+	local name names tests=() plain=() host=(--host lab)
 
 	promise_count "0 passed, 1 failed"
 	userland_need
@@ -64,7 +64,7 @@ guest_check() {
 	for name in $names; do
 		tests+=("/out/$TEST_DIR/$name")
 	done
-	[ ! -x "$TOP/tests/unit/run" ] || host+=(--host /src/tests/unit/run)
+	[ ! -x "$TOP/tests/unit/run" ] || host+=(--host unit)
 	# Debian's kernels have no KUnit.
 	[ "$KIND" != debug ] || tests=(--kunit "${tests[@]}")
 	promise_count ""
@@ -118,7 +118,7 @@ guest_mm() {
 		tests+=("/out/$MM_DIR/$name")
 	done
 	promise_count ""
-	run enter "${VM[@]}" pairs "${VM_OPTIONS[@]}" "${TWO_REGIONS[@]}" "${options[@]}" \
+	run enter "${VM[@]}" compare "${VM_OPTIONS[@]}" "${TWO_REGIONS[@]}" "${options[@]}" \
 		--module "/out/$MM_DIR/module/gup_test.ko" "${tests[@]}"
 }
 

@@ -1,24 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What cdm-bench measured: samples, medians, tables, and which targets are met."""
+"""The results of cdm-bench: samples, medians, tables, and verdicts on the targets."""
 
 import csv
 from collections import defaultdict
 from dataclasses import dataclass
 from statistics import median
 
-from program import Program
+from .program import Program
 
 PAGE = 4096
 HUGE = 2 << 20
 
-# By the names that cdm-bench has for them, in the order of the tables.
+# Titles by the names that cdm-bench uses, in the order of the table.
 OPERATIONS = {
     "populate": "populate: device memory for untouched memory",
     "in": "migrate in, base pages",
     "in-huge": "migrate in, a huge page",
     "out": "migrate out",
     "peer": "from the memory of another device",
-    "evict": "make room: one page leaves",
+    "evict": "evict one page",
     "fault": "device fault, base pages are present",
     "fault-huge": "device fault, a huge page is present",
     "touch-system": "device's first touch, system memory comes",
@@ -32,19 +32,19 @@ OPERATIONS = {
     "copy": "the copy of a page alone",
     "zero": "the zeroing of a page alone",
 }
-# Of these only what they cost more than without device entries is a side's.
+# Of these, the cost is what they take more than without device entries.
 CHANGES = ("munmap", "mprotect", "dontneed")
-# Small differences of large numbers, of which a spread says nothing.
+# Small differences of large numbers: a spread would say nothing.
 DIFFERENCES = (*CHANGES, "open")
-# Sides that the last rows are about; they have no columns of their own.
-ONLY = {"cpu-touch": "cpu", "cpu-touch-huge": "cpu", "copy": "floor", "zero": "floor"}
+# Operations of one side only, which has no column in the table.
+ONE_SIDE = {"cpu-touch": "cpu", "cpu-touch-huge": "cpu", "copy": "floor", "zero": "floor"}
 SIDES = ("ours", "test_hmm", "floor")
 
-# Who moves memory at the same time, and how many of them.
-WHO = ("threads", "processes")
+# Those that move memory at the same time, and how many.
+MOVERS = ("threads", "processes")
 COUNTS = (1, 2, 4)
 
-# At most that many times as much.
+# Targets: at most this many times as much.
 OF_REFERENCE = 0.5
 OF_FLOOR = {
     **dict.fromkeys(("in", "in-huge", "out", "peer", "evict"), 1.15),
@@ -54,7 +54,7 @@ FLAT = 0.10
 FLAT_FROM = (64 << 10, HUGE)
 FLAT_OPERATIONS = ("populate", "in", "out", "fault")
 BYTES_PER_PAGE = 8 * 1.01
-# How many instructions the loop of a known length may seem to have.
+# Tolerance of the clock, over a loop of a known number of instructions.
 CLOCK = 0.01
 
 
@@ -85,23 +85,23 @@ class Bench(Program):
         if status != "0":
             return [f"exit status {status}"]
         if not self.done:
-            return ["did not come to its end"]
+            return ["did not reach its end"]
         self.tap.passed += 1
         return []
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of several samples: the middle one, and how far the middle half of them is from it at
-    most, as a part of it."""
+    """The median of several samples, and the largest distance of the middle half of them from
+    it, as a fraction of it."""
 
-    middle: float
+    median: float
     spread: float
     samples: int
 
     @classmethod
     def of(cls, samples):
-        """That of at least one sample."""
+        """The cost from one or more samples."""
         rest = sorted(samples)
         cut = len(rest) // 4
         kept = rest[cut : len(rest) - cut]
@@ -110,9 +110,9 @@ class Cost:
         return cls(middle, spread / middle if middle else 0.0, len(rest))
 
     def less(self, other):
-        """What is left without `other`; the spread stays as wide as it was."""
-        middle = max(self.middle - other.middle, 0.0)
-        spread = self.spread * self.middle / middle if middle else 0.0
+        """The difference to `other`, at least 0. The spread keeps its absolute width."""
+        middle = max(self.median - other.median, 0.0)
+        spread = self.spread * self.median / middle if middle else 0.0
         return Cost(middle, spread, self.samples)
 
 
@@ -123,7 +123,7 @@ class Results:
         self._costs = {key: Cost.of(values) for key, values in samples.items()}
 
     def cost(self, operation, side, length):
-        """What it cost, without what there is without device entries; None if unknown."""
+        """The cost, without what it takes without device entries; None if unknown."""
         cost = self._costs.get((operation, side, length))
         without = self._costs.get((f"{operation}-none", side, length))
         if operation == "open":
@@ -139,37 +139,37 @@ class Results:
         return sorted({length for name, _, length in self._costs if name == operation})
 
     def ratio(self, operation, length, other, side="ours"):
-        """How many times as much as for `other` it costs; None if unknown."""
+        """The cost as a multiple of that of `other`; None if unknown."""
         mine, theirs = self.cost(operation, side, length), self.cost(operation, other, length)
-        return mine.middle / theirs.middle if mine and theirs and theirs.middle else None
+        return mine.median / theirs.median if mine and theirs and theirs.median else None
 
     def per_page(self, operation, side="ours"):
         """Cost of a page by size of the range."""
         found = ((length, self.cost(operation, side, length)) for length in self.sizes(operation))
-        return {length: cost.middle / (length / PAGE) for length, cost in found if cost}
+        return {length: cost.median / (length / PAGE) for length, cost in found if cost}
 
     def clock_fault(self):
         """What is wrong with the clock, or None."""
         for (operation, _, length), cost in self._costs.items():
             if operation == "clock":
-                if abs(cost.middle / length - 1) <= CLOCK:
+                if abs(cost.median / length - 1) <= CLOCK:
                     return None
                 return (
-                    f"{length} instructions took {cost.middle:.0f}: the clock does not count them"
+                    f"{length} instructions took {cost.median:.0f}: the clock does not count them"
                 )
-        return "the clock was not tried"
+        return "the clock was not checked"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A target, and what was measured; `met` is None if it was not."""
+    """A target and its measurement; `met` is None if nothing was measured."""
 
     text: str
     measured: str
     met: bool | None
 
     def line(self):
-        """It in words."""
+        """The verdict as text."""
         word = {True: "met", False: "missed", None: "not measured"}[self.met]
         return f"{word:12}  {self.text}: {self.measured}"
 
@@ -182,14 +182,14 @@ def at_most(text, value, limit):
 
 
 def span(results, operation, side, start):
-    """Least and most that a page costs in ranges from `start` bytes on, or None."""
+    """Lowest and highest cost of a page in ranges from `start` bytes on, or None."""
     costs = [c for n, c in results.per_page(operation, side).items() if n >= start]
     return (min(costs), max(costs)) if len(costs) > 1 else None
 
 
 def flatness(results, operation, start):
-    """The verdict on what a page costs in ranges of different size. How much it is for the
-    floor is said beside it: that nobody can do anything about."""
+    """The verdict on the cost of a page over sizes of the range, with the floor's variation
+    beside it, which no driver can avoid."""
     text = f"{operation}: a page costs the same from {size_name(start)} on, within {FLAT:.0%}"
     ours, floor = (span(results, operation, side, start) for side in ("ours", "floor"))
     if not ours:
@@ -203,14 +203,14 @@ def flatness(results, operation, start):
 
 
 def memory(results, side="ours"):
-    """Bytes of kernel memory for each page that a mirror has an entry for, or None."""
+    """Bytes of kernel memory for each page with an entry in a mirror, or None."""
     found = [results.cost("mirror-memory", side, n) for n in results.sizes("mirror-memory")]
     pages = [n / PAGE for n in results.sizes("mirror-memory")]
-    return next((c.middle / n for c, n in zip(found, pages, strict=True) if c), None)
+    return next((c.median / n for c, n in zip(found, pages, strict=True) if c), None)
 
 
 def targets(results):
-    """The verdicts on what was measured at 2 MiB, and on all sizes."""
+    """The verdicts on what was measured with 2 MiB, and over all sizes."""
     for operation in ("in", "out"):
         ratio = results.ratio(operation, HUGE, "test_hmm")
         yield at_most(f"{operation} against test_hmm", ratio, OF_REFERENCE)
@@ -221,7 +221,7 @@ def targets(results):
             f"{operation} against the floor", results.ratio(operation, HUGE, "floor"), limit
         )
     ours, cpu = results.cost("populate", "ours", HUGE), results.cost("cpu-touch", "cpu", HUGE)
-    ratio = ours.middle / cpu.middle if ours and cpu else None
+    ratio = ours.median / cpu.median if ours and cpu else None
     yield at_most("populate against the CPU's first touch of base pages", ratio, 1.0)
     for start in FLAT_FROM:
         for operation in FLAT_OPERATIONS:
@@ -233,40 +233,40 @@ def targets(results):
 
 
 def number(value):
-    """For a column of a table."""
+    """A number for a column of a table."""
     return "-" if value is None else f"{value:,.0f}"
 
 
 def times(value):
-    """The same of a ratio."""
+    """A ratio for a column of a table."""
     return "-" if value is None else f"{value:.2f}x"
 
 
 def table(results):
-    """What everything costs, as lines of text."""
+    """Costs of all operations, as lines of text."""
     yield f"{'instructions':44}{'for 4 KiB':^30}{'for 2 MiB':^33}{'of floor':>9}{'spread':>8}"
     yield f"{'':44}" + "".join(f"{s:>10}" for s in SIDES) + "".join(f"{s:>11}" for s in SIDES)
     for operation, title in OPERATIONS.items():
         if not results.sizes(operation):
             continue
         line = f"{title:44}"
-        if operation in ONLY:
-            side = ONLY[operation]
+        if operation in ONE_SIDE:
+            side = ONE_SIDE[operation]
             costs = [results.cost(operation, side, n) for n in (PAGE, HUGE)]
-            small, large = (number(c.middle) if c else "-" for c in costs)
+            small, large = (number(c.median) if c else "-" for c in costs)
             yield f"{line}{small:>30}{large:>33}"
             continue
         for length, width in ((PAGE, 10), (HUGE, 11)):
             for side in SIDES:
                 cost = results.cost(operation, side, length)
-                line += f"{number(cost.middle if cost else None):>{width}}"
+                line += f"{number(cost.median if cost else None):>{width}}"
         line += f"{times(results.ratio(operation, HUGE, 'floor')):>9}"
         cost = results.cost(operation, "ours", HUGE)
         yield line + (f"{cost.spread:8.1%}" if cost and operation not in DIFFERENCES else "")
 
 
 def growth(results):
-    """What a page costs in ranges of different size, as lines of text."""
+    """Cost of a page by size of the range, as lines of text."""
     sizes = [n for n in results.sizes("in") if n >= FLAT_FROM[0]]
     yield f"{'instructions for a page of':30}" + "".join(f"{size_name(n):>10}" for n in sizes)
     for operation in FLAT_OPERATIONS:
@@ -277,14 +277,14 @@ def growth(results):
 
 
 def size_name(length):
-    """A size in words."""
+    """A size as text."""
     return f"{length >> 20} MiB" if length >= 1 << 20 else f"{length >> 10} KiB"
 
 
 def threads(results):
-    """How many times as much is moved by several as by one, as lines of text."""
+    """How throughput grows with threads and processes, as lines of text."""
     yield f"{'moved in and out, times as much as by one':44}{'1':>10}{'2':>10}{'4':>10}"
-    for who in WHO:
+    for who in MOVERS:
         for side in ("ours", "floor"):
             line = f"{f'{who} at the same time, {side}':44}"
             for count in COUNTS:
@@ -292,7 +292,7 @@ def threads(results):
                 for length in results.sizes(f"{who}-{count}"):
                     one = results.cost(f"{who}-1", side, length)
                     many = results.cost(f"{who}-{count}", side, length)
-                    value = count * one.middle / many.middle if one and many else None
+                    value = count * one.median / many.median if one and many else None
                 line += f"{times(value):>10}"
             yield line
 
@@ -309,16 +309,17 @@ def report(results):
 
 
 def write_csv(results, path):
-    """Everything, one operation and size to a line."""
+    """Write all costs, one operation and size a line."""
     sides = [*SIDES, "test_hmm+read", "cpu", "nobody"]
     names = ["operation", "bytes", *sides, *(f"{s} spread" for s in SIDES), "ours samples"]
     with open(path, "w", encoding="utf-8", newline="") as file:
         out = csv.writer(file, lineterminator="\n")
         out.writerow(names)
-        for operation in [*OPERATIONS, "mirror-memory", *(f"{w}-{n}" for w in WHO for n in COUNTS)]:
+        together = [f"{who}-{count}" for who in MOVERS for count in COUNTS]
+        for operation in [*OPERATIONS, "mirror-memory", *together]:
             for length in results.sizes(operation):
                 costs = {s: results.cost(operation, s, length) for s in sides}
-                row = [f"{c.middle:.0f}" if c else "" for c in costs.values()]
+                row = [f"{c.median:.0f}" if c else "" for c in costs.values()]
                 row += [f"{costs[s].spread:.4f}" if costs[s] else "" for s in SIDES]
                 row.append(costs["ours"].samples if costs["ours"] else "")
                 out.writerow([operation, length, *row])

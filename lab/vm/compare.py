@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The kernel's own tests, each run twice in one boot: as it is, on system memory,
-and on memory that is moved to a node (tests/mm/node.c). What counts is where the
-two differ.
+"""The kernel's mm tests, each run twice in one boot: on system memory, and with its memory
+moved to a node (tests/mm/node.c). Only the differences are judged.
 
-A test that does the same in both passes; if it fails or skips in both, that says
-nothing about the node, and it is counted as skipped. A difference is a failure,
-unless tests/mm/differences has it: then it is counted as skipped, too. What is in
-that file and is not seen any more is a failure as well.
+A test with the same result in both passes. If it fails or skips in both, it says nothing
+about the node and counts as skipped. A difference is a failure, or counts as skipped if
+tests/mm/differences lists it. An entry of that list that does not occur is a failure, too.
 """
 
 import fnmatch
@@ -14,19 +12,19 @@ import os
 import re
 from dataclasses import dataclass, field
 
-from program import Program
-from tap import DIRECTIVE, POINT
+from .program import Program
+from .tap import DIRECTIVE, POINT
 
 SUFFIX = "-node"
 
 NODE = re.compile(r"^# node: (\d+) calls, (\d+) with pages there, (\d+) moved, .* (\d+) refused \(")
 
-# The name of a test that is the whole program.
+# Stands for the test of a program that reports none.
 STATUS = "exit status"
 
 
-class Column(Program):
-    """One of the two runs: keeps what it said, and what became of each test."""
+class ComparedRun(Program):
+    """One of the two runs of a program: logs its output, and keeps each test's result."""
 
     def __init__(self, name, path, limit, arguments, logs=None):
         super().__init__(name, path, limit, arguments)
@@ -37,7 +35,7 @@ class Column(Program):
 
     def start(self):
         super().start()
-        # A guest that died under it is booted again, and so may this be run.
+        # Run again if the guest died.
         self.results = []
         self.file = open(self.log, "w", buffering=1, encoding="utf-8")  # noqa: SIM115
 
@@ -62,23 +60,23 @@ class Column(Program):
             self.file.close()
 
 
-class OnSystem(Column):
-    """The run on system memory. What goes wrong in it is not the node's fault."""
+class OnSystem(ComparedRun):
+    """The run on system memory. Its faults are not the node's: they are only noted."""
 
     def fault(self, why):
-        # Also what the kernel's log has of it, after it has ended.
+        # The kernel's log may have one after the program has ended.
         self.status = self.status or why
         print(f"NOTE {self.name}, on system memory: {why}", flush=True)
 
 
-class OnNode(Column):
-    """The run on the node: it has to have been there."""
+class OnNode(ComparedRun):
+    """The run on the node. It fails unless pages were on the node."""
 
     moved = 0
 
     @property
     def called(self):
-        """It moves its memory because of its name."""
+        """The name tells tests/mm/node.c to move the memory."""
         return self.name
 
     def feed(self, line):
@@ -96,8 +94,8 @@ class OnNode(Column):
 
 
 @dataclass
-class Known:
-    """One line of the list of differences."""
+class KnownDifference:
+    """A line of tests/mm/differences."""
 
     program: str
     test: str
@@ -105,15 +103,15 @@ class Known:
     seen: bool = False
 
     def covers(self, program, test):
-        """Whether it is about this test."""
+        """Whether it names this test."""
         return program == self.program and fnmatch.fnmatchcase(test, self.test)
 
 
 def read_known(text, machine):
-    """The list of differences, as far as it is for `machine`.
+    """The known differences that apply to `machine`.
 
-    A line is `program: test` or `program [machine, ...]: test`, the test with wildcards;
-    comments begin with a #.
+    A line is `program: test` or `program [machine, ...]: test`; the test may have wildcards.
+    Comments begin with a #.
     """
     known = []
     for line in text.splitlines():
@@ -121,58 +119,58 @@ def read_known(text, machine):
             continue
         match = re.fullmatch(r"(\S+)(?: \[(.*)\])?: (.+)", line)
         if not match:
-            raise ValueError(f"not a difference: {line}")
+            raise ValueError(f"not `program: test`: {line}")
         program, machines, test = match.groups()
-        one = Known(program, test, re.split(r",\s*", machines) if machines else [])
-        if not one.machines or machine in one.machines:
-            known.append(one)
+        entry = KnownDifference(program, test, re.split(r",\s*", machines) if machines else [])
+        if not entry.machines or machine in entry.machines:
+            known.append(entry)
     return known
 
 
 @dataclass
 class Pair:
-    """Both runs of a program, and what differs. Judged like a program."""
+    """Both runs of a program and their differences; counted like a program."""
 
     system: OnSystem
     node: OnNode
-    known: list[Known]
+    known: list[KnownDifference]
     passed: int = 0
     skipped: int = 0
     differ: list[str] = field(default_factory=list)
 
     @property
     def name(self):
-        """That of the program."""
+        """The name of the program."""
         return self.system.name
 
     @property
     def failed(self):
-        """Differences that nobody knows, and what else went wrong on the node."""
+        """Number of unknown differences, and of other faults on the node."""
         return len(self.differ) + len(self.node.faults)
 
     def compare(self):
-        """Test by test. They are told apart by their place, as some have the same
-        name and others one that tells how they failed."""
+        """Compare test by test. Tests are matched by position: several can have the same
+        name, and some names tell how the test failed."""
         for system, node in zip(self.system.results, self.node.results, strict=False):
-            self._one(system, node)
+            self._judge(system, node)
         for verdict, test in self.system.results[len(self.node.results) :]:
-            self._differs(test, verdict, "did not come to it")
+            self._differs(test, verdict, "not reached")
         for verdict, test in self.node.results[len(self.system.results) :]:
-            self._differs(test, "did not come to it", verdict)
+            self._differs(test, "not reached", verdict)
         same = self.system.status == self.node.status
-        if not same and not self._seen() and not self.node.faults:
+        if not same and not self._results_differ() and not self.node.faults:
             self._differs(STATUS, self.system.status, self.node.status)
         elif same and not self.system.results:
-            self._one(
-                *[("pass" if c.status == "0" else "fail", STATUS) for c in (self.system, self.node)]
+            self._judge(
+                *[("pass" if r.status == "0" else "fail", STATUS) for r in (self.system, self.node)]
             )
 
-    def _seen(self):
-        """Whether there is a difference that explains another exit status."""
-        verdicts = [[v for v, _ in c.results] for c in (self.system, self.node)]
-        return verdicts[0] != verdicts[1]
+    def _results_differ(self):
+        """Whether another exit status is explained by another result of a test."""
+        system, node = ([verdict for verdict, _ in r.results] for r in (self.system, self.node))
+        return system != node
 
-    def _one(self, system, node):
+    def _judge(self, system, node):
         if system[0] != node[0]:
             self._differs(system[1], system[0], node[0])
         elif system[0] in ("pass", "xfail"):
@@ -184,8 +182,8 @@ class Pair:
 
     def _differs(self, test, system, node):
         known = [k for k in self.known if k.covers(self.name, test)]
-        for one in known:
-            one.seen = True
+        for entry in known:
+            entry.seen = True
         text = f"{self.name}: {test}: {system} on system memory, {node} on the node"
         if known:
             self.skipped += 1
@@ -195,21 +193,21 @@ class Pair:
 
 
 @dataclass
-class Stale:
-    """Entries of the list that nothing came of, judged like a program."""
+class StaleDifferences:
+    """Known differences that did not occur; counted like a program."""
 
-    known: list[Known]
+    known: list[KnownDifference]
     name: str = "differences"
     passed: int = 0
     skipped: int = 0
 
     @property
     def failed(self):
-        """How many."""
+        """How many there are."""
         return sum(not k.seen for k in self.known)
 
     def report(self):
-        """Name them."""
-        for one in self.known:
-            if not one.seen:
-                print(f"FAIL {self.name}: not seen: {one.program}: {one.test}")
+        """Print them."""
+        for entry in self.known:
+            if not entry.seen:
+                print(f"FAIL {self.name}: did not occur: {entry.program}: {entry.test}")

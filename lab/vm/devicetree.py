@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The device tree of a machine, and device memory in it: as the firmware of
-POWER9 describes it, and with everything that can be wrong with it."""
+"""Device memory in a machine's device tree: as POWER9 firmware describes it, and with every
+mistake that a driver has to notice."""
 
 import subprocess
 
 CDM = "ibm,coherent-device-memory"
 
-# Besides what a right node has.
+# Property that names the defect of a broken node.
 MARK = "hmm-cdm,defect"
 
-# A bus without a driver, for devices that point to their memory.
+# A bus without a driver. Devices on it point to their memory.
 BUS = "/pciex@npu"
 
 
 class Tree:
-    """A flattened device tree in a file, changed by the tools of dtc."""
+    """A flattened device tree in a file, edited with the tools of dtc."""
 
     def __init__(self, path):
         self.path = path
@@ -36,11 +36,11 @@ class Tree:
         return name in self._run("fdtget", "-p", self.path, node).split()
 
     def cells(self, node, name, values):
-        """Set a property to numbers of 32 bits."""
+        """Set a property to 32-bit cells."""
         self._run("fdtput", "-t", "x", self.path, node, name, *(f"{v:x}" for v in values))
 
     def pairs(self, node, name, *pairs):
-        """Set a property to pairs of an address and a size, of 64 bits each."""
+        """Set a property to pairs of a 64-bit address and a 64-bit size."""
         numbers = [number for pair in pairs for number in pair]
         self.cells(node, name, [x for n in numbers for x in (n >> 32, n & 0xFFFFFFFF)])
 
@@ -53,15 +53,15 @@ class Tree:
         self._run("fdtput", "-d", self.path, node, name)
 
     def phandle(self, node):
-        """What other nodes point to `node` with. Far apart, as the firmware numbers
-        nodes without one from the largest on that it has seen."""
+        """The phandle of `node`, made if it has none. The numbers are far apart, as the
+        firmware numbers nodes without one onwards from the largest."""
         if not self.has(node, "phandle"):
             self.cells(node, "phandle", [len(self.children("/")) << 16])
         return int(self._run("fdtget", "-t", "u", self.path, node, "phandle"))
 
 
 def add_memory(tree, start, size, nid):
-    """A node for memory that is a driver's: of it the kernel is to use nothing."""
+    """Add a node for device memory, none of which the kernel may use."""
     node = f"/memory@{start:x}"
     tree.node(node)
     tree.text(node, "device_type", "memory")
@@ -74,8 +74,8 @@ def add_memory(tree, start, size, nid):
 
 
 def add_device(tree, number, memory, target=None):
-    """A PCI device that points to its memory, and knows it under an address of its
-    own."""
+    """Add a PCI device that points to its memory; `target` is the memory's address as the
+    device sees it."""
     node = f"{BUS}/pci@{number}"
     tree.node(node)
     tree.cells(node, "memory-region", [tree.phandle(memory)])
@@ -84,7 +84,7 @@ def add_device(tree, number, memory, target=None):
 
 
 def describe(tree, regions):
-    """The machine's device memory, each with a device that has it."""
+    """Add the machine's device memory: a node for each region, and a device for it."""
     tree.node(BUS)
     tree.text(BUS, "device_type", "pciex")
     for number, region in enumerate(regions):
@@ -93,8 +93,8 @@ def describe(tree, regions):
 
 
 def describe_wrongly(tree, spare, beyond):
-    """Nodes with one mistake each, for tests/selftests/tree.c, which lists them.
-    `spare` is RAM of the machine, `beyond` an address without any."""
+    """Add nodes with one defect each; tests/selftests/tree.c lists them. `spare` is RAM of the
+    machine, `beyond` an address without memory."""
     size = spare.size
 
     def add(defect, start=None, nid=254):
@@ -105,8 +105,7 @@ def describe_wrongly(tree, spare, beyond):
         node = add_memory(tree, start, size, nid)
         tree.text(node, MARK, defect)
         if defect != "usable":
-            # Only the driver is to see it: the firmware does not start with
-            # memory that overlaps.
+            # Hidden from the firmware, which does not start with memory that overlaps.
             tree.remove(node, "device_type")
         return node, start
 
@@ -128,5 +127,5 @@ def describe_wrongly(tree, spare, beyond):
     node, start = add("misaligned")
     tree.pairs(node, "reg", (start + 4096, size))
     add("no-memory")
-    # Memory, but not a device's.
+    # Points to memory that is not device memory.
     add_device(tree, 99, "/memory@0")

@@ -1,21 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The drivers that a guest can have on its device memory, as far as they differ for
-the runner; lab/guest/init loads them by name."""
+"""The drivers for a guest's device memory. lab/guest/init loads them by name."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Driver:
-    """What a guest is loaded with."""
+    """One driver, and what the runner has to know about it."""
 
     name: str
-    # Whether it is ours: then an oops ends the guest, the checkers of a debug kernel
-    # have a say, and the modules have to unload.
+    # For ours an oops ends the guest, the debug kernel's checkers are read, and the
+    # modules have to unload.
     ours: bool = True
-    # Where there are modules for it besides the kernel's.
+    # Directories of modules, besides those built with the kernel.
     modules: tuple[str, ...] = ()
-    # How many of the machine's regions it takes, if not all.
+    # Takes only the first of the machine's regions, if set.
     regions: int | None = None
-    # What the kernel is to be told for its tests.
+    # Kernel parameters for its tests.
     arguments: tuple[str, ...] = ()

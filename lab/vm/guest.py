@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Boot a guest and follow what its init reports (lab/guest/init).
+"""Boot a guest and read what its init reports (lab/guest/init).
 
-Plain QEMU and an initramfs, not virtme-ng. That was tried with this root and
-this kernel (virtme-ng 1.35, root over virtiofs, --numa and memmap=) and does
-boot, but
-  - takes 19 s without KVM, where this takes 4: with udev, its five serial
-    devices and a root file system over virtiofs, for a few static programs;
-  - needs overlayfs for a writable guest, and that is a module in the cloud
-    kernel, so that /tmp and /etc stay read-only;
-  - gives the kernel's log on stderr or not at all, where it is evidence here
-    that has to be kept apart from what programs print;
-  - has no way to the machines of other architectures that need a device tree
-    of one's own (QEMU's powernv).
+Plain QEMU and an initramfs, not virtme-ng. virtme-ng 1.35 boots this kernel from this root
+(over virtiofs, with --numa and memmap=), but
+  - takes 19 s without KVM, where this takes 4: it has udev, five serial devices and a root
+    file system over virtiofs, for a few static programs;
+  - needs overlayfs for a writable guest. That is a module in the cloud kernel, so /tmp and
+    /etc stay read-only;
+  - prints the kernel's log to stderr or not at all. Here the log is evidence, and must not
+    mix with what programs print;
+  - cannot give a machine a device tree of its own, as QEMU's powernv needs it.
 """
 
 import os
@@ -20,33 +18,33 @@ import subprocess
 import tempfile
 import time
 
-from initramfs import write
+from .initramfs import write
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
-# Seconds, generous: without KVM, on two busy cores, a boot takes 5 to 10.
+# Seconds. Without KVM, on two busy cores, a boot takes 5 to 10.
 BOOT_LIMIT = 90
 QUIET_LIMIT = 60
 KILL_LIMIT = 10
 
 TCG = "tcg,thread=multi"
-# One thread does all processors, as instructions have to be in some order.
+# One thread for all CPUs: to count instructions, QEMU has to serialise them.
 COUNTING_TCG = "tcg,thread=single"
 
 
 class GuestError(Exception):
-    """The guest is of no use any more; the text says why, in one line."""
+    """The guest cannot be used; the text is one line and says why."""
 
 
 class Guest:
-    """One boot of a kernel on a machine, as a stream of lines."""
+    """One boot of a kernel on a machine; its reports are a stream of lines."""
 
     def __init__(self, machine, kernel, driver, logs, patience=1, modules=()):
         self.machine = machine
         self.kernel = kernel
         self.driver = driver
         self.patience = patience
-        # More of them than were built with the kernel's.
+        # Paths of further modules.
         self.modules = modules
         stamp = time.strftime("%m%d-%H%M%S") + f".{time.time_ns() // 1000 % 1000000:06}"
         self.console = os.path.join(logs, f"console-{stamp}.log")
@@ -55,7 +53,7 @@ class Guest:
         self.process = None
 
     def command(self, initrd):
-        """QEMU's command line but for the channels."""
+        """QEMU's command line without the channels."""
         machine = self.machine
         if not os.access(machine.emulator, os.X_OK):
             raise GuestError(f"{machine.emulator} is missing: make distclean, then start again")
@@ -104,7 +102,7 @@ class Guest:
         return path
 
     def choose_accel(self):
-        """KVM if a probe guest really runs under it, else emulation."""
+        """KVM if a probe guest runs under it, else emulation."""
         if self.machine.counts:
             return COUNTING_TCG
         if not self.machine.kvm_possible():
@@ -125,16 +123,16 @@ class Guest:
 
     @property
     def console_name(self):
-        """The console's log as the caller of make knows it."""
+        """The console's log, as a path in the checkout."""
         return self.console.replace("/out/", "build/", 1)
 
     @property
     def proof(self):
-        """What has to be in the log."""
+        """Text that the log must have."""
         return self.machine.proof
 
     def boot(self, initrd):
-        """Start it; events() then yields what it says."""
+        """Start it; lines() then yields its reports."""
         channels = [*self.machine.channels(f"file:{self.console}", "stdio"), "-monitor", "none"]
         with open(self.stderr, "w", encoding="utf-8") as errors:
             self.process = subprocess.Popen(
@@ -145,8 +143,8 @@ class Guest:
             )
 
     def lines(self):
-        """Yield each line of the second channel; None each time that self.deadline
-        passes. Ends with the emulator."""
+        """Yield each line of the second channel, and None whenever self.deadline has passed.
+        Ends when the emulator does."""
         self.deadline = time.monotonic() + BOOT_LIMIT * self.patience
         out = self.process.stdout
         os.set_blocking(out.fileno(), False)
@@ -168,11 +166,11 @@ class Guest:
             yield buffer.decode(errors="replace")
 
     def allow(self, seconds):
-        """Let the next lines take that long."""
+        """Set the deadline of the next line."""
         self.deadline = time.monotonic() + seconds
 
     def stop(self):
-        """End it, whatever it does."""
+        """Kill it, if it still runs."""
         if self.process and self.process.poll() is None:
             self.process.kill()
         if self.process:
@@ -187,7 +185,7 @@ class Guest:
             return ""
 
     def death(self):
-        """Why the emulator ended on its own, in one line."""
+        """Why the emulator ended by itself, in one line."""
         for line in self.log().splitlines():
             if "Kernel panic" in line:
                 return "the guest's kernel panicked: " + line.split("Kernel panic - ")[-1]
@@ -195,4 +193,4 @@ class Guest:
             said = file.read().strip().splitlines()
         if said:
             return f"QEMU ended: {said[-1]}"
-        return "the guest went away without a word"
+        return "QEMU ended without a message"

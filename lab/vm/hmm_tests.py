@@ -1,22 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The kernel's HMM tests (tools/testing/selftests/mm/hmm-tests.c): which there are,
-what became of each on a driver, and how two drivers compare."""
+"""The kernel's HMM tests (tools/testing/selftests/mm/hmm-tests.c): their names, their results
+on a driver, and a table of two drivers."""
 
 import re
 import time
 
-from program import Program
+from .program import Program
 
 VARIANT = re.compile(r"^FIXTURE_VARIANT_ADD\((\w+), (\w+)\)", re.MULTILINE)
 TEST = re.compile(r"^TEST_F(?:_TIMEOUT)?\((\w+), (\w+)", re.MULTILINE)
 RESULT = re.compile(r"^(not )?ok \d+ (\S+)(?: # (SKIP)\b)?")
 
-# With emulation it takes four times as long as all others.
+# Under emulation it takes four times as long as all others together.
 SLOW = ".benchmark_thp_migration"
 
 OK, SKIP, FAIL = "ok", "skip", "FAIL"
 
-# The exit status of lab/guest/conformance if device pages are left in use.
+# Exit status of lab/guest/conformance if device pages are still in use.
 LEFT_IN_USE = "9"
 
 # Seconds. The harness ends a test after 30, or 120; see TEST_F_TIMEOUT() there.
@@ -25,8 +25,7 @@ RUN_LIMIT = 300
 
 
 def declared_tests(text):
-    """The names of the tests that this C source declares, in the order in which its
-    harness runs them."""
+    """The names of the tests in a C source, in the order in which its harness runs them."""
     variants, tests = VARIANT.findall(text), TEST.findall(text)
     fixtures = dict.fromkeys(fixture for fixture, _ in tests)
     return [
@@ -39,9 +38,9 @@ def declared_tests(text):
     ]
 
 
-class Run(Program):
-    """A run of hmm-tests, which has to report exactly `tests`. What it prints is
-    shown only where a test fails."""
+class HarnessRun(Program):
+    """A run of hmm-tests, which must report exactly `tests`. Its output is shown only for
+    tests that do not pass."""
 
     gap = ""
 
@@ -50,7 +49,7 @@ class Run(Program):
         self.paths = paths
         self.tests = tests
         self.results = {}
-        self.said = []
+        self.output = []
 
     @property
     def files(self):
@@ -58,7 +57,7 @@ class Run(Program):
 
     def feed(self, line):
         self.tap.feed(line)
-        self.said.append(line)
+        self.output.append(line)
         match = RESULT.match(line)
         if match:
             bad, test, skip = match.groups()
@@ -66,10 +65,10 @@ class Run(Program):
             self._show(self.results[test] != OK)
 
     def _show(self, wanted):
-        """Print what was said since the test before, if it is wanted."""
+        """Print the output since the last test, if wanted."""
         if wanted:
-            print(*self.said, sep="\n", flush=True)
-        self.said = []
+            print(*self.output, sep="\n", flush=True)
+        self.output = []
 
     def start(self):
         self.started = time.monotonic()
@@ -80,87 +79,86 @@ class Run(Program):
 
     def judge(self, status):
         left = status == LEFT_IN_USE
-        wrong = ["device memory is in use after it"] if left else []
+        wrong = ["device memory is still in use after it"] if left else []
         wrong += self.tap.faults(None if left else int(status))
         wrong += [f"{test} is unknown" for test in self.results if test not in self.tests]
         return wrong
 
     def of(self, test):
-        """What became of one of its tests: what did not report has failed."""
+        """The result of one of its tests. One that did not report has failed."""
         return self.results.get(test, FAIL)
 
 
 def ordered_runs(times, paths, patience, tests):
-    """All tests, in order, each time by one process of the harness. The slow ones only
-    the first time."""
+    """All tests, in order, `times` times, each time in one process; the slow ones only once."""
     quick = [test for test in tests if not test.endswith(SLOW)]
     each = [tests, *[quick or tests] * (times - 1)]
     return [
-        Run(f"run-{number}", paths, RUN_LIMIT * patience, some, only(some))
+        HarnessRun(f"run-{number}", paths, RUN_LIMIT * patience, some, only(some))
         for number, some in enumerate(each, 1)
     ]
 
 
 def single_runs(paths, patience, tests):
-    """Each test by a process of its own, in this order."""
+    """Each test in a process of its own, in this order."""
     limit = TEST_LIMIT * patience
-    return [Run(test, paths, limit, [test], only([test])) for test in tests]
+    return [HarnessRun(test, paths, limit, [test], only([test])) for test in tests]
 
 
 def only(tests):
-    """The harness's arguments for these tests."""
+    """The harness's arguments that select these tests."""
     return [f"-r{test}" for test in tests]
 
 
-class Column:
-    """What a driver made of the tests, over all runs of them."""
+class DriverResults:
+    """The results of the tests on a driver, over all runs of them."""
 
     def __init__(self, title, judged, findings, may_skip=True):
         self.title = title
-        self.runs = [p for p in judged if isinstance(p, Run)]
+        self.runs = [p for p in judged if isinstance(p, HarnessRun)]
         self.faults = sum(len(p.faults) for p in judged)
         self.findings = findings
         self.may_skip = may_skip
 
     def of(self, test):
-        """What became of a test: the worst of its runs."""
+        """The worst result of a test in all its runs."""
         results = [run.of(test) for run in self.runs if test in run.tests]
         return next(r for r in (FAIL, SKIP, OK) if r in results)
 
     def count(self, tests, *results):
-        """How many tests came to one of these."""
+        """How many tests have one of these results."""
         return sum(self.of(test) in results for test in tests)
 
     def failed(self, tests):
-        """How many tests failed, and what else went wrong."""
+        """How many tests failed, and how many other faults there were."""
         bad = [FAIL] if self.may_skip else [FAIL, SKIP]
         return self.count(tests, *bad) + self.faults
 
     def summary(self, tests):
-        """The counts, in words, each test once."""
+        """The counts as text; each test counts once."""
         text = f"{self.count(tests, OK)} passed, {self.failed(tests)} failed"
         skipped = self.count(tests, SKIP) if self.may_skip else 0
         return text + (f", {skipped} skipped" if skipped else "")
 
-    def complaints(self):
-        """How many lines of the kernel's log complain, and in how many tests or runs."""
+    def log_errors(self):
+        """How many lines of the kernel's log are errors, and in how many runs, as text."""
         lines = sum(finding.count for finding in self.findings)
         if not lines:
             return "0"
         return f"{lines}, in {len({finding.program for finding in self.findings})}"
 
 
-def table(tests, columns):
-    """The lines of a table: tests that have not passed everywhere, and totals."""
+def table(tests, drivers):
+    """Lines of a table with a column for each driver: tests that did not pass on all, totals."""
 
     def row(name, cells):
         return f"{name:<56}" + "".join(f"{cell:<18}" for cell in cells).rstrip()
 
-    yield row("", [c.title for c in columns])
-    bad = [t for t in tests if any(c.of(t) != OK for c in columns)]
+    yield row("", [d.title for d in drivers])
+    bad = [t for t in tests if any(d.of(t) != OK for d in drivers)]
     for test in bad:
-        yield row(test, [c.of(test) for c in columns])
+        yield row(test, [d.of(test) for d in drivers])
     if bad and len(bad) < len(tests):
-        yield row(f"the {len(tests) - len(bad)} others", [OK for _ in columns])
-    yield row("passed", [f"{c.count(tests, OK)} of {len(tests)}" for c in columns])
-    yield row("lines of complaint in the kernel's log", [c.complaints() for c in columns])
+        yield row(f"the {len(tests) - len(bad)} others", [OK for _ in drivers])
+    yield row("passed", [f"{d.count(tests, OK)} of {len(tests)}" for d in drivers])
+    yield row("errors in the kernel's log", [d.log_errors() for d in drivers])

@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0
 """Write the guest's root file system: a newc archive, as the kernel unpacks it.
 
-Everything in it belongs to root. Busybox, our init, the modules, the programs
-and a small /etc; no files of the toolchain root are needed, as all programs are
-linked statically.
+It holds busybox, our init, the modules, the programs and a small /etc, all owned by root.
+Programs are linked statically, so no file of the toolchain root is needed.
 """
 
 import os
 import stat
 import subprocess
 
-# For its list of programs; the guest's own may be of another architecture.
+# Asked for its list of applets: the guest's may be of another architecture.
 BUSYBOX = "/bin/busybox"
 
-# The device's files belong to group render, as the tree's udev rule says; uid
-# 1000 is who the tests are when they are not root.
+# Device files belong to group render, as the udev rule has it. Tests that drop root become
+# uid 1000.
 ETC = {
     "etc/passwd": "root:x:0:0:root:/root:/bin/sh\ncdm:x:1000:1000:cdm:/tmp:/bin/sh\n"
     "nobody:x:65534:65534:nobody:/:/bin/sh\n",
@@ -47,27 +46,27 @@ class Archive:
             self._entry(parent, stat.S_IFDIR | 0o755)
 
     def directory(self, name):
-        """An empty directory, and those above it."""
+        """Add an empty directory and its parents."""
         self._parents(name + "/.")
 
     def add(self, name, data, mode=0o644):
-        """A file with the bytes or text `data`."""
+        """Add a file with the bytes or text `data`."""
         self._parents(name)
         data = data.encode() if isinstance(data, str) else data
         self._entry(name, stat.S_IFREG | mode, data)
 
     def copy(self, name, path, mode=0o644):
-        """A file with the content of the file `path`."""
+        """Add a copy of the file `path`."""
         with open(path, "rb") as file:
             self.add(name, file.read(), mode)
 
     def link(self, name, target):
-        """A symbolic link."""
+        """Add a symbolic link."""
         self._parents(name)
         self._entry(name, stat.S_IFLNK | 0o777, target.encode())
 
     def close(self):
-        """The end of the archive."""
+        """Write the end of the archive."""
         self._entry("TRAILER!!!", 0)
 
 

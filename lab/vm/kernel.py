@@ -1,35 +1,34 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The kernels that guests boot, as far as they differ for the runner."""
+"""The kernels that guests boot."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """One kernel, with the modules built for it."""
+    """One kernel, and the modules built for it."""
 
-    # Where its modules are.
+    # Directory of its modules.
     modules: str
-    # What it is to be told besides what every kernel is.
+    # Kernel parameters besides those that every kernel gets.
     arguments: tuple[str, ...] = ()
-    # Whether the guest looks for leaks, and at the checkers themselves, before
-    # it powers off.
+    # Whether the guest reads kmemleak and lockdep before it powers off.
     checks: bool = False
 
 
-# The checkers stop at their first report unless told otherwise; lockdep cannot be
-# told, and says nothing any more after that.
+# Checkers stop at their first report unless told otherwise. For lockdep there is no such
+# parameter.
 DEBUG = (
     "kasan_multi_shot",
     "page_poison=1",
     "kmemleak=on",
-    # Emulation starves a processor for longer than real ones do.
+    # Under emulation a CPU can starve for longer than on real hardware.
     "rcupdate.rcu_cpu_stall_timeout=120",
 )
 
 
 def by_name(name):
-    """The kernel that the lab calls so."""
+    """The kernel of this name: stock, a flavour, or one that the lab compiled."""
     if name == "stock":
         return Kernel("/out/module")
     modules = f"/out/module-{name}"

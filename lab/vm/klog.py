@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Find what a kernel log must not hold, and which program it came with.
+"""Find errors in a kernel log, and the program that each of them belongs to.
 
-The guest's init writes a marker to the log before and after each program
-(lab/guest/init). Before the first marker the kernel is only booting: there
-nothing but a warning or worse counts.
+The guest's init (lab/guest/init) writes a marker to the log before and after each program.
+Before the first marker, while the kernel boots, only a warning or worse is an error.
 """
 
 import re
 
 MARK = re.compile(r"hmm-cdm-lab: (start|end|stuck) (\S+)")
 
-# A boot of the stock kernel has none of these either.
+# Not even a boot of the stock kernel has one of these.
 GRAVE = r"\bWARNING: |\bBUG: |\bBUG at |\bOops\b|Kernel panic|general protection fault"
 
-# From the first load of a module on. Debian's kernel has not all of these
-# checkers; a kernel built for debugging does.
+# Errors once the first module is loaded. Some are reports of checkers that only the debug
+# kernel has.
 BAD = re.compile(
     GRAVE
     + r"|Call Trace|INFO: task .* blocked|blocked for more than"
@@ -26,27 +25,27 @@ BAD = re.compile(
     + r"|Bad page state|bad: scheduling|sleeping function called"
     + r"|refcount_t: |list_(add|del) corruption|DEBUG_LOCKS_WARN_ON"
     + r"|unable to handle|rust_kernel: panicked|panicked at"
-    # KUnit, each time that a module is loaded.
+    # KUnit, whenever a module with suites is loaded.
     + r"|\] +not ok \d"
 )
 GRAVE = re.compile(GRAVE)
 
-# Programs that make the kernel report something, with a trace of calls, that any
-# other program has no business to: the line that the trace follows.
+# Programs that provoke a report with a call trace, and the line before that trace. In any
+# other program it is an error.
 EXCUSED = {
-    # Lets allocations fail (warn_alloc()). One of those is memory for the pages of a
-    # node, which x86 takes as a reason to warn (add_pages() in mm/init_64.c).
+    # Makes allocations fail (warn_alloc()), among them the memory map of a node, about
+    # which x86 warns (add_pages() in mm/init_64.c).
     "fail": re.compile(
         r": .*, mode:0x[0-9a-f]+\(\S+\), nodemask="
         r"|WARNING: arch/x86/mm/init_64\.c:\d+ at (arch_add_memory|add_pages)\+"
     ),
-    # Uses up all memory (dump_header() in mm/oom_kill.c), and so has none for its
-    # own last page fault (warn_alloc()).
+    # Uses up all memory (dump_header() in mm/oom_kill.c); then its last page fault finds
+    # none (warn_alloc()).
     "offline": re.compile(
         r" invoked oom-killer: gfp_mask=0x[0-9a-f]+\(\S+\), order="
         r"|\] offline: page allocation failure: order:0, "
     ),
-    # Has the kernel kill in a memory cgroup, and say so in the same way.
+    # Triggers the OOM killer in a memory cgroup, with the same report.
     "account_memcg": re.compile(r" invoked oom-killer: gfp_mask=0x[0-9a-f]+\(\S+\), order="),
 }
 # The kernel's runner does not mark where one program ends and the next one begins.
@@ -56,7 +55,7 @@ BOOT = "boot"
 
 
 class Finding:
-    """One line of the log that is an error, and the lines after it."""
+    """An error in the log: its first line, and the lines after it."""
 
     def __init__(self, program, line):
         self.program = program
@@ -64,15 +63,14 @@ class Finding:
 
     @property
     def count(self):
-        """How many of its lines would be an error by themselves."""
+        """How many of its lines are errors by themselves."""
         return sum(bool(GRAVE.search(line)) for line in self.lines) or 1
 
 
 def scan(text):
-    """The findings of a whole console log, one for each program and report.
+    """The errors in a console log, one for each report of the kernel.
 
-    A report of the kernel has many lines that match; those within the 60 lines
-    after the first are taken to belong to it.
+    Many lines of a report match. Those within 60 lines of the first count as part of it.
     """
     findings = []
     current = BOOT

@@ -8,8 +8,8 @@ before that, behind "# ". The tests of the programs are what counts here.
 import re
 import tarfile
 
-from program import Program
-from tap import Tap
+from .program import Program
+from .tap import Tap
 
 COLLECTION = "hmm_cdm"
 LIST = "./kselftest-list.txt"

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The KUnit suites of the modules: which there are, and what became of them.
+"""The KUnit suites of the modules: their names, and their results.
 
-They run when the modules are loaded (lib/kunit/test.c). lab/guest/kunit
-prints what debugfs has of each: KTAP with the suite as the only test of the top
-level, and its cases, which are what counts, one level below.
+They run when the modules are loaded (lib/kunit/test.c). lab/guest/kunit prints what debugfs
+has of each: KTAP with the suite as the only test of the top level. Its cases, one level below,
+are what counts.
 """
 
 import pathlib
 import re
 
-from program import Program
-from tap import Tap
+from .program import Program
+from .tap import Tap
 
 DECLARED = {
     "src/**/*.rs": re.compile(r"^#\[kunit_tests\((\w+)\)\]$", re.MULTILINE),
@@ -24,7 +24,7 @@ VERDICT = re.compile(r"^(not )?ok \d+ (\S+)")
 
 
 def declared(top):
-    """The names of the suites that the sources below `top` have, in Rust and in C."""
+    """The names of the suites in the sources below `top`, in Rust and in C."""
     names = []
     for files, suite in DECLARED.items():
         for file in sorted(pathlib.Path(top).glob(files)):
@@ -33,7 +33,7 @@ def declared(top):
 
 
 class Kunit(Program):
-    """The results of all suites, of which there have to be exactly `suites`."""
+    """The results of all suites, which must be exactly those named `suites`."""
 
     def __init__(self, path, limit, suites):
         super().__init__("kunit", path, limit)
@@ -54,7 +54,7 @@ class Kunit(Program):
             self._close_suite(bool(match.group(1)), match.group(2))
 
     def _inner(self, line):
-        """A line of a suite: its name, its plan, or a case; deeper ones are not ours."""
+        """Take a line of a suite: its name, its plan or a case. Deeper lines do not count."""
         match = SUBTEST.match(line)
         if match:
             self._drop_suite()
@@ -64,13 +64,13 @@ class Kunit(Program):
             self.cases.feed(line)
 
     def _drop_suite(self):
-        """Whatever suite is open has not come to its end."""
+        """A suite that is still open has not ended."""
         if self.cases:
             self.wrong.append(f"{self.name_now} has not ended")
             self._count()
 
     def _close_suite(self, bad, name):
-        """The last line of a suite."""
+        """Take the last line of a suite."""
         if not self.cases or name != self.name_now:
             self.wrong.append(f"{name} has a result and no tests")
             return
@@ -95,5 +95,5 @@ class Kunit(Program):
         wrong += [f"{name} did not run" for name in sorted({*self.suites} - {*self.seen})]
         wrong += [f"{name} is unknown" for name in sorted({*self.seen} - {*self.suites})]
         if not wrong and len(self.seen) != len(self.suites):
-            wrong.append("a name stands for several suites")
+            wrong.append("several suites have one name")
         return wrong

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The machine: QEMU's command line, its memory, and the device memory in it.
+"""A machine: QEMU's command line, its RAM, and the device memory in it.
 
-A machine knows its emulator, the channels of its guest and where the device's
-memory lies; which kernel it boots and what runs there is not its business.
+It knows its emulator, the channels of its guest and the place of device memory, but not the
+kernel or the programs.
 """
 
 import os
@@ -10,12 +10,12 @@ import tempfile
 
 MIB = 1 << 20
 
-# The disk's size. What is not written to it takes no space.
+# Bytes of the disk, a sparse file.
 DISK = 1024 * MIB
 
 
 class Region:
-    """Memory that the kernel leaves alone, on a NUMA node of its own."""
+    """Device memory: not the kernel's, on a NUMA node of its own."""
 
     def __init__(self, start, size, node):
         self.start = start
@@ -28,7 +28,7 @@ class Region:
 
 
 class Machine:
-    """What every machine has: RAM from address 0 up, device memory after it."""
+    """Common to all machines: RAM from address 0 on, device memory behind it."""
 
     name = ""
     emulator = ""
@@ -36,19 +36,19 @@ class Machine:
     results = ""
     kernel = "/kernel/image/vmlinuz"
     busybox = "/bin/busybox"
-    # What has to be in the kernel's log of a boot, as proof that it is this machine.
+    # Text that the kernel's log must have, as proof that it runs on this machine.
     proof = ""
-    # Whether the firmware describes the device memory, so that a driver finds it;
-    # and if so, whether it describes broken kinds of it besides.
+    # Whether the device tree describes the device memory, and whether it also has nodes
+    # with defects.
     tree = False
     broken_nodes = False
-    # Whether its clock counts instructions, one to a nanosecond, rather than time.
+    # Whether its clock counts instructions, one a nanosecond, instead of time.
     counts = False
-    # Bytes behind the last region, on its node, that nobody is to use.
+    # Bytes behind the last region, on its node, that stay unused.
     tail = 0
 
     def __init__(self, ram_mib, region_mib, cpus, more_mib=0):
-        """`more_mib` is RAM of another NUMA node, behind the device memory."""
+        """`more_mib` is RAM on another NUMA node, behind the device memory."""
         self.ram = ram_mib * MIB
         self.more = more_mib * MIB
         self.cpus = cpus
@@ -56,19 +56,19 @@ class Machine:
         self.total = self.ram + sum(self.room(r.size) for r in self.regions) + self.more
 
     def place(self, region_mib):
-        """The regions, for these sizes: each follows the one before it and has a
-        NUMA node without processors."""
+        """Yield a region for each size, one behind the other, each on a NUMA node without
+        CPUs."""
         start = self.ram
         for node, size in enumerate(region_mib, 1):
             yield Region(start, size * MIB, node)
             start += self.room(size * MIB)
 
     def room(self, size):
-        """How much memory the machine has for a region of that size."""
+        """Bytes that a region of this size takes."""
         return size
 
     def memory_arguments(self):
-        """Processors, and a NUMA node for RAM, for each region, and for more RAM."""
+        """CPUs, and a NUMA node for RAM, for each region, and for more RAM."""
         args = ["-smp", str(self.cpus), "-m", str(self.total // MIB)]
         sizes = [self.ram, *(self.room(r.size) for r in self.regions)]
         sizes += [self.more] if self.more else []
@@ -80,16 +80,16 @@ class Machine:
         return args
 
     def arguments(self, accel):
-        """The emulator's arguments but for kernel, initrd and channels."""
+        """The emulator's arguments without kernel, initrd and channels."""
         raise NotImplementedError
 
     def kernel_arguments(self):
-        """What the kernel has to be told about this machine."""
+        """Kernel parameters for this machine."""
         raise NotImplementedError
 
     def disk(self, where=""):
-        """A disk, /dev/nvme0n1 in the guest: empty for each guest, for tests of swap
-        and of I/O. `where` says on which bus."""
+        """A disk for tests of swap and of I/O, /dev/nvme0n1, empty in each guest; `where` has
+        its bus."""
         path = os.path.join(tempfile.gettempdir(), "disk")
         with open(path, "wb") as file:
             file.truncate(DISK)
@@ -97,21 +97,21 @@ class Machine:
         return ["-drive", drive, "-device", f"nvme,serial=cdm,drive=disk0{where}"]
 
     def load(self, initrd, append):
-        """The emulator's arguments for what it boots."""
+        """The emulator's arguments for kernel and initrd."""
         return ["-kernel", self.kernel, "-initrd", initrd, "-append", append]
 
     def channels(self, console, results):
-        """Those for the two channels; `console` and `results` say where they end."""
+        """The emulator's arguments for the two channels, with QEMU's names for their ends."""
         return ["-serial", console, "-serial", results]
 
     def kvm_possible(self):
-        """Whether it is worth trying KVM; a guest has to prove it."""
+        """Whether KVM is worth a probe."""
         return False
 
 
 class Amd64(Machine):
-    """QEMU's q35: all memory below 4 GiB in one piece, so that the device's
-    regions follow the system's RAM."""
+    """QEMU's q35, with all memory in one piece below 4 GiB, so that device memory follows
+    RAM."""
 
     name = "q35"
     emulator = "/usr/bin/qemu-system-x86_64"
@@ -119,7 +119,7 @@ class Amd64(Machine):
     results = "/dev/ttyS1"
     kvm_flags = ("vmx", "svm")
 
-    # The firmware keeps its tables at the end of memory, which must not be a device's.
+    # The firmware keeps its tables at the end of memory: that must not be device memory.
     tail = 16 * MIB
 
     def __init__(self, *args, **options):
@@ -128,13 +128,13 @@ class Amd64(Machine):
             self.tail = 0
         self.total += self.tail
         if self.total >= 2816 * MIB:
-            raise ValueError("q35 has less below 4 GiB if it has 2816 MiB or more")
+            raise ValueError("with 2816 MiB or more, q35 has only 2 GiB below 4 GiB")
 
     def arguments(self, accel):
         args = ["-machine", "q35", "-accel", accel]
         if self.counts:
             args += ["-icount", "shift=0,sleep=off"]
-        # TCG has no use for a CPU with more features: each costs time.
+        # No CPU with more features for TCG: each costs time.
         args += ["-cpu", "host" if accel == "kvm" else "qemu64"]
         return [*args, *self.memory_arguments(), *self.disk()]
 
@@ -143,7 +143,7 @@ class Amd64(Machine):
         if self.tail:
             reserved.append(f"{self.tail:#x}${self.total - self.tail:#x}")
         arguments = [f"console={self.console},115200"] + [f"memmap={r}" for r in reserved]
-        # One that moves itself looks at four (arch/x86/boot/compressed/kaslr.c).
+        # KASLR heeds at most four memmap= (arch/x86/boot/compressed/kaslr.c).
         return arguments + (["nokaslr"] if len(reserved) > 4 else [])
 
     def kvm_possible(self):

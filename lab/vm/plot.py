@@ -1,8 +1,7 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Draw what bench.csv says, as SVG: costs of a page by operation, and by size of the range.
+"""Plot bench.csv as SVG: cost of a page by operation, and by size of the range.
 
-usage: plot.py bench.csv DIRECTORY
+usage: python3 -m vm.plot bench.csv DIRECTORY
 """
 
 import csv
@@ -40,13 +39,13 @@ def read(path):
 
 
 def save(figure, path):
-    """Write it, without the time at which it was made."""
+    """Write it without a date."""
     figure.savefig(path, format="svg", bbox_inches="tight", metadata={"Date": None})
     plt.close(figure)
 
 
 def bars(costs, path):
-    """What a page costs in ranges of 2 MiB, by operation and side."""
+    """Cost of a page in ranges of 2 MiB, by operation and side."""
     names = [n for n in BARS if ("ours", HUGE) in {k[1:] for k in costs if k[0] == n}]
     figure, axes = plt.subplots(figsize=(8, 3.6))
     width = 0.27
@@ -67,7 +66,7 @@ def bars(costs, path):
 
 
 def lines(costs, path):
-    """What a page costs by size of the range, ours and the floor."""
+    """Cost of a page by size of the range, ours and the floor."""
     figure, axes = plt.subplots(figsize=(8, 3.6))
     for operation, color in LINES.items():
         for side, style in (("ours", "-"), ("floor", "--")):

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What is run, what it said, and what became of it."""
+"""Programs: how each kind reports, and what its report and exit status are worth."""
 
 import os
 import time
 
-from tap import Tap
+from .tap import Tap
 
 
 class Program:
-    """A program that prints TAP; in a guest if `path` is set."""
+    """A program that prints TAP. `path` is its file, for one that runs in a guest."""
 
-    # What is printed after its counts.
+    # Printed after its counts.
     gap = "\n"
 
     def __init__(self, name, path=None, limit=60, arguments=()):
@@ -24,17 +24,17 @@ class Program:
         self.ended = False
 
     def start(self):
-        """It is about to run."""
+        """Note that it is about to run."""
         self.started = time.monotonic()
         print(f"# {self.name}", flush=True)
 
     def feed(self, line):
-        """One line of its output."""
+        """Take a line of its output."""
         print(line, flush=True)
         self.tap.feed(line)
 
     def end(self, status):
-        """It has ended, with an exit status or, in words, otherwise."""
+        """Note that it has ended, with an exit status, or "late" if it was killed."""
         if status == "late":
             self.fail(f"took more than {self.limit} s and was killed")
             return
@@ -43,16 +43,16 @@ class Program:
         self._close()
 
     def judge(self, status):
-        """What is wrong with its output and status."""
+        """Return what is wrong with its output and status, a sentence each."""
         return self.tap.faults(int(status))
 
     def fail(self, why):
-        """It did not come to its end."""
+        """Note that it did not reach its end."""
         self.fault(why)
         self._close()
 
     def fault(self, why):
-        """Something is wrong with it, apart from the tests that it reports."""
+        """Note a fault besides the tests that it reports."""
         self.faults.append(why)
         print(f"FAIL {self.name}: {why}", flush=True)
 
@@ -63,37 +63,37 @@ class Program:
 
     @property
     def called(self):
-        """The name that it is run by: that of its first file."""
+        """The name that it is started by: that of its first file."""
         return os.path.basename(self.files[0])
 
     @property
     def files(self):
-        """What of it has to be in the guest; the first is what is started."""
+        """Its files for the guest. The first is started."""
         return [self.path or self.name]
 
     @property
     def running(self):
-        """Started and not ended."""
+        """Whether it has started and not ended."""
         return bool(self.started) and not self.ended
 
     @property
     def passed(self):
-        """Tests of it that passed."""
+        """Number of its tests that passed."""
         return self.tap.passed
 
     @property
     def failed(self):
-        """Tests of it that failed, and what else went wrong with it."""
+        """Number of its tests that failed, and of other faults."""
         return self.tap.failed + len(self.faults)
 
     @property
     def skipped(self):
-        """Tests of it that did not apply."""
+        """Number of its tests that were skipped."""
         return self.tap.skipped
 
 
 class Demo(Program):
-    """A program that prints no TAP but says PASS, on a line of its own."""
+    """A program that prints no TAP, but a line PASS."""
 
     said_pass = False
 
@@ -105,13 +105,13 @@ class Demo(Program):
         if status != "0":
             return [f"exit status {status}"]
         if not self.said_pass:
-            return ["did not say PASS"]
+            return ["did not print PASS"]
         self.tap.passed += 1
         return []
 
 
 class BrokenDemo(Program):
-    """The demo told to go wrong in one place: it has to notice, and say FAIL."""
+    """The demo with a mistake made on purpose, which it must notice and report with FAIL."""
 
     said_fail = False
 
@@ -121,13 +121,13 @@ class BrokenDemo(Program):
 
     def judge(self, status):
         if status != "1" or not self.said_fail:
-            return [f"went wrong on purpose, and ended with status {status}"]
+            return [f"a mistake on purpose was not noticed: exit status {status}"]
         self.tap.passed += 1
         return []
 
 
 class Plain(Program):
-    """A program that tells by its exit status alone."""
+    """A program whose exit status is its only result."""
 
     def feed(self, line):
         print(line, flush=True)
@@ -140,14 +140,14 @@ class Plain(Program):
 
 
 class Phase(Plain):
-    """A phase of the guest itself: loading the modules, unloading them.
+    """A phase of the guest itself, such as loading the modules.
 
-    Its status is an exit status, and the reason if that is not 0.
+    Its status is an exit status, followed by the reason if that is not 0.
     """
 
 
 def summary(programs):
-    """The counts of all of them, in words."""
+    """The sum of their counts, as text."""
     text = f"{sum(p.passed for p in programs)} passed, {sum(p.failed for p in programs)} failed"
     skipped = sum(p.skipped for p in programs)
     return text + (f", {skipped} skipped" if skipped else "")

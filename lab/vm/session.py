@@ -1,31 +1,29 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Run programs in a guest: as many boots as it takes, and what is to be said
-of each program."""
+"""Run programs in a guest, boot it again if one of them kills it, and judge each program."""
 
 import time
 from os.path import basename
 
-from klog import scan
-from program import Phase
+from .guest import KILL_LIMIT, QUIET_LIMIT
+from .klog import scan
+from .program import Phase
 
-from guest import KILL_LIMIT, QUIET_LIMIT
-
-# A guest that a program has killed is booted again for the others.
+# Boots at most: if a program kills the guest, it is booted again for the others.
 BOOTS = 6
 
 # Seconds for two scans of all memory for leaks.
 CHECKS_LIMIT = 300
 
-# What init does before and after the programs, reported like these.
+# Phases before and after the programs, which init reports like these.
 LOAD = "modules-load"
 UNLOAD = "modules-unload"
-# With a debug kernel: what its checkers say before and after the modules go.
+# With a debug kernel, init reads its checkers before and after it unloads the modules.
 CHECKS = ("debug-loaded", "debug-unloaded")
 
 
 class Session:
-    """The programs of one run. `new_guest` makes a guest that is not booted; what
-    has not run `limit` seconds after the first boot has failed."""
+    """A run of programs. `new_guest` makes a guest, not yet booted. A program that has not
+    ended `limit` seconds after the first boot has failed."""
 
     def __init__(self, new_guest, programs, files=None, limit=float("inf")):
         self.new_guest = new_guest
@@ -36,7 +34,7 @@ class Session:
         self.findings = []
 
     def run(self):
-        """Run all; returns everything that has been judged."""
+        """Run all; return them and the phases, judged."""
         accel = None
         self.deadline = time.monotonic() + self.limit
         for _ in range(BOOTS):
@@ -54,7 +52,7 @@ class Session:
                 break
         for program in self.programs:
             if not program.ended:
-                program.fail("did not run: the guest was of no use any more")
+                program.fail("did not run: the guest did not come so far")
         return self.phases + self.programs
 
     def _time_left(self):
@@ -75,7 +73,7 @@ class Session:
         guest.boot(initrd)
         why = self._follow(guest, by_name)
         if why:
-            # Whatever ran is to blame; before or between programs, the guest.
+            # Blame the program that ran or, if none did, loading the modules.
             running = next((p for p in by_name.values() if p.running), phases[LOAD])
             running.fail(why)
             for line in guest.log().splitlines()[-40:]:
@@ -85,7 +83,7 @@ class Session:
                 if not program.ended:
                     program.fail("did not run")
         if guest.proof not in guest.log():
-            phases[LOAD].fail(f"not the machine that was asked for: no '{guest.proof}' in its log")
+            phases[LOAD].fail(f"not the requested machine: no '{guest.proof}' in its log")
         findings = scan(guest.log())
         self.findings += findings
         if guest.driver.ours:
@@ -93,7 +91,7 @@ class Session:
         self.phases += [p for p in phases.values() if p.ended]
 
     def _follow(self, guest, by_name):
-        """Take the guest's reports; returns what it died of, or None."""
+        """Take the guest's reports; return why it died, or None."""
         begun = time.monotonic()
         current = None
         bye = blank = False
@@ -102,9 +100,9 @@ class Session:
                 if bye:
                     return "the guest does not power off"
                 doing = f"in {current.name}" if current else "while it booted"
-                return f"the guest hangs {doing}: no word from it in time, so it was ended"
+                return f"the guest hangs {doing}: it reported nothing in time and was killed"
             if not line.startswith("@@lab "):
-                # Init puts an end of line before its own words, in case the
+                # Init prints a newline before each report of its own, in case the
                 # program's last line has none.
                 if current:
                     if blank:
@@ -127,7 +125,7 @@ class Session:
                 guest.allow(QUIET_LIMIT)
                 program.end(rest.strip())
             elif event == "unloaded":
-                program.fail(f"the modules do not load before it: {rest.strip()}")
+                program.fail(f"the modules did not load before it: {rest.strip()}")
             elif event == "stuck":
                 return f"took more than {program.limit} s and cannot be killed"
             elif event == "bye":
@@ -136,11 +134,11 @@ class Session:
 
 
 def judge_log(findings, by_name, other):
-    """Errors in the kernel's log are failures of the program they came with."""
+    """Count errors in the kernel's log as faults of the programs that they belong to."""
     for finding in findings:
         program = by_name.get(finding.program.removeprefix("after "), other)
         if program.faults and "Kernel panic" in finding.lines[0]:
-            continue  # that is what it was ended by
+            continue  # already counted: it ended the program
         program.fault(f"kernel log ({finding.program}): {finding.lines[0].strip()}")
         program.ended = True
         for line in finding.lines[1:25]:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """Read TAP (version 13, as kselftests print it) line by line.
 
-Only the top level counts: indented lines are subtests or diagnostics. Any
-deviation that could hide a failure is a failure: no plan, a plan that the
-tests do not fill, a number that comes twice or out of order.
+Only the top level counts: indented lines are subtests or diagnostics. Whatever could hide a
+failure is a failure: no plan, a plan with more or fewer tests than reported, numbers twice or
+out of order.
 """
 
 import re
@@ -14,7 +14,7 @@ DIRECTIVE = re.compile(r"#\s*(SKIP|TODO|XFAIL)\b", re.IGNORECASE)
 
 
 class Tap:
-    """The tests of one program: counts, and what is wrong with its output."""
+    """The tests of one program: their counts, and what is wrong with its output."""
 
     def __init__(self):
         self.passed = 0
@@ -48,8 +48,7 @@ class Tap:
             self.disorder = f"test {number} where {expected} was due"
         directive = DIRECTIVE.search(text)
         if directive and not bad:
-            # Neither a test that did not run nor one that is known not to
-            # work says anything good about the driver.
+            # A test that did not run, or is known to fail, shows nothing about the driver.
             self.skipped += 1
         elif bad:
             self.failed += 1
@@ -58,15 +57,14 @@ class Tap:
 
     @property
     def points(self):
-        """How many tests have reported."""
+        """Number of tests reported."""
         skipped = 0 if self.plan == 0 else self.skipped
         return self.passed + self.failed + skipped
 
     def faults(self, status):
-        """What else is wrong, once the program has ended with `status`.
+        """Return what else is wrong after the end of the program, a sentence each.
 
-        `status` is its exit status, or None if it was not the end of a program
-        that tells. A list of sentences, each of which counts as a failure.
+        `status` is its exit status, or None if there is none to judge.
         """
         faults = []
         if self.bailed:
