@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # hmm-cdm: `make help` says what can be made. What Kbuild needs is in Kbuild;
-# how the lab (toolchain, kernel, guests) works is in scripts/.
+# how the lab (toolchain, kernels, guests) works is in lab/.
 
 LAB := lab/lab
 BUILD := $(CURDIR)/build
@@ -39,7 +39,7 @@ demo:
 	@$(LAB) demo $(if $(INPUT),"$(abspath $(INPUT))")
 
 check:
-	@$(LAB) check
+	@$(LAB) check $(TESTS)
 
 conformance:
 	@$(LAB) conformance $(TESTS)
@@ -144,7 +144,9 @@ help:
 	@echo '             your own toolchain, into build/kdir'
 	@echo '  demo       boot the stock kernel in QEMU and run the main job; INPUT=FILE names'
 	@echo '             a text to work on'
-	@echo '  check      every test; ends with "N passed, M failed"'
+	@echo '  check      every test; ends with "N passed, M failed". TESTS="NAME..." for some, which'
+	@echo '             takes seconds: programs of tests/selftests, or lab and unit (unit tests),'
+	@echo '             kunit (with KERNEL=debug), cdmrun, demo'
 	@echo '  conformance  the kernel'"'"'s own HMM tests on our driver, cdm_dmirror, and on the one'
 	@echo '             that they come with, test_hmm, side by side; RUNS=N whole runs on ours'
 	@echo '             (3) before one in random order, SEED=N for the same order again,'

@@ -77,40 +77,45 @@ build_samples() {
 		2> >(grep -v '^Skipping BTF generation' >&2)
 }
 
-# build_all [tests]: modules and tools, and the tests with the samples.
-build_all() {
+# build_step WHAT COMMAND...
+build_step() {
+	local what=$1
+	shift
+
+	STEP_TAIL=200 step "build $what" "$@" || die "cannot build $what (see above)"
+}
+
+# build_parts 'PART...' [TEST]...: build these parts, of the tests only those given by path.
+build_parts() {
+	local parts=" $1 "
+	shift
+
 	lock "$OUT/lock"
-	STEP_TAIL=200 step "build the modules" kbuild "$MODULE_DIR" modules ||
-		die "the modules do not build (see above)"
-	step "build the tools" programs tools "$TOOL_DIR" ||
-		die "the tools do not build (see above)"
-	if [ "${1:-}" = tests ]; then
-		STEP_TAIL=200 step "build the tests" programs tests/selftests "$TEST_DIR" \
-			"PATIENCE=$PATIENCE" ||
-			die "the tests do not build (see above)"
-		# Where the root has a standard library of Rust for the guest.
-		[ -n "${FOREIGN_ARCH:-}" ] ||
-			step "build the crates" programs tools "$TOOL_DIR" crates \
-				"CARGOFLAGS=--config /src/scripts/cargo.toml" ||
-			die "the crates do not build (see above)"
-		step "build a program for cdmrun" programs tests/tools "$TOOL_DIR" ||
-			die "the program for cdmrun does not build (see above)"
-		STEP_TAIL=200 step "build the samples out of tree" build_samples ||
-			die "the samples do not build (see above)"
+	[[ $parts != *" modules "* ]] || build_step "the modules" kbuild "$MODULE_DIR" modules
+	if [[ $parts == *" tools "* ]]; then
+		build_step "the tools" programs tools "$TOOL_DIR"
+		build_step "a program for cdmrun" programs tests/tools "$TOOL_DIR"
 	fi
+	[[ $parts != *" tests "* ]] ||
+		build_step "the tests" programs tests/selftests "$TEST_DIR" "PATIENCE=$PATIENCE" "$@"
+	# Where the root has a standard library of Rust for the guest.
+	[[ $parts != *" crates "* || -n ${FOREIGN_ARCH:-} ]] ||
+		build_step "the crates" programs tools "$TOOL_DIR" crates \
+			"CARGOFLAGS=--config /src/scripts/cargo.toml"
+	[[ $parts != *" samples "* ]] || build_step "the samples out of tree" build_samples
 	unlock
 }
 
-# build_mm: modules, the kernel's own tests of memory management, and the module of
-# the kernel that some of them need.
+# build_all [tests]: modules and tools, and the tests with the samples.
+build_all() {
+	build_parts "modules tools ${1:+tests samples}"
+}
+
+# build_mm: modules, the kernel's mm tests, and the module that some of them need.
 build_mm() {
 	lock "$OUT/lock"
-	STEP_TAIL=200 step "build the modules" kbuild "$MODULE_DIR" modules ||
-		die "the modules do not build (see above)"
-	STEP_TAIL=200 step "build gup_test" kbuild "$MM_DIR/module" M=/src/tests/conformance \
-		modules ||
-		die "gup_test does not build (see above)"
-	STEP_TAIL=200 step "build the kernel's tests" programs tests/mm "$MM_DIR" ||
-		die "the kernel's tests do not build (see above)"
+	build_step "the modules" kbuild "$MODULE_DIR" modules
+	build_step "gup_test" kbuild "$MM_DIR/module" M=/src/tests/conformance modules
+	build_step "the kernel's mm tests" programs tests/mm "$MM_DIR"
 	unlock
 }

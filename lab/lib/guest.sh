@@ -51,32 +51,6 @@ sample_modules() {
 	done
 }
 
-# guest_check: the lab's own test, the unit tests, then every program of
-# tests/selftests and of tools/ in a guest.
-guest_check() {
-	local name names tests=() plain=() host=(--host lab)
-
-	promise_count "0 passed, 1 failed"
-	userland_need
-	build_all tests
-	names=$(programs tests/selftests "$TEST_DIR" "KERNEL=$NAME" "TREE=$TREE" -s list) ||
-		die "tests/selftests does not list its programs"
-	for name in $names; do
-		tests+=("/out/$TEST_DIR/$name")
-	done
-	[ ! -x "$TOP/tests/unit/run" ] || host+=(--host unit)
-	# Debian's kernels have no KUnit.
-	[ "$KIND" != debug ] || tests=(--kunit "${tests[@]}")
-	promise_count ""
-	sample_modules
-	plain=(--plain "/out/$TOOL_DIR/examples/first")
-	[ -n "${FOREIGN_ARCH:-}" ] || plain+=(--plain "/out/$TOOL_DIR/hmmcdm-sum"
-		--plain "/out/$TOOL_DIR/hmmcdm-test --ignored")
-	run enter -b "ro /input $USERLAND" "${VM[@]}" check "${VM_OPTIONS[@]}" \
-		"${TWO_REGIONS[@]}" "${host[@]}" --userland /input/userland.tar \
-		--tools "/out/$TOOL_DIR" "${SAMPLES[@]}" --demo "/out/$TOOL_DIR/cdm-demo" "${plain[@]}" "${tests[@]}"
-}
-
 # guest_run PROGRAM...: statically linked TAP programs, below build/; `kunit` is
 # the results of the modules' KUnit suites, `cdmrun` Debian's programs run by that.
 guest_run() {
