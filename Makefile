@@ -20,9 +20,9 @@ else
 modules_built = out=$$($(LAB) built); release=$${out% *}; out=$(BUILD)/$${out\#* }
 endif
 
-.PHONY: all modules demo check bench conformance kselftest selftests-mm check-all lint cdm-delta shell \
-	install install_modules install-headers install_uapi install_udev install-tools \
-	uninstall clean distclean help
+.PHONY: all modules demo check bench conformance kselftest selftests-mm check-all lint hooks \
+	cdm-delta shell install install_modules install-headers install_uapi install_udev \
+	install-tools uninstall clean distclean help
 .NOTPARALLEL:
 
 all: modules
@@ -66,6 +66,13 @@ selftests-mm:
 
 lint:
 	@$(LAB) lint
+
+# git commit then lints what it is about to take.
+hooks:
+	@set -e; hook=$$(git rev-parse --git-path hooks)/pre-commit; \
+	[ ! -e "$$hook" ] || cmp -s scripts/pre-commit "$$hook" || \
+		{ echo "$$hook is there already: remove it first" >&2; exit 1; }; \
+	$(INSTALL) -D -m 0755 scripts/pre-commit "$$hook"; echo "  INSTALL $$hook"
 
 shell:
 	@$(LAB) shell
@@ -160,6 +167,7 @@ help:
 	@echo '  selftests-mm  the kernel'"'"'s own tests of gup, copy on write, mremap, userfaultfd, ...,'
 	@echo '             on system memory and on a node, and where the two differ'
 	@echo '  lint       rustfmt, clippy, checkpatch, kernel-doc, shellcheck, ruff'
+	@echo '  hooks      have git commit lint what is staged, in a few seconds'
 	@echo '  shell      a shell in a guest that has the modules loaded'
 	@echo '             modules, demo, check, conformance, selftests-mm, shell and install take'
 	@echo '             another kernel or machine than the cloud kernel of Debian on x86-64 (each'

@@ -108,7 +108,7 @@ build_parts() {
 
 # build_all [tests]: modules and tools, and the tests with the samples.
 build_all() {
-	build_parts "modules tools ${1:+tests samples}"
+	build_parts "modules tools ${1:+crates tests samples}"
 }
 
 # build_mm: modules, the kernel's mm tests, and the module that some of them need.

@@ -8,6 +8,9 @@
 #	cdmrun	Debian's programs under cdmrun
 #	demo	cdm-demo, and whether it notices mistakes
 
+# Whether the machine's device tree describes the device memory.
+TREE=n
+
 # check [TEST]...
 check() {
 	local list

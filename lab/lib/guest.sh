@@ -11,9 +11,6 @@ ONE_REGION=(--region 256)
 # The second is small, as it is the one that tests fill several times over.
 TWO_REGIONS=(--region 256 --region 32)
 
-# Whether the machine's device tree describes the device memory.
-TREE=n
-
 # Once the kernel is known.
 guest_options() {
 	# A window has 16 MiB there, and less than eight are not worth evicting.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# `make lint`: have ruff in the cache, then the checks of scripts/lint inside
-# the root.
+# `make lint`: the checks of scripts/lint inside the root. Ruff comes from PyPI, into the
+# cache.
 
 # pip_settings DIR: what this host tells pip, in the form of enter's options, in
 # PIP: its PIP_* variables, the first of its configuration files, and its
@@ -59,10 +59,35 @@ ruff_need() {
 	fi
 }
 
+# lint TREE [FILE]...: all checks of a tree, or only those of single files in it.
 lint() {
-	local bind=()
+	local tree=$1 options
+	shift
 
 	ruff_need
-	[ -z "$RUFF" ] || bind=(-b "ro /opt $RUFF")
-	run enter "${bind[@]}" -e "CC=$PIN_CC" bash /src/scripts/lint
+	options=(-e "CC=$PIN_CC" -b "rw /src $tree")
+	[ -z "$RUFF" ] || options+=(-b "ro /opt $RUFF")
+	run enter "${options[@]}" bash /src/scripts/lint "$@"
+}
+
+# Not from within a hook: the set-up takes minutes.
+lint_possible() {
+	if [ "$(id -u)" -ne 0 ]; then
+		say "hmm-cdm: not linted: the lab needs root; see make lint"
+	elif ! warm; then
+		say "hmm-cdm: not linted: the lab is not set up; run make lint once"
+	else
+		return 0
+	fi
+	return 1
+}
+
+# lint_staged: the checks of single files, on what git commit is about to take.
+lint_staged() {
+	local tree=$SCRATCH/staged files
+
+	mapfile -t files < <(git -C "$TOP" diff --cached --name-only --diff-filter=d)
+	[ ${#files[@]} -gt 0 ] || return 0
+	git -C "$TOP" checkout-index --all --prefix="$tree/" || return
+	lint "$tree" "${files[@]}"
 }
