@@ -142,7 +142,10 @@ class Amd64(Machine):
         reserved = [f"{r.size:#x}${r.start:#x}" for r in self.regions]
         if self.tail:
             reserved.append(f"{self.tail:#x}${self.total - self.tail:#x}")
-        arguments = [f"console={self.console},115200"] + [f"memmap={r}" for r in reserved]
+        # An emulated CPU can starve while the kernel waits for the timer, which it then finds
+        # broken, and panics. Under KVM it skips that check by itself.
+        arguments = [f"console={self.console},115200", "no_timer_check"]
+        arguments += [f"memmap={r}" for r in reserved]
         # KASLR heeds at most four memmap= (arch/x86/boot/compressed/kaslr.c).
         return arguments + (["nokaslr"] if len(reserved) > 4 else [])
 
