@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Debian's archive as this host is configured to reach it: the mirror in its
-# apt sources (either format), its proxy and other Acquire options, and the
-# archive keyring. The host's own apt configuration is only read.
+# Debian's archive, reached as the host is configured to: by the mirror in its apt sources
+# (in both formats), its proxy and other Acquire options, and the archive keyring. The host's
+# apt configuration is only read.
 
 KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 
-# Every enabled binary entry of the host: "URI SUITE COMPONENT...", one a line.
+# Every enabled binary entry of the host, one a line: "URI SUITE COMPONENT...".
 host_entries() {
 	local dir=${APT_ETC:-/etc/apt} f
 
@@ -39,8 +39,8 @@ host_entries() {
 	done
 }
 
-# The archive that the host's own release comes from: the first entry of a
-# plain Debian release (no -security, -updates, -backports) with main.
+# The mirror of the host's release: the first entry of a Debian release (not -security,
+# -updates or -backports) with main.
 host_mirror() {
 	local found
 
@@ -51,9 +51,9 @@ host_mirror() {
 	printf '%s\n' "${found:-$PIN_MIRROR}"
 }
 
-# apt_init: a private apt below $SCRATCH with the pinned suites of the host's
-# mirror. Sets MIRROR, APT_SOURCES and APT_CONF (the host's Acquire options),
-# which mmdebstrap takes too, and APT_OPTS.
+# apt_init: set up a private apt in $SCRATCH, with the pinned suites of the host's mirror.
+# Sets MIRROR, APT_OPTS and, for mmdebstrap too, APT_SOURCES and APT_CONF (the host's Acquire
+# options).
 apt_init() {
 	local dir=$SCRATCH/apt suite archs
 
@@ -63,8 +63,8 @@ apt_init() {
 	mkdir -p "$dir"/lists/partial "$dir"/archives/partial
 	APT_SOURCES=$dir/sources.list
 	for suite in $PIN_SUITES; do
-		# Of another architecture one suite is enough, and one index
-		# less that a mirror may have out of step.
+		# Another architecture needs only one suite: one index less that
+		# a mirror may have out of step.
 		archs=$PIN_ARCH
 		[ "$suite" != "$PIN_SUITE" ] || archs=$ROOT_ARCHS
 		printf 'deb [signed-by=%s arch=%s] %s %s main\n' \
@@ -72,8 +72,8 @@ apt_init() {
 	done >"$APT_SOURCES"
 	APT_CONF=$dir/apt.conf
 	{
-		# The host's proxies, timeouts and validity checks; what must
-		# not wait for ever does not.
+		# The host's proxies, timeouts and validity checks, with timeouts
+		# and retries where it has none.
 		apt-config dump Acquire | grep '^Acquire::.*"' |
 			grep -v '^Acquire::\(Allow\|Changelogs\|CompressionTypes\|GzipIndexes\|IndexTargets\|Languages\|cdrom\)' || true
 		apt-config dump Acquire::http::Timeout | grep -q . ||
@@ -81,10 +81,10 @@ apt_init() {
 		apt-config dump Acquire::Retries | grep -q . || echo 'Acquire::Retries "3";'
 		echo 'Acquire::Languages "none";'
 		echo 'APT::Update::Error-Mode "any";'
-		# Credentials for the mirror, where the host has any.
+		# Credentials for the mirror, if the host has some.
 		echo 'Dir::Etc::netrc "/etc/apt/auth.conf";'
 		echo 'Dir::Etc::netrcparts "/etc/apt/auth.conf.d";'
-		# The caches lie below root's home, where user _apt cannot go.
+		# User _apt cannot read the cache in root's home.
 		echo 'APT::Sandbox::User "root";'
 	} >"$APT_CONF"
 	APT_OPTS=(-c "$APT_CONF"
@@ -100,7 +100,7 @@ apt_update() {
 	timeout -k 5 300 apt-get "${APT_OPTS[@]}" -qq update
 }
 
-# host_tool COMMAND PACKAGE: have COMMAND on the host, through apt.
+# host_tool COMMAND PACKAGE: install PACKAGE on the host, unless it has COMMAND.
 host_tool() {
 	command -v "$1" >/dev/null && return 0
 	step "install $2 on this machine" host_install "$2" ||

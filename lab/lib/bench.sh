@@ -1,29 +1,29 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# `make bench`: what everything costs in instructions, beside the kernel's own
-# lib/test_hmm.c and beside the bare calls of the core mm. From the environment:
-#	QUICK=yes	small sizes and few samples: whether it works, in half a minute
-#	DOCS=yes	the table and the plots go to Documentation/images, too
+# `make bench`: costs in instructions, beside those of lib/test_hmm.c and of the bare calls
+# of the core mm. From the environment:
+#	QUICK=yes	small sizes and few samples, to see in half a minute that it works
+#	DOCS=yes	copies the table and the plots to Documentation/images
 
 QUICK=${QUICK:-no} DOCS=${DOCS:-no}
 
-# Two regions for our driver, two for test_hmm, which takes 256 MiB of each, and two
-# for the floor. The firmware has its tables at the end of RAM, so there is some more.
+# Two regions for our driver, two for test_hmm, which takes 256 MiB of each, and two for the
+# floor. The firmware keeps its tables at the end of memory, so there is more RAM there.
 BENCH_MACHINE=(--ram 1472 --more 64 --region 256 --region 64 --region 256 --region 256
 	--region 256 --region 64)
 
-# What draws the plots: in no suite of Debian that the root has, so from PyPI.
+# For the plots. From PyPI, as none of the root's suites has this version.
 MATPLOTLIB=3.10.7
 
-# bench_variables: that they make sense, before anything that takes long.
+# bench_variables: check them, before anything that takes long.
 bench_variables() {
 	[[ $QUICK =~ ^(yes|no)$ ]] || die "QUICK=$QUICK is neither yes nor no"
 	[[ $DOCS =~ ^(yes|no)$ ]] || die "DOCS=$DOCS is neither yes nor no"
-	[ "$KIND-$FLAVOUR-${MACHINE:-}" = "stock-$PIN_KERNEL_FLAVOUR-" ] || die "make bench is done with the stock kernel, on x86-64"
+	[ "$KIND-$FLAVOUR-${MACHINE:-}" = "stock-$PIN_KERNEL_FLAVOUR-" ] || die "make bench is for the stock kernel, on x86-64"
 }
 
-# matplotlib_need: sets PLOTTER to its directory, or to nothing if it cannot be had.
+# matplotlib_need: sets PLOTTER to its directory, or to nothing if PyPI does not answer.
 matplotlib_need() {
 	local tmp=$SCRATCH/matplotlib PIP
 
@@ -44,15 +44,11 @@ matplotlib_need() {
 
 bench_build() {
 	lock "$OUT/lock"
-	STEP_TAIL=200 step "build the modules" kbuild "$MODULE_DIR" modules ||
-		die "the modules do not build (see above)"
-	STEP_TAIL=200 step "build the kernel's test drivers" \
-		kbuild conformance/module M=/src/tests/conformance modules ||
-		die "the kernel's test drivers do not build (see above)"
-	STEP_TAIL=200 step "build the floor" kbuild bench/module M=/src/bench modules ||
-		die "the floor does not build (see above)"
-	STEP_TAIL=200 step "build cdm-bench" programs bench bench ||
-		die "cdm-bench does not build (see above)"
+	build_step "the modules" kbuild "$MODULE_DIR" modules
+	build_step "the kernel's test drivers" \
+		kbuild conformance/module M=/src/tests/conformance modules
+	build_step "the floor" kbuild bench/module M=/src/bench modules
+	build_step "cdm-bench" programs bench bench
 	unlock
 }
 

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Inside the root: compile a kernel from /kernel/source.tar.xz into /kernel, and
-# leave there what modules for it are built with. CONFIGS and PATCHES, files below
-# /src, are from the environment; so is CCACHE_DIR.
+# Inside the root: compile a kernel from /kernel/source.tar.xz, and leave in /kernel what
+# boots and what modules are built with. The environment has CONFIGS and PATCHES (files below
+# /src) and CCACHE_DIR.
 #
 # usage: build-kernel.sh IMAGE COMPILER [VAR=VALUE]...
 
@@ -22,11 +22,11 @@ done
 config=build/wanted.config
 # shellcheck disable=SC2086	# a list
 (cd /src && cat $CONFIGS) >$config
-# The host's compiler links Rust's macros, too, and has to be one word there.
+# HOSTCC also links Rust's macros, where it has to be one word.
 make=(make -C source O=/kernel/build "$@" "CC=ccache $cc" "HOSTCC=$cc" "-j$LAB_JOBS")
 
-# Every line that Kconfig did not take: it says nothing itself about an option
-# whose dependencies are not there, or that something selects.
+# Print every line that Kconfig did not take. It is silent about options whose dependencies
+# are missing, and about those that others select.
 not_taken() {
 	local line
 
@@ -53,14 +53,14 @@ fi
 
 cp build/include/config/kernel.release release
 case $image in
-# An ELF file is large for its symbols.
+# Without its symbols the ELF file is small.
 vmlinux) llvm-strip-19 -o image/vmlinux build/vmlinux ;;
 *) cp "build/$image" image/vmlinuz ;;
 esac
-# No module of its own is built: the symbols are those of the image alone.
+# No modules are built: all symbols are those of the image.
 cp build/vmlinux.symvers build/Module.symvers
-# Modules need the tools, headers and metadata, not what the image was made of;
-# on powerpc each is linked with crtsavres.o.
+# Modules need the tools, headers and metadata, not the objects of the image. On powerpc they
+# are linked with crtsavres.o.
 find build -type f ! -path 'build/scripts/*' ! -path 'build/tools/*' ! -name crtsavres.o \
 	\( -name '*.o' -o -name '*.a' -o -name '.*.cmd' -o -name '*.bin*' \
 	-o -name vmlinux -o -name 'vmlinux.[aou]*' -o -name '.tmp_vmlinux*' -o -name bzImage \) \

@@ -1,27 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Build what the guest runs, inside the root. The checkout's sources are only
-# read (MO= keeps Kbuild's output apart from them); everything lands in build/:
+# Build what guests run, inside the root. Sources are only read (MO= gives Kbuild another
+# output directory); everything is made in build/:
 #	build/module/	hmm_cdm.ko and the drivers on top of it
 #	build/tests/	the kselftests
 #	build/tools/	programs for users, cdm-demo among them
 #	build/samples/	the drivers of samples/, built out of tree
-#	build/conformance/	the kernel's HMM tests, and module/ with its own drivers
-#			for them
-#	build/mm/	the kernel's own tests of memory management, and in module/ that
-#			of the kernel that some of them need
+#	build/conformance/	the kernel's HMM tests, and in module/ its drivers for them
+#	build/mm/	the kernel's mm tests, and in module/ the module that some need
+#
+# The output for other kernels than the stock one has the kernel's name added, as in
+# build/module-debug/.
 
-# For other kernels than the stock one the names have that of the kernel behind
-# them, as in build/module-debug/.
-
-# Of the kernel that modules are built for; see kernel-cache.sh for others than this.
+# How modules are built for the stock kernel; kernel-cache.sh sets this for the others.
 KERNEL_MAKE=("CC=$PIN_CC")
 PATIENCE=1
-# The compiler of what runs in the guest.
+# The compiler of the guest's programs.
 USER_CC=$PIN_HOSTCC
 
-# build_for NAME: where the output goes.
+# build_for NAME: sets the output directories for that kernel.
 build_for() {
 	local suffix=
 
@@ -31,17 +29,17 @@ build_for() {
 	MM_DIR=mm$suffix
 }
 
-# kbuild DIR [VAR=VALUE]... TARGET: Kbuild with its output in build/DIR.
+# kbuild DIR [VAR=VALUE]... TARGET: run Kbuild with its output in build/DIR.
 kbuild() {
 	local dir=$1 make
 	shift
 
 	make=(make --no-print-directory -C /kernel/build M=/src "${KERNEL_MAKE[@]}" "-j$(nproc)")
-	[ -f "$TOP/Kbuild" ] || die "there is no Kbuild in $TOP: this is not a complete checkout"
-	# BTF of modules needs the stock kernel's vmlinux; nothing here needs it.
-	# enter() does not return.
+	[ -f "$TOP/Kbuild" ] || die "$TOP has no Kbuild: the checkout is not complete"
+	# There is no BTF, as that takes the stock kernel's vmlinux, and no need for it.
+	# In a subshell: enter() does not return.
 	(enter "${make[@]}" "MO=/out/$dir" "$@") 2> >(grep -v '^Skipping BTF generation' >&2) || return
-	# Side by side, whatever directories they are made in.
+	# All modules side by side.
 	find "$OUT/$dir" -mindepth 2 -name '*.ko' -exec ln -srft "$OUT/$dir" {} +
 }
 
@@ -54,7 +52,8 @@ build_modules() {
 	say "build/$MODULE_DIR has the modules for $RELEASE"
 }
 
-# programs DIR OUTPUT [VAR=VALUE]...: make in a directory of userspace programs.
+# programs DIR OUTPUT [ARGUMENT]...: run make for the userspace programs in DIR, with its
+# output in build/OUTPUT.
 programs() {
 	local dir=$1 out=$2
 	shift 2
@@ -63,13 +62,13 @@ programs() {
 		KSRC=/kernel/source "CC=$USER_CC" "-j$(nproc)" "$@"
 }
 
-# build_samples: the drivers of samples/, against nothing but what is installed.
+# build_samples: the drivers of samples/, against what make install-headers installs.
 build_samples() {
 	local installed=$SCRATCH/installed
 
 	"$TOP/scripts/install-headers" "$OUT/$MODULE_DIR" \
 		"$installed/lib/modules/$RELEASE/hmm-cdm" || return
-	# What is not built now must not be loaded later.
+	# A sample that is not built now must not be loaded later.
 	rm -rf "${OUT:?}/$SAMPLE_DIR"
 	mkdir -p "$OUT/$SAMPLE_DIR"
 	enter -b "ro /input $installed" -b "rw /mnt $OUT/$SAMPLE_DIR" \

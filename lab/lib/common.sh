@@ -1,27 +1,27 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# What the lab says and how it fails: steps with their time, one-line errors,
-# locks, cache keys. Sourced; expects $TOP (the checkout) and $CACHE.
+# Common to the parts of the lab: steps and their time, errors of one line, child
+# processes, locks, cache keys. Sourced; expects $TOP (the checkout) and $CACHE.
 
-# Process group of what the script runs at the moment, for cleanup().
+# The process group that runs at the moment, for cleanup().
 JOB=
 
-# The last line of a command that ends with a count, should it fail before that.
+# promise_count COUNT: print this as the last line, should the script fail before it has
+# counted itself.
 COUNT=
 promise_count() { COUNT=$1; }
 
 say() { printf '%s\n' "$*"; }
 
-# One clear line, then out. The traps below clean up.
+# die MESSAGE: print one line and exit. The traps below clean up.
 die() {
 	printf 'hmm-cdm: error: %s\n' "$*" >&2
 	exit 1
 }
 
-# Whatever ends this script also ends what it started. Jobs that mount or boot
-# anything have a PID namespace of their own (see enter.sh), so that killing the
-# group takes the whole tree with it, and the mounts go with their namespace.
+# At the end of the script, kill what it started. A job that mounts or boots has namespaces
+# of its own (enter.sh): all its processes and mounts go with its first process.
 cleanup() {
 	local rc=$?
 
@@ -37,8 +37,8 @@ cleanup() {
 	exit "$rc"
 }
 
-# Start COMMAND as a process group of its own, in the background: a signal for
-# this script is then handled at once, and not when COMMAND ends.
+# spawn COMMAND...: start it in the background, as a process group of its own, so that the
+# script handles signals at once, not when COMMAND has ended.
 spawn() {
 	set -m
 	"$@" </dev/null &
@@ -54,13 +54,13 @@ reap() {
 	return "$rc"
 }
 
-# Run COMMAND with its output as it comes.
+# run COMMAND...: run it, with its output unchanged.
 run() {
 	spawn "$@"
 	reap
 }
 
-# Install the traps and make $SCRATCH, removed at exit, on the caches' disk.
+# Install the traps, and make $SCRATCH in the cache, which is removed at exit.
 scratch_init() {
 	mkdir -p "$CACHE" || die "cannot write to $CACHE; set XDG_CACHE_HOME to a directory that is writable"
 	SCRATCH=$(mktemp -d "$CACHE/tmp.$$.XXXXXX")
@@ -70,7 +70,7 @@ scratch_init() {
 	trap 'exit 129' HUP
 }
 
-# Remove what runs have left that were killed before they could.
+# Remove what killed runs have left behind.
 clear_leftovers() {
 	local dir pid
 
@@ -90,10 +90,9 @@ cache_remove() {
 	rm -rf "$CACHE"
 }
 
-# step TEXT COMMAND...: run COMMAND with its output in a log file, say what is
-# going on every so often, and how long it took. On failure the end of the log
-# is shown (STEP_TAIL lines) and the status returned, for the caller to turn into
-# one line.
+# step TEXT COMMAND...: run COMMAND with its output in a log; print its last line every 15 s,
+# and how long it took. On failure, print the last STEP_TAIL lines of the log and return the
+# status. The caller reports the error in one line.
 step() {
 	local text=$1 log start now last next=15 rc=0
 	shift
@@ -120,21 +119,20 @@ step() {
 	return "$rc"
 }
 
-# The last line of a log with something in it, short enough for a terminal.
+# The last line of a log that is not blank, cut for a terminal.
 last_line() {
 	tail -c 2000 "$1" | tr '\r' '\n' | grep -v '^[[:space:]]*$' | tail -n 1 | cut -c 1-90 || true
 }
 
-# cache_key FILE...: the key of a cache entry, from the content of its inputs and of the
-# scripts that make it. Comments do not count, nor does the folder that the lab is in: it
-# enters the key by one name, so that to move or to rename a file keeps what is cached.
+# cache_key FILE...: the key of a cache entry, made from its inputs and the scripts that make
+# it. Comments and names of files do not count. The directory of the lab enters by a fixed
+# name, so that moving it keeps what is cached.
 cache_key() {
 	sed -e '/^[[:space:]]*\(#\|$\)/d' -e 's,/lab/,/scripts/,g' -- "$@" | sha256sum |
 		cut -c 1-12
 }
 
-# lock FILE: hold it until unlock, or the end of the script; says so if it has to
-# wait. One at a time.
+# lock FILE: take the lock, until unlock or the end of the script. Only one at a time.
 lock() {
 	local fd
 
@@ -157,7 +155,7 @@ need_root() {
 
 need_namespaces() {
 	unshare --mount --pid --fork true 2>/dev/null ||
-		die "this machine does not let root make mount namespaces: in a container, start it with --privileged"
+		die "root may not make mount namespaces here: start a container with --privileged"
 }
 
 # The lab's root, source and build trees together need about 5 GiB.

@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Run commands inside the toolchain root. Each call has mount and PID
-# namespaces of its own: when its first process ends, or is killed, every
-# process and every mount of it is gone.
+# Run commands inside the toolchain root. Each call makes mount and PID namespaces: when its
+# first process ends, or is killed, all its processes and mounts go.
 
-# enter [OPTION]... COMMAND...: run COMMAND in $ROOT, in /src, with a clean
-# environment. The root has the checkout at /src, its build/ at /out, the
-# kernel at /kernel (read-only) and the host's /dev.
-#	-k DIR		DIR is the kernel's tree, to be written, not $KERNEL
+# enter [OPTION]... COMMAND...: run COMMAND in $ROOT, in /src, with a clean environment. The
+# root has the checkout at /src, its build/ at /out, the kernel at /kernel (read-only) and the
+# host's /dev.
+#	-k DIR		mount DIR at /kernel, writable, instead of $KERNEL
 #	-b 'MODE DEST SOURCE'
 #			mount SOURCE at DEST; MODE is ro or rw
-#	-e VAR=VALUE	for the environment
-#	-n		the host's way to the network: its resolver and proxies
+#	-e VAR=VALUE	set a variable of the environment
+#	-n		use the network, with the host's resolver and proxies
 enter() {
 	local kernel="ro /kernel ${KERNEL:-}" net=n opt OPTIND=1 env binds
 
@@ -34,7 +33,7 @@ enter() {
 	if [ "$net" = y ]; then
 		mapfile -t -O "${#env[@]}" env < <(env | grep -iE '^(https?_proxy|no_proxy)=')
 	fi
-	# Should this script be killed outright, it still takes all of that along.
+	# If the script gets SIGKILL, so does this.
 	exec setpriv --pdeathsig KILL \
 		unshare --mount --pid --fork --kill-child --propagation private \
 		bash "$TOP/lab/lib/inside.sh" "$ROOT" "$net" "${binds[@]}" -- \

@@ -1,30 +1,30 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Boot guests, through lab/vm inside the root: the main job, every
-# test, programs of one's own, or a shell. Sizes of device memory are in MiB.
+# Boot guests, by lab/vm inside the root: the demo, programs, the kernel's mm tests, or a
+# shell. Sizes of device memory are in MiB.
 
 VM=(env PYTHONPATH=/src/lab python3 -m vm)
-# The machine, and what else is not the default; see guest_options.
+# The machine and the kernel; see guest_options.
 VM_OPTIONS=()
 ONE_REGION=(--region 256)
-# The second is small, as it is the one that tests fill several times over.
+# The second is small, as tests fill it several times.
 TWO_REGIONS=(--region 256 --region 32)
 
-# Once the kernel is known.
+# guest_options: complete them, once the kernel is known.
 guest_options() {
-	# A window has 16 MiB there, and less than eight are not worth evicting.
+	# A window has 16 MiB there, and eviction needs eight of them.
 	[ "${MMU:-}" != hash ] || TWO_REGIONS=(--region 256 --region 128)
 	VM_OPTIONS+=(--kernel "$NAME" --patience "$PATIENCE")
 }
 
-# Before anything that takes long.
+# demo_input [FILE]: check it, before anything that takes long.
 demo_input() {
 	[ -z "${1:-}" ] || { [ -f "$1" ] && [ -r "$1" ]; } ||
-		die "INPUT=$1 is not a file that can be read"
+		die "INPUT=$1 is not a readable file"
 }
 
-# guest_demo [FILE]: the main job on a text, FILE or the root's copy of the GPL.
+# guest_demo [FILE]: cdm-demo on a text, FILE or the root's copy of the GPL.
 guest_demo() {
 	local file=${1:-} bind=() text=()
 
@@ -38,7 +38,7 @@ guest_demo() {
 		--demo "/out/$TOOL_DIR/cdm-demo"
 }
 
-# sample_modules: the drivers of samples/ as far as they are built, in SAMPLES.
+# sample_modules: sets SAMPLES to options for the drivers of samples/ that are built.
 sample_modules() {
 	local module
 
@@ -48,8 +48,8 @@ sample_modules() {
 	done
 }
 
-# guest_run PROGRAM...: statically linked TAP programs, below build/; `kunit` is
-# the results of the modules' KUnit suites, `cdmrun` Debian's programs run by that.
+# guest_run PROGRAM...: statically linked TAP programs below build/, or `kunit` or `cdmrun`,
+# as for check().
 guest_run() {
 	local p paths=() bind=()
 
@@ -74,13 +74,13 @@ guest_run() {
 		"${SAMPLES[@]}" "${paths[@]}"
 }
 
-# guest_mm [NAME]...: the kernel's own tests of memory management, all or those
-# named, on system memory and on a node, and where the two differ.
+# guest_mm [NAME]...: the kernel's mm tests, all or those named, on system memory and on a
+# node, and where the two differ.
 guest_mm() {
 	local name names tests=() options=(--cpus 4)
 
-	# Some tests want threads, and a second NUMA node with RAM; with ARCH=powerpc all
-	# RAM is in one piece.
+	# Some tests need threads, and a second NUMA node with RAM. With ARCH=powerpc all RAM is
+	# in one piece.
 	[ -n "${MACHINE:-}" ] || options+=(--more 256)
 	promise_count "0 passed, 1 failed"
 	build_mm
@@ -93,7 +93,7 @@ guest_mm() {
 		--module "/out/$MM_DIR/module/gup_test.ko" "${tests[@]}"
 }
 
-# guest_shell: a guest with both modules, the tests and the tools, to play in.
+# guest_shell: a shell in a guest with the modules, tests and tools.
 guest_shell() {
 	local p paths=()
 
@@ -102,7 +102,7 @@ guest_shell() {
 		[ -f "$p" ] && [ -x "$p" ] && paths+=("/out/${p#"$OUT"/}")
 	done
 	sample_modules
-	# In the foreground: it reads the terminal.
+	# In the foreground, as it reads the terminal.
 	(enter "${VM[@]}" shell "${VM_OPTIONS[@]}" "${TWO_REGIONS[@]}" "${SAMPLES[@]}" \
 		"${paths[@]}")
 }

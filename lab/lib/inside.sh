@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# First process of the namespaces that enter() makes: mount what the command
-# needs below the root, run it there, pass its status on.
+# The first process of enter()'s namespaces: mount what the command needs below the root,
+# run the command there, and return its status.
 #
 # usage: inside.sh ROOT y|n 'ro|rw DEST SOURCE'... -- [VAR=VALUE]... COMMAND...
 
@@ -17,7 +17,7 @@ bind() {
 	[ "$1" = rw ] || mount -o remount,bind,ro "$root$2"
 }
 
-# The root itself stays as it was made.
+# The root itself is read-only.
 mount --bind "$root" "$root"
 mount -o remount,bind,ro "$root"
 mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
@@ -38,8 +38,8 @@ if [ "$net" = y ]; then
 	done
 fi
 
-# As the first process of its PID namespace this shell gets only the signals
-# that it handles; when it exits the kernel ends the others.
+# The first process of a PID namespace gets only signals that it handles. When it exits, the
+# kernel kills the others.
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 chroot "$root" env -C /src -i "$@"

@@ -1,26 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2034	# what other parts of the lab read
 #
-# Kernels that are compiled here, from the stock kernel's source and a short
-# configuration of lab/kernels/: for what Debian has no kernel.
+# Kernels that Debian does not have: compiled from the stock kernel's source with a short
+# configuration from lab/kernels/.
 #
 # In the cache: kernel-NAME-KEY/ with
 #	image/		the kernel, vmlinuz or vmlinux
 #	source/		the source, unpacked, with the patches for it
 #	build/		the build tree for modules (make -C /kernel/build M=...)
 #	release		e.g. 7.3.4-hmm-cdm-debug
-# and ccache/, so that a change of configuration compiles what it changes.
+# and ccache/, so that after a change of configuration only the difference is compiled.
 
-# compiled_define NAME: what the kernel is made of. Sets COMPILED_CONFIG (files
-# for Kconfig, the later ones on top), COMPILED_PATCHES, COMPILED_MAKE (variables
-# of make, for the kernel and for modules), COMPILED_CC and COMPILED_PATIENCE (how
-# many times the stock kernel's time limits everything gets there).
+# compiled_define NAME: sets what the kernel is made from: COMPILED_CONFIG (files for Kconfig,
+# later ones override), COMPILED_PATCHES, COMPILED_MAKE (variables of make, for the kernel and
+# for modules), COMPILED_CC, and COMPILED_PATIENCE (factor of the stock kernel's time limits).
 compiled_define() {
 	COMPILED_CONFIG=("lab/kernels/${1%-4k}.config")
 	COMPILED_PATCHES=()
 	case $1 in
 	debug)
-		# KASAN and Rust do not go together with gcc.
+		# With gcc, KASAN excludes Rust.
 		COMPILED_CC=clang-19
 		COMPILED_MAKE=()
 		COMPILED_IMAGE=arch/x86/boot/bzImage
@@ -48,8 +47,8 @@ compiled_path() {
 	printf '%s/kernel-%s-%s\n' "$CACHE" "$1" "$(cache_key "${inputs[@]}")"
 }
 
-# compiled_need NAME: have that kernel, and use it from now on: sets KERNEL and
-# what build.sh and guest.sh make of it. Expects ROOT and the source's package.
+# compiled_need NAME: make that kernel, unless it is in the cache, and use it: sets KERNEL,
+# KERNEL_MAKE and PATIENCE. Expects ROOT and the package of the source.
 compiled_need() {
 	local name=$1 path
 

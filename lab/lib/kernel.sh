@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# The stock Debian kernel and what modules for it are built against. Debian's
-# headers packages ship no Rust metadata, so that is rebuilt from the same
-# source with the same compilers and Debian's own configuration; symbol versions
-# and release string are Debian's. No kernel is compiled.
+# Debian's kernel, and a build tree for modules. Debian's headers packages lack the Rust
+# metadata, so that is rebuilt from the same source, with the same compilers and Debian's
+# configuration. Symbol versions and release string are Debian's. No kernel is compiled.
 #
-# In the cache: debs-FLAVOUR-KEY/ and source-KEY/ (the packages), and
+# In the cache: the packages, in debs-FLAVOUR-KEY/ and source-KEY/, and
 # kernel-FLAVOUR-KEY/ with
 #	image/vmlinuz	the unmodified kernel
 #	source/		linux-source, unpacked
@@ -15,7 +14,7 @@
 
 KERNEL_INPUTS=("${ROOT_INPUTS[@]}" "$TOP/lab/lib/kernel.sh" "$TOP/lab/lib/prepare.sh")
 
-# The flavour: one of PIN_KERNEL_FLAVOURS.
+# One of PIN_KERNEL_FLAVOURS.
 FLAVOUR=${FLAVOUR:-$PIN_KERNEL_FLAVOUR}
 
 kernel_path() {
@@ -26,13 +25,13 @@ debs_path() {
 	printf '%s/debs-%s-%s\n' "$CACHE" "$FLAVOUR" "$(cache_key "$TOP/lab/pins")"
 }
 
-# Of all flavours, and of the kernels that are compiled here.
+# One source for all flavours and for the kernels that are compiled here.
 source_path() {
 	printf '%s/source-%s\n' "$CACHE" "$(cache_key "$TOP/lab/pins")"
 }
 
-# The pinned build of the kernel, or the newest one of its series that the
-# archive has. Sets KERNEL_ABI (7.3.4+deb13) and KERNEL_VERSION (7.3.4-1~bpo13+1).
+# Choose the pinned build of the kernel or, if the archive has it no more, the newest of its
+# series. Sets KERNEL_ABI (7.3.4+deb13) and KERNEL_VERSION (7.3.4-1~bpo13+1).
 kernel_choose() {
 	local binary=linux-binary-$PIN_KERNEL_ABI-$FLAVOUR
 
@@ -50,8 +49,8 @@ kernel_choose() {
 	say "    note: kernel $PIN_KERNEL_VERSION has left the archive, using $KERNEL_VERSION"
 }
 
-# fetch DIR PACKAGE...: download packages of KERNEL_VERSION; apt checks them
-# against the signed indices.
+# fetch DIR PACKAGE...: download packages of KERNEL_VERSION. Apt checks them against the
+# signed indices.
 fetch() {
 	local dir=$1 p packages=()
 	shift
@@ -66,7 +65,7 @@ fetch() {
 	exec timeout -k 5 1200 apt-get "${APT_OPTS[@]}" download "${packages[@]}"
 }
 
-# fetch_need PATH WHAT PACKAGE...: have the packages in PATH.
+# fetch_need PATH WHAT PACKAGE...: download the packages to PATH, unless it exists.
 fetch_need() {
 	local path=$1 what=$2 tmp=$SCRATCH/debs
 	shift 2
@@ -77,13 +76,13 @@ fetch_need() {
 	mv -T "$tmp" "$path"
 }
 
-# unpack_source DIR: the source's archive, out of its package.
+# unpack_source DIR: unpack the archive of the source from its package.
 unpack_source() {
 	dpkg-deb --fsys-tarfile "$(source_path)"/*.deb |
 		tar -xO --wildcards './usr/src/linux-source-*.tar.xz' >"$1/source.tar.xz"
 }
 
-# kernel_unpack DEBS DIR: image, source and Debian's configuration of the build.
+# kernel_unpack DEBS DIR: unpack the image, the source and Debian's configuration.
 kernel_unpack() {
 	local debs=$1 dir=$2 release deb
 	release=$(cat "$debs/release")
@@ -99,8 +98,8 @@ kernel_unpack() {
 	rm -rf "$dir/x"
 }
 
-# packages_need [source]: have the packages of the source and, unless only that is
-# wanted, of the stock kernel. Needs no root.
+# packages_need [source]: download the packages of the source and, without that argument, of
+# the stock kernel, unless they are in the cache. Does not need the root.
 packages_need() {
 	local source debs
 	source=$(source_path) debs=$(debs_path)
@@ -119,7 +118,7 @@ packages_need() {
 		die "the archive has moved on: $source is $(cat "$source/version") and $debs is $(cat "$debs/version"); run make distclean, then start again"
 }
 
-# Have the kernel; sets KERNEL. Expects ROOT and the packages.
+# Make the kernel, unless it is in the cache; sets KERNEL. Expects ROOT and the packages.
 kernel_need() {
 	local tmp
 

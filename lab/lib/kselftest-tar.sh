@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Inside the root: the archive that the kernel's selftests make of tests/selftests,
-# linked into their directory. /kernel/source is read-only, so DIR gets a tree of
-# symbolic links to it, in which that directory is a real one.
+# Inside the root: have the kernel's selftests make an archive of tests/selftests, linked into
+# their directory. /kernel/source is read-only, so DIR gets a tree of symbolic links to it, in
+# which that directory is a real one.
 #
 # usage: kselftest-tar.sh DIR OUTPUT [VAR=VALUE]...
 

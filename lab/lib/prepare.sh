@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Inside the root: turn /kernel (as kernel_unpack() leaves it) into a tree that
-# modules for the stock kernel are built against.
+# Inside the root: turn /kernel, as kernel_unpack() leaves it, into a build tree for modules
+# of the stock kernel.
 
 set -euo pipefail
 
@@ -16,8 +16,8 @@ tar -C source --strip-components=1 -xJf source.tar.xz
 rm source.tar.xz
 
 cp headers/.config build/.config
-# Debian's packages tell the compiler by name: the text that the
-# configuration holds is then the same, and Kconfig asks nothing.
+# With the compilers' names in Debian's packages, the configuration has the same text, and
+# Kconfig asks nothing.
 make=(make -C source O=/kernel/build "CC=$PIN_CC" "HOSTCC=$PIN_HOSTCC" "-j$LAB_JOBS")
 "${make[@]}" olddefconfig
 if ! diff <(grep '^CONFIG_' headers/.config) <(grep '^CONFIG_' build/.config); then
@@ -26,8 +26,8 @@ if ! diff <(grep '^CONFIG_' headers/.config) <(grep '^CONFIG_' build/.config); t
 fi
 "${make[@]}" prepare modules_prepare
 
-# What a full build would have left: the exported symbols, and the release that
-# the stock kernel compares a module's version magic with.
+# From a full build: the exported symbols, and the release in the version magic, which the
+# stock kernel compares.
 cp headers/Module.symvers build/Module.symvers
 printf '%s\n' "$release" >build/include/config/kernel.release
 printf '#define UTS_RELEASE "%s"\n' "$release" >build/include/generated/utsrelease.h

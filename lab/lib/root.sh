@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# The toolchain root: a Debian tree in the cache that holds every compiler,
-# checker and emulator the lab uses, whatever the host is. Made once, then
-# mounted read-only. Each architecture of guests has one of its own, as they need
-# different versions of rustc.
+# The toolchain root: a Debian tree in the cache with every compiler, checker and emulator of
+# the lab, whatever the host is. Made once, then mounted read-only. There is one for each
+# architecture of guests, as they need different versions of rustc.
 
-# Of the root for x86-64; see lab/powerpc/arch.sh for another.
+# For x86-64; lab/powerpc/arch.sh has those of the other.
 ROOT_NAME=root
 ROOT_PACKAGES=$TOP/lab/root.packages
 ROOT_ARCHS=$PIN_ARCH
@@ -17,13 +16,13 @@ root_path() {
 	printf '%s/%s-%s\n' "$CACHE" "$ROOT_NAME" "$(cache_key "${ROOT_INPUTS[@]}")"
 }
 
-# root_make DIR: make the root in DIR. Runs in a mount namespace of its own.
+# root_make DIR: make the root in DIR.
 root_make() {
 	local packages
 
 	packages=$(sed 's/#.*//' "$ROOT_PACKAGES" | xargs | tr ' ' ,)
-	# /proc and the rest that packages' scripts need are mounted by
-	# mmdebstrap inside this namespace, and vanish with it.
+	# In namespaces: mmdebstrap mounts /proc and the like for the packages' scripts, and
+	# they go with it.
 	exec setpriv --pdeathsig KILL \
 		unshare --mount --pid --fork --kill-child --mount-proc \
 		timeout -k 10 1800 mmdebstrap --mode=root --variant=apt \
@@ -34,7 +33,7 @@ root_make() {
 		"${ROOT_OPTIONS[@]}" --include="$packages" "$PIN_SUITE" "$1" - <"$APT_SOURCES"
 }
 
-# Say it when the compilers are not the pinned ones.
+# Report compilers that are not the pinned ones.
 root_check_pins() {
 	local have
 
@@ -46,7 +45,7 @@ root_check_pins() {
 		say "    note: bindgen $PIN_BINDGEN has left the archive, using $have"
 }
 
-# Have the root; sets ROOT.
+# Make the root, unless it is in the cache; sets ROOT.
 root_need() {
 	local tmp
 
@@ -58,7 +57,7 @@ root_need() {
 	step "make the toolchain root: $PIN_SUITE from $MIRROR (about 1 min)" root_make "$tmp" ||
 		die "the toolchain root could not be made from $MIRROR (see above): check the network, then start again"
 	root_check_pins "$tmp"
-	# Mount points of enter.sh: the root is read-only when it is used.
+	# Mount points for enter.sh, as the root is read-only later.
 	mkdir -p "$tmp"/src "$tmp"/kernel "$tmp"/out "$tmp"/input
 	mv -T "$tmp" "$ROOT"
 }

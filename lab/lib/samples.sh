@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Inside the root: build the drivers of samples/ as someone does who has nothing
-# but what `make install-headers` has installed. The modules are copied to OUTPUT.
-# Called in a mount namespace of its own, as it takes the checkout out of sight.
+# Inside the root: build the drivers of samples/ with nothing but what `make install-headers`
+# installs, and copy the modules to OUTPUT. Needs a mount namespace of its own: it unmounts the
+# checkout.
 #
 # usage: samples.sh INSTALLED OUTPUT [VAR=VALUE]...
 

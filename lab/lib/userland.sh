@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Debian's own programs for the guest: what is run unmodified with its heap on the
-# node. The guest's archive has programs that are linked statically; these are
-# not, so they come along with their libraries, as one archive that the test
-# unpacks.
+# Debian's programs for the guest, which run unmodified with their heap on a node. Unlike the
+# guest's other programs they are linked dynamically: an archive has them with their libraries,
+# and the test unpacks it.
 #
 # In the cache: userland-ARCH-KEY/userland.tar
 
 USERLAND_PACKAGES=$TOP/lab/userland.packages
-# Where a package is taken from that the mirror has not got of PIN_SUITE.
+# The suite of packages that the mirror's PIN_SUITE lacks.
 USERLAND_LATER=forky
-# Of all that the packages have.
+# The files to take from the packages.
 USERLAND_FILES=(usr/bin/sort usr/bin/xz 'usr/bin/python3.*' 'usr/lib64/*' 'usr/lib/*-linux-gnu/*.so*'
 	'usr/lib/python3.*/*.py' 'usr/lib/python3.*/collections/*' 'usr/lib/python3.*/encodings/*'
 	'usr/lib/python3.*/importlib/*' 'usr/lib/python3.*/re/*' 'usr/lib/python3.*/json/*')
@@ -21,7 +20,7 @@ userland_path() {
 		"$(cache_key "$TOP/lab/pins" "$USERLAND_PACKAGES" "$TOP/lab/lib/userland.sh")"
 }
 
-# userland_need: have it; sets USERLAND.
+# userland_need: make the archive, unless it is in the cache; sets USERLAND.
 userland_need() {
 	USERLAND=$(userland_path)
 	[ ! -d "$USERLAND" ] || return 0
@@ -37,9 +36,9 @@ userland_need() {
 	unlock
 }
 
-# userland_fetch ARCH PACKAGE...: into this folder. After a point release a mirror may have
-# an architecture's index long before its packages. The next suite's serve as well: newer
-# libraries do for older programs.
+# userland_fetch ARCH PACKAGE...: download to the current directory. After a point release a
+# mirror may have an architecture's index long before its packages. Then those of the next
+# suite serve: newer libraries run older programs.
 userland_fetch() {
 	local arch=$1 package apt=(timeout -k 5 600 apt-get "${APT_OPTS[@]}")
 	shift
@@ -67,7 +66,7 @@ userland_make() {
 			tar -C "$1/root" -x --wildcards --no-anchored "${USERLAND_FILES[@]/#/./}" 2>/dev/null ||
 			true
 	done
-	# As a merged /usr has it; the guest's own /lib is a folder of modules.
+	# For a merged /usr; the guest's own /lib has only modules.
 	ln -s usr/lib64 "$1/root/lib64"
 	find "$1/root" -name __pycache__ -prune -exec rm -r {} +
 	[ -x "$1/root/usr/bin/sort" ] && [ -x "$1/root/usr/bin/xz" ] &&

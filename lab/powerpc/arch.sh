@@ -1,20 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2034	# what other parts of the lab read
 #
-# What is different with ARCH=powerpc, sourced by lab/lab after the parts
-# whose variables it sets: Debian's kernel for ppc64el has no Rust, so there is
-# only one of our own, cross-built. MACHINE is powernv9 (bare metal, the default)
-# or pseries (under a hypervisor), MMU radix (the default) or hash, PAGES 64K (the
+# ARCH=powerpc: sourced by lab/lab after the parts whose variables it sets. Debian's kernel
+# for ppc64el has no Rust, so the kernel is cross-compiled. MACHINE is powernv9 (bare metal,
+# the default) or pseries (under a hypervisor), MMU radix (the default) or hash, PAGES 64K (the
 # default) or 4K.
 
-# The architecture that the guest's userspace comes from; of PIN_SUITE only.
+# Debian's architecture of the guest's programs, from PIN_SUITE only.
 FOREIGN_ARCH=ppc64el
 
-# Linux 7.3 asks for rustc 1.95 on powerpc; the backports have this.
+# Linux 7.3 needs rustc 1.95 on powerpc; backports have this one.
 PIN_RUSTC=1.96.1
 
-# Busybox of the guest's architecture is unpacked only: it cannot be installed
-# beside the root's own.
+# The guest's busybox cannot be installed beside the root's, so it is only unpacked.
 # shellcheck disable=SC2016	# mmdebstrap's shell expands it
 BUSYBOX_HOOK='set -e; dir=$1/opt/ppc64el; mkdir -p "$dir"
 chroot "$1" sh -ec "cd /opt/ppc64el; apt-get download busybox-static:ppc64el; dpkg-deb -x *.deb x"
