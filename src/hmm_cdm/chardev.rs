@@ -5,8 +5,6 @@
 mod calls;
 mod jobs;
 
-pub(crate) use calls::{advise_range, fill_stats, migrate_range, populate_range, span};
-
 use crate::{
     device::{Context, Device},
     mirror::{Member, Mirror},

@@ -12,7 +12,7 @@
 //! left:
 //!
 //! [`mm`], [`os`] <- [`node`] <- [`mirror`] <- [`migrate`], [`query`] <- [`placement`] <- [`job`],
-//! [`device`] <- `chardev` <- [`registration`] <- `capi`
+//! [`device`] <- `request` <- `chardev` <- [`registration`] <- `capi`
 
 #![crate_name = "hmm_cdm"]
 
@@ -32,6 +32,7 @@ pub mod os;
 pub mod placement;
 mod query;
 pub mod registration;
+mod request;
 pub mod uapi;
 
 module! {

@@ -13,13 +13,6 @@ use super::{
 };
 use crate::{
     bindings,
-    chardev::{
-        advise_range,
-        fill_stats,
-        migrate_range,
-        populate_range,
-        span, //
-    },
     mirror::Mirror,
     mm::{
         range::Access,
@@ -29,6 +22,10 @@ use crate::{
     query::{
         self,
         QueryPart, //
+    },
+    request::{
+        self,
+        span, //
     },
     uapi,
 };
@@ -75,7 +72,7 @@ fn migrate(mirror: &Mirror, arg: &mut uapi::Migrate) -> Result {
     }
     let mm = mirror.mm()?;
 
-    migrate_range(mirror, &mm, arg, killed)?
+    request::migrate(mirror, &mm, arg, killed)?
 }
 
 fn populate(mirror: &Mirror, arg: &mut uapi::Populate) -> Result {
@@ -84,14 +81,14 @@ fn populate(mirror: &Mirror, arg: &mut uapi::Populate) -> Result {
     }
     let mm = mirror.mm()?;
 
-    populate_range(mirror, &mm, arg, killed)?
+    request::populate(mirror, &mm, arg, killed)?
 }
 
 fn advise(mirror: &Mirror, arg: &uapi::Advise) -> Result {
     if arg.size as usize != size_of::<uapi::Advise>() {
         return Err(EINVAL);
     }
-    advise_range(mirror, arg)
+    request::advise(mirror, arg)
 }
 
 /// Copies a description; bindgen derives no `Clone` for it.
@@ -286,7 +283,7 @@ unsafe extern "C" fn hmm_cdm_stats(
         ..uapi::StatsOut::default()
     };
 
-    fill_stats(&handle.mirror, &mut sums);
+    request::stats(&handle.mirror, &mut sums);
     // SAFETY: Rule `pointer`.
     unsafe { stats.write(sums) };
 }
