@@ -20,7 +20,6 @@ use crate::{
         Policy, //
     },
     mm::Span,
-    placement::account,
     uapi, //
 };
 use kernel::{
@@ -109,7 +108,7 @@ fn run(
     let ret = migration.run(span, interrupted);
     let report = *migration.report();
 
-    account(mirror, plan.target, &report);
+    report.add_to(mirror.stats(), plan.target);
     Ok((report, ret))
 }
 

@@ -1,30 +1,61 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Moving what a node holds to system memory, whoever uses it: everything before the node goes, and
-//! what was not used for the longest time where room is wanted for something else.
+//! Moving pages off a node, whoever uses them: all of them before the node is removed, and the least
+//! recently used windows where frames are needed for something else.
 //!
-//! Reclaim does not come back here: system memory is asked for with no lock held that reclaim could
-//! want, and nothing of the library is called by it. The charge of a page follows it
-//! (`mem_cgroup_migrate()`), so that a memcg at its limit does not keep pages from leaving.
+//! Reclaim does not recurse into this: system memory is allocated with no lock held that reclaim
+//! could take, and the library has no shrinker. The charge of a page follows it
+//! (`mem_cgroup_migrate()`), so a memcg at its limit does not keep pages on the node.
 
 use crate::{
     mm::{
         self,
         copy::Direction,
         folio::NewPage,
-        migrate::{Buffers, Collected, Outcome, Source},
+        migrate::{
+            Buffers,
+            Collected,
+            Outcome,
+            Source, //
+        }, //
     },
     node::Node,
-    os::{cond_resched, fatal_signal_pending},
+    os::{
+        cond_resched,
+        fatal_signal_pending, //
+    },
 };
 use kernel::prelude::*;
 
-/// One pass over the node. Returns how many pages moved; [`Node::used_pages`] says what is left:
-/// pages that are pinned, locked by someone else, or that system memory has no room for. A huge page
-/// needs a huge one: without a vma the kernel cannot split it.
+/// Number of windows tried for one goal. One is enough, unless some of its pages cannot be moved.
+const MAX_WINDOWS: usize = 8;
+
+/// Free frames that are needed on a node.
+#[derive(Copy, Clone, PartialEq, Eq)]
+pub(super) enum EvictGoal {
+    /// This many, anywhere; no more than a window has.
+    Pages(usize),
+    /// A whole window, contiguous.
+    Window,
+}
+
+impl EvictGoal {
+    fn is_met(self, node: &Node) -> bool {
+        match self {
+            EvictGoal::Pages(count) => node.free_pages() >= count,
+            EvictGoal::Window => node.free_windows() > 0,
+        }
+    }
+}
+
+/// Moves all pages of the node to system memory, in one pass. Returns the number that moved.
+/// [`Node::used_pages`] has what is left: pages that are pinned or locked, or for which no system
+/// memory was free. A huge page needs a huge one: without a vma the kernel cannot split it.
 ///
-/// Context: process; sleeps. EINTR if `interrupted` returned true between two windows, ENOMEM if
-/// there is no memory for bookkeeping.
+/// Context: process; sleeps.
+///
+/// * EINTR: `interrupted` returned true between two windows
+/// * ENOMEM: no memory for the arrays
 pub(crate) fn evict_all(node: &Node, interrupted: impl Fn() -> bool) -> Result<usize> {
     let window = mm::window_pages();
     let mut bufs = Buffers::new(window)?;
@@ -44,54 +75,31 @@ pub(crate) fn evict_all(node: &Node, interrupted: impl Fn() -> bool) -> Result<u
     Ok(moved)
 }
 
-/// How many windows are tried before room is given up on. One is enough, unless some of its pages are
-/// held.
-const ATTEMPTS: usize = 8;
-
-/// What is wanted.
-#[derive(Copy, Clone, PartialEq, Eq)]
-pub(super) enum EvictGoal {
-    /// So many pages, wherever they are; no more than a window has.
-    Pages(usize),
-    /// A whole window, contiguous.
-    Window,
-}
-
-impl EvictGoal {
-    fn is_there(self, node: &Node) -> bool {
-        match self {
-            EvictGoal::Pages(count) => node.free_pages() >= count,
-            EvictGoal::Window => node.free_windows() > 0,
-        }
-    }
-}
-
-/// Moves the windows that were not used for the longest time to system memory until there is `room`.
-/// Returns how many pages left. There may be less room all the same, because what is in the way is
-/// held by someone, was used just now, or there is no system memory for it; or because someone else
-/// took it.
+/// Moves the least recently used windows to system memory until `goal` is met. Returns the number of
+/// pages that moved.
+///
+/// The goal may be missed: the pages are pinned or in recent use, no system memory is free, or
+/// others took the frames.
 ///
 /// Context: process; sleeps. No lock of mm is held.
-pub(super) fn evict_for(node: &Node, bufs: &mut Buffers, room: EvictGoal) -> usize {
+pub(super) fn evict_for(node: &Node, bufs: &mut Buffers, goal: EvictGoal) -> usize {
     let mut evicted = 0;
-    // One at a time: two would only lock pages away from each other.
+    // Two evictions at a time would lock pages away from each other.
     let _evicting = node.lock_eviction();
 
-    // For a window's worth at most; others may take what is free now.
-    for _ in 0..ATTEMPTS {
-        // Who is killed while others are at it has no use for room.
-        if room.is_there(node) || node.is_closed() || fatal_signal_pending() {
+    for _ in 0..MAX_WINDOWS {
+        // A task that was killed meanwhile needs no frames.
+        if goal.is_met(node) || node.is_closed() || fatal_signal_pending() {
             break;
         }
         let Some(pages) = node.coldest() else {
             break;
         };
         let moved = evict_window(node, pages.start, pages.len(), bufs, |_, _| true);
-        let moved = moved.unwrap_or(0);
 
-        evicted += moved;
+        evicted += moved.unwrap_or(0);
         if node.any_used(pages.clone()) {
-            // Someone holds the rest of it, and so uses it: others come first from now on.
+            // The rest of it is in use: other windows are tried first from now on.
             node.touch(pages.start);
         }
         cond_resched();
@@ -100,14 +108,16 @@ pub(super) fn evict_for(node: &Node, bufs: &mut Buffers, room: EvictGoal) -> usi
     evicted
 }
 
-/// Moves what is `chosen` of the `nr` pages from `first`; that gets the first page of each folio,
-/// counted from the start of the node, and how many it has. Returns how many pages moved.
+/// Moves pages of the `nr` from `first` to system memory. Returns the number that moved.
+///
+/// `choose` is called with the index of each folio's first page in the node and the number of its
+/// pages, and returns whether it is to move.
 pub(super) fn evict_window(
     node: &Node,
     first: usize,
     nr: usize,
     bufs: &mut Buffers,
-    mut chosen: impl FnMut(usize, usize) -> bool,
+    mut choose: impl FnMut(usize, usize) -> bool,
 ) -> Result<usize> {
     let frame = node.pfn(first).ok_or(EINVAL)?;
     let mut pages = Collected::frames(frame, nr, bufs)?;
@@ -116,11 +126,11 @@ pub(super) fn evict_window(
         if pages.source(i) == Source::None {
             continue;
         }
-        let huge = pages.is_huge(i);
-        if !chosen(first + i, if huge { mm::window_pages() } else { 1 }) {
+        let is_huge = pages.is_huge(i);
+        if !choose(first + i, if is_huge { mm::window_pages() } else { 1 }) {
             continue;
         }
-        let destination = if huge {
+        let destination = if is_huge {
             NewPage::system_huge_patiently()
         } else {
             NewPage::system()
@@ -130,12 +140,12 @@ pub(super) fn evict_window(
         pages.set_destination(i, page);
     }
 
-    let huge = pages.is_huge(0);
+    let is_huge = pages.is_huge(0);
     let done = pages.install(node.mover(Direction::Out));
     let moved = (0..nr)
         .filter(|i| done.outcome(*i) == Outcome::Moved)
         .count();
-    Ok(if huge && moved > 0 {
+    Ok(if is_huge && moved > 0 {
         mm::window_pages()
     } else {
         moved

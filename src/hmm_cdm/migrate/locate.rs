@@ -1,63 +1,76 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where a page lies that could not be collected for migration, found out by looking at it
-//! afterwards.
+//! Where pages are that could not be collected for migration.
 //!
-//! `migrate_vma_setup()` leaves out what it does not want or cannot lock and does not say why. The
-//! answer is that of a moment later, which is as good as any answer about memory in use.
+//! `migrate_vma_setup()` leaves out pages that it does not want or cannot lock, and does not tell
+//! why. Looking at them afterwards does. They may have changed since, as pages in use do at any time.
 
 use crate::{
     mm::{
         folio::PageRef,
-        pagemap::{Kind, Owner},
-        range::{CpuEntry, Walker},
+        pagemap::{
+            Kind,
+            Owner, //
+        },
+        range::{
+            CpuEntry,
+            Walker, //
+        },
         Span,
     },
-    node::{Node, PageOwner},
+    node::{
+        Node,
+        PageOwner, //
+    },
     uapi::Skip,
 };
-use kernel::{mm::MmWithUser, prelude::*};
+use kernel::{
+    mm::MmWithUser,
+    prelude::*, //
+};
 
-/// How often a range that keeps changing is looked at.
-const ATTEMPTS: u32 = 8;
+/// Number of walks of a range that keeps changing.
+const MAX_WALKS: u32 = 8;
 
-/// Where a page lies, and whether it could be moved from there.
+/// Where a page is, and why it was not collected there.
 #[derive(Copy, Clone, PartialEq, Eq)]
 pub(super) enum PageLocation {
     /// There is no page.
     Absent,
-    /// A page that is nobody's to move: a special one, or poisoned.
+    /// A page that cannot move: a special one, or one with a memory failure.
     Fixed,
-    /// The page of zeros that stands for untouched memory.
+    /// The shared page of zeros, which stands for untouched memory.
     Zero,
-    /// System memory; why it could not be collected.
+    /// Anonymous system memory.
     System(Skip),
-    /// System memory of a file, or that KSM has merged, which is nobody's to move either.
+    /// System memory of a file, or merged by KSM. It cannot move either.
     NotAnon,
-    /// The node; why it could not be collected, and which page of the node it is.
+    /// The node, at this index.
     Node(Skip, usize),
     /// The coherent memory of another node, with this owner.
     Peer(Owner),
-    /// The memory of some other device.
+    /// The memory of a device that is not the library's, or private memory of another node.
     Foreign,
 }
 
-/// Looks at `part`, which is no longer than the walker's room, and tells for its pages, by their
-/// number, where they location_of. If the range keeps changing nothing is told.
+/// Calls `each` with the index and the location of every page of `part`, which is no longer than the
+/// walker's arrays. If the range keeps changing, `each` is not called.
 ///
-/// Sleeps; takes the mmap lock. ENOMEM, EINTR (only with a fatal signal).
+/// `each` is called with a spinlock held. Sleeps before; takes the mmap lock for reading.
+///
+/// * EINTR: a fatal signal arrived
+/// * ENOMEM
 pub(super) fn locate(
     walker: &mut Walker,
     mm: &MmWithUser,
     node: &Node,
     part: Span,
-    mut tell: impl FnMut(usize, PageLocation),
+    mut each: impl FnMut(usize, PageLocation),
 ) -> Result {
-    // Without an answer nothing is told.
     walker
-        .snapshot_of(mm, part, node.owner(), ATTEMPTS, |view| {
+        .snapshot_of(mm, part, node.owner(), MAX_WALKS, |view| {
             for (i, entry) in view.entries().enumerate() {
-                tell(i, location_of(node, entry));
+                each(i, location_of(node, entry));
             }
         })
         .map(|_| ())
@@ -72,7 +85,7 @@ fn location_of(node: &Node, entry: CpuEntry<'_>) -> PageLocation {
     let pfn = page.pfn();
 
     if let Some(index) = node.index(pfn) {
-        return PageLocation::Node(why_not_collected(page), index);
+        return PageLocation::Node(reason(page), index);
     }
     if pfn.is_zero() {
         return PageLocation::Zero;
@@ -81,7 +94,7 @@ fn location_of(node: &Node, entry: CpuEntry<'_>) -> PageLocation {
         if !page.is_anon() {
             return PageLocation::NotAnon;
         }
-        return PageLocation::System(why_not_collected(page));
+        return PageLocation::System(reason(page));
     }
     match PageOwner::of(page) {
         Some(peer) if peer.kind == Kind::Coherent => PageLocation::Peer(peer.owner),
@@ -89,7 +102,8 @@ fn location_of(node: &Node, entry: CpuEntry<'_>) -> PageLocation {
     }
 }
 
-fn why_not_collected(page: PageRef<'_>) -> Skip {
+/// Why a page was not collected that could have been.
+fn reason(page: PageRef<'_>) -> Skip {
     if page.has_extra_refs() {
         Skip::Pinned
     } else {
