@@ -1,44 +1,73 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where the pages of a range lie, without changing anything.
+//! Residency of the pages of a range, and what the device may do with them. Nothing is changed.
 //!
-//! Context: process; sleeps, and takes the mmap lock for reading for one window at a time.
+//! Context: process; sleeps. The mmap lock is taken for reading, for one window at a time.
 
 use crate::{
     mirror::Mirror,
     mm::{
         self,
-        pagemap::{Kind, Owner},
-        range::{Access, CpuEntry, Walker},
+        pagemap::{
+            Kind,
+            Owner, //
+        },
+        range::{
+            Access,
+            CpuEntry,
+            Walker, //
+        },
         vma::Mappings,
         Span,
     },
-    node::{Node, PageOwner},
+    node::{
+        Node,
+        PageOwner, //
+    },
     os::cond_resched,
     uapi::{
-        PageInfo, Where, ACCESS_READ, ACCESS_WRITE, PAGE_DEVICE_SHIFT, PAGE_EXCLUSIVE, PAGE_PINNED,
-        PAGE_PRIVATE, PAGE_ZERO,
+        PageInfo,
+        Where,
+        ACCESS_READ,
+        ACCESS_WRITE,
+        PAGE_DEVICE_SHIFT,
+        PAGE_EXCLUSIVE,
+        PAGE_PINNED,
+        PAGE_PRIVATE,
+        PAGE_ZERO, //
     },
 };
-use kernel::{alloc::KVVec, mm::MmWithUser, page::PAGE_SIZE, prelude::*};
+use kernel::{
+    alloc::KVVec,
+    mm::MmWithUser,
+    page::PAGE_SIZE,
+    prelude::*, //
+};
 
-/// How often a window that keeps changing is looked at.
-const ATTEMPTS: u32 = 64;
+/// Number of walks of a window that keeps changing.
+const MAX_WALKS: u32 = 64;
 
-/// Looks at `span` of the address space, and hands the answer to `tell`, in order, in runs of pages:
-/// one description each, or one for all of an unmapped run. With `detailed`, no run is longer than a
-/// window, since each takes time to pass on.
+/// A part of the result.
+pub(crate) enum QueryPart<'a> {
+    /// This many pages that are not mapped.
+    Unmapped(usize),
+    /// Pages, one by one.
+    Pages(&'a [PageInfo]),
+}
+
+/// Looks at `span` and calls `each` with one part of it after the other, in order of address. With
+/// `detailed`, no part is longer than a window: the callback does work for each page.
 ///
 /// * EINTR: `interrupted` returned true between two windows
-/// * EBUSY: a window changed so fast that no snapshot could be taken
-/// * ENOMEM, and any error of `tell`
+/// * EBUSY: a window kept changing
+/// * ENOMEM, and any error of `each`
 pub(crate) fn query(
     mirror: &Mirror,
     mm: &MmWithUser,
     span: Span,
     detailed: bool,
     interrupted: impl Fn() -> bool,
-    mut tell: impl FnMut(QueryPart<'_>) -> Result,
+    mut each: impl FnMut(QueryPart<'_>) -> Result,
 ) -> Result {
     let (window, pages) = (mm::window_size(), mm::window_pages());
     let longest = if detailed { window } else { usize::MAX };
@@ -52,36 +81,29 @@ pub(crate) fn query(
         }
         cond_resched();
 
-        // Large holes of the address space are not walked.
+        // Gaps between mappings are not walked.
         let mapped = Mappings::lock(mm)
             .next(addr)
             .and_then(|mapping| mapping.span())
             .and_then(|mapping| mapping.intersect(rest));
         let next = mapped.map_or(rest.end(), |mapped| mapped.start());
-        if let Some(hole) = Span::new(addr, next.min(addr.saturating_add(longest))) {
-            tell(QueryPart::Unmapped(hole.pages()))?;
-            addr = hole.end();
+        if let Some(gap) = Span::new(addr, next.min(addr.saturating_add(longest))) {
+            each(QueryPart::Unmapped(gap.pages()))?;
+            addr = gap.end();
             continue;
         }
 
         let end = (addr & !(window - 1)).saturating_add(window);
         let part = Span::new(addr, end.min(rest.end())).ok_or(EINVAL)?;
-        look(mirror, mm, &mut walker, part, &mut infos)?;
-        tell(QueryPart::Pages(&infos))?;
+        query_window(mirror, mm, &mut walker, part, &mut infos)?;
+        each(QueryPart::Pages(&infos))?;
         addr = part.end();
     }
     Ok(())
 }
 
-/// A part of the answer.
-pub(crate) enum QueryPart<'a> {
-    /// So many pages that are not mapped.
-    Unmapped(usize),
-    /// Pages, one by one.
-    Pages(&'a [PageInfo]),
-}
-
-fn look(
+/// Fills `infos` for `part`, of one window.
+fn query_window(
     mirror: &Mirror,
     mm: &MmWithUser,
     walker: &mut Walker,
@@ -91,11 +113,12 @@ fn look(
     let node = mirror.node();
     let node = node.as_deref();
     let owner = node.map_or(Owner::NOBODY, Node::owner);
+
     infos.clear();
     walker
-        .snapshot_of(mm, part, owner, ATTEMPTS, |view| {
+        .snapshot_of(mm, part, owner, MAX_WALKS, |view| {
             for entry in view.entries() {
-                // The room was made beforehand: nothing is allocated under the lock.
+                // The capacity is that of a window: nothing is allocated under the lock.
                 if infos.push_within_capacity(describe(node, entry)).is_err() {
                     break;
                 }
@@ -117,14 +140,16 @@ fn look(
             info.flags |= PAGE_EXCLUSIVE;
         }
     }
-    correct(mm, part, infos);
+    correct_absent(mm, part, infos);
     Ok(())
 }
 
-/// The walk has the same answer for addresses that may not be accessed, and for huge pages in the
-/// private memory of other devices (`hmm_vma_handle_absent_pmd()`). Of the latter there is no page
-/// that this device or the CPU could use, as with those of their pages that are not huge.
-fn correct(mm: &MmWithUser, part: Span, infos: &mut [PageInfo]) {
+/// Corrects pages that are reported as unmapped but are mapped and absent.
+///
+/// `hmm_range_fault()` returns `HMM_PFN_ERROR` for an address that may not be accessed, and for huge
+/// pages in the private memory of other devices (`hmm_vma_handle_absent_pmd()`). There the CPU and
+/// this device have no page, just as where such pages are not huge.
+fn correct_absent(mm: &MmWithUser, part: Span, infos: &mut [PageInfo]) {
     let unmapped = Where::Unmapped as u8;
 
     if infos.iter().all(|info| info.where_ != unmapped) {
@@ -137,26 +162,27 @@ fn correct(mm: &MmWithUser, part: Span, infos: &mut [PageInfo]) {
         let Some(mapping) = mappings.next(addr) else {
             break;
         };
-        let Some(here) = mapping.span().and_then(|span| span.intersect(rest)) else {
+        let Some(mapped) = mapping.span().and_then(|span| span.intersect(rest)) else {
             break;
         };
-        let first = (here.start() - part.start()) / PAGE_SIZE;
+        let first = (mapped.start() - part.start()) / PAGE_SIZE;
 
         if mapping.is_readable() && !mapping.is_special() {
-            for info in infos.iter_mut().skip(first).take(here.pages()) {
+            for info in infos.iter_mut().skip(first).take(mapped.pages()) {
                 if info.where_ == unmapped {
                     info.where_ = Where::Absent as u8;
                 }
             }
         }
-        addr = here.end();
+        addr = mapped.end();
     }
 }
 
+/// The page as the CPU has it mapped.
 fn describe(node: Option<&Node>, entry: CpuEntry<'_>) -> PageInfo {
     let mut info = PageInfo::default();
 
-    let place = match entry {
+    let residency = match entry {
         CpuEntry::Error => Where::Unmapped,
         CpuEntry::None => Where::Absent,
         CpuEntry::Page {
@@ -186,12 +212,12 @@ fn describe(node: Option<&Node>, entry: CpuEntry<'_>) -> PageInfo {
             } else {
                 let device = PageOwner::of(page).and_then(|owner| owner.device);
 
-                // There are fewer than 255 of them.
+                // Indexes of devices are below 255.
                 info.flags |= device.map_or(0, |index| (index as u16 + 1) << PAGE_DEVICE_SHIFT);
                 Where::Device
             }
         }
     };
-    info.where_ = place as u8;
+    info.where_ = residency as u8;
     info
 }
