@@ -195,7 +195,7 @@ impl<'a> WindowAccount<'a> {
     }
 }
 
-#[kunit_tests(hmm_cdm_window_account)]
+#[kunit_tests(hmm_cdm_account)]
 mod tests {
     use super::*;
     use crate::mm::migrate::{
