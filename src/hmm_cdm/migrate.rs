@@ -2,20 +2,20 @@
 
 //! Moving ranges of an address space to a node and back, window by window.
 //!
-//! A page that does not move is no error: it is counted by its reason, and stays usable by the CPU
-//! and the device. Pages that could not be collected are located afterwards, to tell the reason.
-//! Those with elevated references or under another migration are tried again, since most of these
-//! end soon: a per-CPU LRU batch, a page lock, khugepaged.
+//! A page that stays is not an error: it is counted under its reason, and the CPU and the device can
+//! still use it. Pages that could not be collected are located afterwards to find the reason. Busy
+//! ones (an elevated reference count, another migration) are tried again, since most are free soon:
+//! after a per-CPU LRU batch, a page lock, a pass of khugepaged.
 //!
 //! | module | |
 //! | --- | --- |
-//! | [`plan`] | what is asked for, what is reported |
-//! | [`state`] | what becomes of a page, from step to step |
-//! | [`account`] | the states of a window's pages, and the sums |
-//! | [`moves`] | one attempt: collect, allocate, copy, install |
-//! | [`locate`] | where the pages are that were not collected |
-//! | [`evict`] | making frames free; moving everything off a node |
-//! | [`reclaim`] | the same for a cgroup above its limit |
+//! | `plan` | the request and the report |
+//! | `state` | the state of a page, and how each step changes it |
+//! | `account` | the states of a window's pages, and the sums |
+//! | `moves` | one attempt: collect, allocate, copy, install |
+//! | `locate` | the location of pages that were not collected |
+//! | `evict` | eviction for other pages, and of a whole node |
+//! | `reclaim` | eviction for a cgroup above its limit |
 //!
 //! Context: process; sleeps. The mmap lock is taken for reading, for one window at a time. Device
 //! page tables need no care: collecting a page invalidates it in every mirror.
@@ -84,7 +84,7 @@ const MAX_EVICTIONS: u32 = 4;
 enum Part {
     /// Nothing is mapped in all of the range.
     Unmapped,
-    /// Up to the end of a mapping whose pages cannot be moved; it has been counted.
+    /// Up to the end of a mapping whose pages cannot be moved. They have been counted.
     Fixed(Span),
     /// Up to the end of a window or of a mapping.
     Movable(Span),
@@ -93,7 +93,7 @@ enum Part {
 /// A migration of ranges of one address space.
 pub struct Migration<'a> {
     mover: WindowMover<'a>,
-    // What is left of `MAX_DELAY_MS`.
+    // The rest of `MAX_DELAY_MS`.
     delay_left: i64,
 }
 

@@ -2,8 +2,8 @@
 
 //! Placement of the pages that a device faults on, as the process has advised.
 //!
-//! Deciding is apart from moving ([`crate::migrate`]) and from what is known of use
-//! ([`crate::node::Node::touch`]), so that each can be replaced, or be fed by hardware.
+//! The decision is separate from the move ([`crate::migrate`]) and from the record of use
+//! ([`crate::node::Node::touch`]), so that each can be replaced, or driven by hardware.
 //!
 //! Context: that of a device fault: process or kernel thread; sleeps. No lock is held.
 

@@ -53,10 +53,10 @@ fn interrupted() -> bool {
 
 /// Copies `text` to `field`, truncated to leave a terminating NUL, and zeroes the rest.
 fn copy_text(field: &mut [u8], text: &[u8]) {
-    let room = field.len().saturating_sub(1);
+    let len = field.len().saturating_sub(1);
 
     field.fill(0);
-    for (to, from) in field.iter_mut().take(room).zip(text) {
+    for (to, from) in field.iter_mut().take(len).zip(text) {
         *to = *from;
     }
 }

@@ -37,7 +37,7 @@ pub(super) struct Updated {
 
 /// The states of the window at hand, and the sums of all windows before.
 pub(super) struct WindowAccount<'a> {
-    // Room for a window; the first `len` are in use.
+    // As many as a window has pages; the first `len` are in use.
     states: &'a mut [PageState],
     len: usize,
     // How many of them are not `Done`.

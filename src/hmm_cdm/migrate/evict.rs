@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Moving pages off a node, whoever uses them: all of them before the node is removed, and the least
-//! recently used windows where frames are needed for something else.
+//! Eviction: pages of a node move to system memory, of any process. Before the node is removed all of
+//! them do; where frames are needed, those of the least recently used windows.
 //!
 //! Reclaim does not recurse into this: system memory is allocated with no lock held that reclaim
 //! could take, and the library has no shrinker. The charge of a page follows it
@@ -49,7 +49,7 @@ impl EvictGoal {
 }
 
 /// Moves all pages of the node to system memory, in one pass. Returns the number that moved.
-/// [`Node::used_pages`] has what is left: pages that are pinned or locked, or for which no system
+/// [`Node::used_pages`] counts the others: pages that are pinned or locked, or for which no system
 /// memory was free. A huge page needs a huge one: without a vma the kernel cannot split it.
 ///
 /// Context: process; sleeps.

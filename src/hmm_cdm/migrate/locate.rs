@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where pages are that could not be collected for migration.
+//! The location of pages that could not be collected for migration.
 //!
-//! `migrate_vma_setup()` leaves out pages that it does not want or cannot lock, and does not tell
-//! why. Looking at them afterwards does. They may have changed since, as pages in use do at any time.
+//! `migrate_vma_setup()` skips pages that it does not want or cannot lock, without a reason. A walk
+//! afterwards finds it. The pages may have changed in between, as pages in use do at any time.
 
 use crate::{
     mm::{
@@ -56,7 +56,7 @@ pub(super) enum PageLocation {
 /// Calls `each` with the index and the location of every page of `part`, which is no longer than the
 /// walker's arrays. If the range keeps changing, `each` is not called.
 ///
-/// `each` is called with a spinlock held. Sleeps before; takes the mmap lock for reading.
+/// Sleeps; takes the mmap lock for reading. `each` is called in atomic context.
 ///
 /// * EINTR: a fatal signal arrived
 /// * ENOMEM

@@ -2,8 +2,9 @@
 
 //! One attempt to move the pages of a window.
 //!
-//! Pages of a kind are collected together: system memory and holes first, then what that leaves out,
-//! once it is located: pages of zeros, and those of each other node.
+//! Pages of one kind are collected together. The first request is for system memory and holes. Pages
+//! that it leaves out are located, and collected by a request for each other kind: pages of zeros,
+//! and those of each other node.
 
 use super::{
     account::WindowAccount,

@@ -2,8 +2,8 @@
 
 //! The state of a page while its window is worked on.
 //!
-//! Each step of a migration finds something out about a page. [`PageState::after`] is the one place
-//! that says what becomes of the page then.
+//! Each step of a migration has a finding for each page: what was collected, where the page is,
+//! whether it moved. [`PageState::after`] is the transition table for all of them.
 
 use super::{
     locate::PageLocation,
@@ -68,7 +68,7 @@ pub(super) enum Finding {
         location: PageLocation,
         peer: Option<u8>,
     },
-    /// Whether the page moved, and from another node.
+    /// What became of the destination, and whether the page came from another node.
     Installed { outcome: Outcome, from_peer: bool },
 }
 
@@ -372,7 +372,7 @@ mod tests {
 
                 assert!(PageState::Unlocated.after(finding, &plan) == expected);
                 assert_eq!(is_wanted(location, &plan), unfinished);
-                // Only what is not known is noted.
+                // Other pages are not affected.
                 for state in STATES.into_iter().filter(|s| *s != PageState::Unlocated) {
                     assert!(state.after(finding, &plan) == state);
                 }
