@@ -256,7 +256,8 @@ impl<'a> WindowMover<'a> {
         };
 
         self.move_pages(mapping, &batch);
-        // A device copies from system memory, but not from another's: those are collected apart.
+        // A device can copy from system memory, but not from another device's: with one, the two are
+        // collected apart.
         if matches!(self.node.mover(Direction::In), Mover::Cpu) {
             self.last_peer = Some(owner);
         }
@@ -311,7 +312,7 @@ impl<'a> WindowMover<'a> {
 
         // Device memory has anonymous pages alone.
         let check_anon = target == Target::Node && state == PageState::Open;
-        let collected = account.update(first..first + pages.len(), state, |i| Finding::Collected {
+        let collected = account.update(batch.range(), state, |i| Finding::Collected {
             found: pages.found(i),
             anon: !check_anon || pages.is_anon(i),
         });
