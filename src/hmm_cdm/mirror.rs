@@ -1,87 +1,133 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A mirror: one process's address space on one device. The device's page table, its faults, and
-//! the invalidations that keep it a copy of the CPU's.
+//! A mirror: the address space of one process on one device. It keeps the device's page table a copy
+//! of the CPU's: device faults fill it, and interval notifiers invalidate it.
 //!
-//! # Locks, outermost first
+//! # Locking
 //!
-//! 1. `mmap_lock` of the mirrored process: taken inside of [`crate::mm`] by walks and migrations,
-//!    by nothing here directly. Never held when a interval is made (inserting a notifier may take
-//!    it for writing).
-//! 2. folio locks and rmap locks: held by migrations, and by the kernel around invalidations.
-//! 3. `Mirror::indexes` (mutex): held to add a interval, and while a mirror retires; never with 1
-//!    or 2.
-//! 4. `Mirror::intervals` (the XArray's spinlock): held to look up or add a interval.
-//! 5. `IntervalNotifier::data` (spinlock): a interval's entries. Taken by invalidations, so under
-//!    1 and 2, and for each access of the device. Nothing sleeps under it. It is held for the access
-//!    to one page, to take over the entries of one window, or to clear those of one interval; a
-//!    driver's [`Table`] is called under it.
-//! 6. `NodePages::free` (spinlock, interrupts off): the node's allocator. Taken from any context.
+//! The order in which locks are taken, outermost first. Documentation/locking.rst has the rest.
 //!
-//! 4 and 5 are never held together; 5 and 6 neither. `Node::evicting` (mutex) is outside of all of
-//! them, and so is `Health::state` (mutex), of 3 to 5; `Advice::ranges` (mutex) is held for a lookup,
-//! with none of them.
+//! 1. `Node::evicting`, a mutex, serialises eviction. It is never taken with one of the others held.
+//! 2. `mmap_lock` of the mirrored process. Walks, migrations and lookups of mappings take it for
+//!    reading, all of them in [`crate::mm`]. It is never held when an interval is made: the first
+//!    notifier of an address space takes it for writing.
+//! 3. Folio locks and rmap locks. Migrations hold them, and so does the kernel around invalidations.
+//! 4. `Mirror::indexes`, a mutex, is held to add an interval and to clear all of them. It is never
+//!    taken with 2 or 3 held.
+//! 5. `Mirror::intervals`, the XArray's spinlock, is held to look up or store an interval.
+//! 6. `IntervalNotifier::data`, a spinlock, protects the entries of an interval. Invalidations take it
+//!    with 2 and 3 held, and every access of the device does. It is held for an access to one page,
+//!    to fill one window, or to clear the interval. A driver's [`Table`] is called under it.
+//! 7. `NodePages::free`, a spinlock with interrupts off, protects the node's allocator. It is taken in
+//!    any context.
+//!
+//! No two of 5, 6 and 7 are held together, and nothing sleeps under them.
+//!
+//! Three mutexes are taken with none of these held: `Health::state`, under which a reset takes 4 to 6,
+//! and `Advice::ranges` and `KthreadFaults::threads`, under which no other lock is taken.
 //!
 //! # Lifetime
 //!
-//! A mirror pins the `mm_struct`, not the address space: the process may exit while the mirror
-//! exists. Then nothing is mapped any more (the notifiers have seen to that), and faults end with
+//! A mirror holds a reference on the `mm_struct`, not on the address space, so the process may exit
+//! while its mirror exists. The notifiers have invalidated all entries by then, and faults return
 //! ESRCH.
 
 mod access;
 mod advice;
+mod entry;
 mod exclusive;
 mod fault;
+mod fill;
 mod health;
 mod interval;
 mod kthread_faults;
+#[cfg(CONFIG_KUNIT = "y")]
+mod kunit;
 mod stats;
 mod table;
 
-pub use access::{Hit, Missing};
+pub use access::{
+    Hit,
+    Missing, //
+};
 pub use advice::Policy;
-pub(crate) use fault::{FaultWalk, PlacementPolicy, PlacementReason};
+pub(crate) use fault::{
+    FaultWalk,
+    PlacementPolicy,
+    PlacementReason, //
+};
 pub(crate) use health::Member;
-pub use health::{Health, Reset};
-pub use stats::{Counter, Stats};
-pub use table::{Extent, Table};
+pub use health::{
+    Health,
+    Reset, //
+};
+pub use stats::{
+    Counter,
+    Stats, //
+};
+pub use table::{
+    Extent,
+    Table, //
+};
 
 use crate::{
     mm::{
         self,
-        notifier::{self, IntervalNotifier},
+        notifier::{
+            self,
+            IntervalNotifier, //
+        },
         pagemap::Owner,
         vma::Mappings,
         Span,
     },
-    node::{memory::Memory, Node},
+    node::{
+        memory::Memory,
+        Node, //
+    },
 };
 use advice::Advice;
-use interval::{Entries, INTERVAL_ORDER};
+use interval::{
+    Entries,
+    INTERVAL_ORDER, //
+};
 use kernel::{
-    mm::{Mm, MmWithUser},
+    mm::{
+        Mm,
+        MmWithUser, //
+    },
     new_mutex,
     prelude::*,
     sync::{
         aref::ARef,
-        atomic::{Atomic, Relaxed},
-        Arc, Mutex,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        Mutex, //
     },
-    xarray::{AllocKind, XArray},
+    xarray::{
+        AllocKind,
+        XArray, //
+    },
 };
 use kthread_faults::KthreadFaults;
-use table::{DeviceMemory, Shared};
+use table::{
+    DeviceMemory,
+    Shared, //
+};
 
-/// One process's address space on one device.
+/// The address space of one process on one device.
 #[pin_data]
 pub struct Mirror {
     mm: ARef<Mm>,
     memory: Arc<Memory>,
     shared: Arc<Shared>,
-    // By address / interval size.
+    // By address divided by the size of an interval.
     #[pin]
     intervals: XArray<Arc<IntervalNotifier<Entries>>>,
-    // Where there is one, to find them all.
+    // The indices in `intervals` that are in use, to find them all.
     #[pin]
     indexes: Mutex<KVec<usize>>,
     #[pin]
@@ -112,10 +158,10 @@ impl Mirror {
         )
     }
 
-    /// Makes the address space ready for a call that looks at pages, so that no signal interrupts it
-    /// within a window. Sleeps; takes the mmap lock, so no lock may be held.
+    /// Prepares the address space for a call that looks at pages window by window, so that no
+    /// signal makes it fail within a window. Sleeps; takes the mmap lock, so no lock may be held.
     ///
-    /// ENOMEM; EINTR if a signal is pending, as long as no call was ready.
+    /// ENOMEM, EINTR: see [`notifier::prepare`].
     pub(crate) fn prepare(&self, mm: &MmWithUser) -> Result {
         if !self.prepared.load(Relaxed) {
             notifier::prepare(mm)?;
@@ -124,51 +170,51 @@ impl Mirror {
         Ok(())
     }
 
-    /// Has a page table of the device's own follow the library's. Before the first fault, or what
-    /// was entered until then is missing in it. What it still has when the mirror goes is not
-    /// invalidated, unless the mirror retires first. EBUSY if there is one.
+    /// Attaches the device's own page table, which follows the library's from here on. It gets no
+    /// entries that were made before, so it is attached before the first fault. The entries that it
+    /// has when the mirror is dropped are not invalidated, unless the mirror is retired first. EBUSY
+    /// if a table is attached already.
     pub fn attach(&self, table: Arc<dyn Table>) -> Result {
         self.shared.table.populate(table).then_some(()).ok_or(EBUSY)
     }
 
-    /// Takes all entries away from the device, for ever: faults end with ESRCH, those of kernel
-    /// threads that sleep too, and the table that was attached is not called any more when this
-    /// returns. Sleeps.
+    /// Takes all entries away from the device, for ever: faults end with ESRCH, even if they sleep in
+    /// a kernel thread. When this returns, the attached table is not called any more. Sleeps.
     pub fn retire(&self) {
         self.shared.retire();
         self.kthread_faults.interrupt();
         self.clear();
     }
 
-    /// Takes all entries away from the device, as [`Self::retire`] does, but until
-    /// [`Self::resume`]: faults end with EIO, unless they sleep. Sleeps.
+    /// Takes all entries away from the device, as [`Self::retire`] does, until [`Self::resume`].
+    /// Faults end with EIO, unless they sleep. Sleeps.
     fn suspend(&self) {
         self.shared.suspend(true);
         self.clear();
     }
 
-    /// The device may have entries again, and begins with none.
+    /// Lets the device have entries again; it starts with none.
     fn resume(&self) {
         self.shared.suspend(false);
     }
 
-    /// Clears all intervals, of a mirror that takes no entries any more.
+    /// Clears all intervals, after the mirror has stopped taking entries.
     fn clear(&self) {
-        // A interval that is made meanwhile has no entries, and gets none.
+        // An interval that is added meanwhile has no entries, and gets none.
         for index in self.indexes.lock().iter() {
-            if let Some(interval) = self.find_interval(index << Self::section_shift()) {
+            if let Some(interval) = self.find_interval(index << Self::interval_shift()) {
                 interval.lock().clear();
             }
         }
     }
 
-    /// Notes what is to be done with the pages of `span` when the device faults on them. ENOSPC if
-    /// there is too much different advice, ENOMEM. Sleeps.
+    /// Sets what is done with the pages of `span` when the device faults on them. ENOSPC if that makes
+    /// too many ranges of different advice, ENOMEM. Sleeps.
     pub fn advise(&self, span: Span, policy: Policy) -> Result {
         self.advice.set(span, policy)
     }
 
-    /// What was said of `addr`, and up to which address it holds. Sleeps.
+    /// The advice for `addr`, and the end of the range that it applies to. Sleeps.
     pub(crate) fn advice(&self, addr: usize) -> (Policy, usize) {
         self.advice.at(addr)
     }
@@ -178,14 +224,15 @@ impl Mirror {
         self.shared.check_active()
     }
 
-    /// The memory that the device has at the moment.
+    /// The device's current memory.
     pub fn node(&self) -> Option<Arc<Node>> {
         self.memory.node()
     }
 
-    /// What the page table has to know of it, and what the kernel knows it by. Not a reference:
-    /// faults wait for who knows how long.
-    fn own(&self) -> (DeviceMemory, Owner) {
+    /// The device's current memory as its page table sees it, and as the kernel knows its owner.
+    ///
+    /// There is no reference to the node, as faults may sleep for an unlimited time.
+    fn device_memory(&self) -> (DeviceMemory, Owner) {
         self.memory
             .node()
             .map_or((DeviceMemory::default(), Owner::NOBODY), |node| {
@@ -193,48 +240,50 @@ impl Mirror {
             })
     }
 
-    /// What happened on this mirror.
+    /// The counters of this mirror.
     pub fn stats(&self) -> &Stats {
         &self.shared.stats
     }
 
-    /// Whether it is `mm` that is mirrored.
+    /// Whether this is a mirror of `mm`.
     pub fn is_of(&self, mm: &MmWithUser) -> bool {
         self.mm.as_raw() == mm.as_raw()
     }
 
-    /// Whether it is the address space `mm` that is mirrored.
+    /// Whether this is a mirror of `mm`, which need not be valid.
     pub(crate) fn is_of_raw(&self, mm: *const crate::bindings::mm_struct) -> bool {
         self.mm.as_raw().cast_const() == mm
     }
 
-    /// Keeps the address space from being torn down while it is worked on; ESRCH if that has
-    /// begun. The reference must not be kept, or a killed process would not go.
+    /// Gets a reference that keeps the address space from being torn down; ESRCH if that has begun.
+    /// It must be dropped soon, or a killed process would not release its memory.
     pub(crate) fn mm(&self) -> Result<ARef<MmWithUser>> {
         self.mm.mmget_not_zero().ok_or(ESRCH)
     }
 
-    /// The logarithm of a interval's size in bytes.
-    fn section_shift() -> u32 {
+    /// The logarithm of the size of an interval in bytes.
+    fn interval_shift() -> u32 {
         mm::window_shift() + INTERVAL_ORDER
     }
 
-    /// The interval that `addr` is in, if the device ever had an entry there.
+    /// The interval of `addr`, if the device has ever faulted there.
     fn find_interval(&self, addr: usize) -> Option<Arc<IntervalNotifier<Entries>>> {
         let intervals = self.intervals.lock();
 
         intervals
-            .get(addr >> Self::section_shift())
+            .get(addr >> Self::interval_shift())
             .map(|interval| interval.into())
     }
 
-    /// The interval that `addr` is in; it is made if there is none. Sleeps, and takes the mmap lock.
+    /// The interval of `addr`, which is added if it is missing. Sleeps, and takes the mmap lock.
+    ///
+    /// EFAULT if the process cannot access `addr`, ENOMEM, EINTR: see [`IntervalNotifier::new`].
     fn interval(&self, mm: &MmWithUser, addr: usize) -> Result<Arc<IntervalNotifier<Entries>>> {
         if let Some(interval) = self.find_interval(addr) {
             return Ok(interval);
         }
 
-        // Sections stay until the mirror goes, so none is made for an address that cannot be
+        // Intervals stay until the mirror goes, so none is added for an address that cannot be
         // accessed.
         let accessible = Mappings::lock(mm)
             .next(addr)
@@ -243,7 +292,7 @@ impl Mirror {
             return Err(EFAULT);
         }
 
-        let shift = Self::section_shift();
+        let shift = Self::interval_shift();
         let index = addr >> shift;
         let start = index << shift;
         let span = start
@@ -253,16 +302,17 @@ impl Mirror {
         let entries = Entries::new(span, mm::window_shift(), self.shared.clone());
         let new = Arc::pin_init(IntervalNotifier::new(mm, span, entries), GFP_KERNEL)?;
 
-        // `store()` drops the array's lock to allocate. Were another thread's interval replaced
-        // meanwhile, nobody would tell the device's own page table when the entries of that go.
+        // `store()` drops the array's lock to allocate, so that lock does not keep two threads from
+        // adding the same interval. One would replace the other's, and drop its entries without an
+        // invalidation of the device's own page table.
         let mut indexes = self.indexes.lock();
         if let Some(interval) = self.find_interval(addr) {
-            // Another thread was faster. Its interval is used; ours goes after the lock, since
-            // removing a notifier sleeps.
+            // Another thread was faster. Our interval is dropped without the lock, since removing a
+            // notifier sleeps.
             drop(indexes);
             return Ok(interval);
         }
-        // First: whatever is in the array is found.
+        // First, so that `clear()` finds whatever is in the array.
         indexes.push(index, GFP_KERNEL)?;
         let mut intervals = self.intervals.lock();
         let stored = intervals.store(index, new.clone(), GFP_KERNEL);

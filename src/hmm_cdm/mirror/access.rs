@@ -2,46 +2,52 @@
 
 //! The device's accesses to memory, through its page table.
 
-use super::{table::Extent, Mirror};
+use super::{
+    table::Extent,
+    Mirror, //
+};
 use crate::mm::{
-    folio::{mark_written, MappedPage},
+    folio::{
+        mark_written,
+        MappedPage, //
+    },
     range::Access,
 };
 use kernel::page::PAGE_SIZE;
 
-/// There is no entry that allows the access: the device faults. See [`Mirror::fault`].
+/// No entry allows the access: the device faults. See [`Mirror::fault`].
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Missing;
 
-/// A page that the device's page table has, during an access.
+/// The page of an access, for as long as the access takes.
 pub struct Hit<'a> {
     /// The page.
     pub page: MappedPage<'a>,
-    /// The offset in it of the address that is accessed.
+    /// The offset of the accessed address in the page.
     pub offset: usize,
     /// Its entry.
     pub extent: Extent,
 }
 
-/// What the device's page table allows for a page, and how often it was used.
+/// What the device's page table allows for a page, and how often the device has used it.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rights {
     /// The device may read.
     pub(crate) read: bool,
     /// The device may write.
     pub(crate) write: bool,
-    /// The device has the page for itself.
+    /// The device has exclusive access.
     pub(crate) exclusive: bool,
-    /// Accesses since the entry was made.
+    /// Number of accesses since the entry was made.
     pub(crate) accesses: u16,
 }
 
 impl Mirror {
-    /// Looks up `addr` in the device's page table and, if the access is allowed, counts it and runs
-    /// `use_page` on the page.
+    /// Looks up `addr` in the device's page table and, if the access is allowed, counts it and calls
+    /// `use_page` with the page.
     ///
-    /// While `use_page` runs, no invalidation of the page returns, so it must be short: one access,
-    /// to this page. It holds a spinlock and must not sleep.
+    /// No invalidation of the page returns while `use_page` runs, so it must be short: one access
+    /// to this page. It is called with a spinlock held and must not sleep.
     pub fn access<R>(
         &self,
         addr: usize,
@@ -57,12 +63,12 @@ impl Mirror {
         let pfn = entry.pfn().ok_or(Missing)?;
         let private = entry.is_private();
 
-        if entry.touch(access) {
+        if entry.count_access(access) {
             // SAFETY: The entry is valid, and the lock that its invalidation takes is held.
             unsafe { mark_written(pfn) };
         }
-        // SAFETY: As above, and `allows()` has said whether it is writable. The lock is held until
-        // after the last use.
+        // SAFETY: As above; `allows()` has checked that the page may be written if that is asked
+        // for. The lock is held until after the last use.
         let page = unsafe { MappedPage::new(pfn, access == Access::Write, private) };
         let extent = entries.extent(addr).ok_or(Missing)?;
 
@@ -76,7 +82,7 @@ impl Mirror {
         }))
     }
 
-    /// What the device may do at `addr`.
+    /// What the device may do with the page at `addr`.
     pub(crate) fn rights(&self, addr: usize) -> Rights {
         let Some(interval) = self.find_interval(addr) else {
             return Rights::default();

@@ -1,46 +1,56 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Pages that the device has for itself, for its atomic operations.
+//! Exclusive access of the device to pages, for its atomic operations.
 
-use super::{interval::Entries, Mirror};
+use super::{
+    interval::Entries,
+    Mirror, //
+};
 use crate::{
     mm::{
         self, exclusive,
         pagemap::Owner,
-        range::{Access, Walker},
+        range::{
+            Access,
+            Walker, //
+        },
         Span,
     },
     os::cond_resched,
 };
-use kernel::{mm::MmWithUser, page::PAGE_SIZE, prelude::*};
+use kernel::{
+    mm::MmWithUser,
+    page::PAGE_SIZE,
+    prelude::*, //
+};
 
 impl Mirror {
-    /// Takes the pages of `span` away from the CPU, each faulted in for writing, and gives the
-    /// device entries for them: writable, and [`super::Extent::exclusive`]. The first access of a
-    /// CPU takes a page back.
+    /// Gives the device exclusive access to the pages of `span`. Each is faulted in for writing, and
+    /// gets an entry that is writable and [`super::Extent::exclusive`]. The CPU's first access to a
+    /// page takes it back.
     ///
-    /// Returns how many pages, from the first, are exclusive, or were for a moment; the reason why
-    /// the next one is not, if that is none:
+    /// Returns the number of pages, from the first, to which the device has got exclusive access. It
+    /// may have lost it again by then. If that is none, the error of the first:
     ///
     /// * EFAULT: the process could not write there
     /// * EOPNOTSUPP: it is not private anonymous memory
-    /// * EINTR: a fatal signal arrived
+    /// * EINTR: a fatal signal arrived, or see [`mm::notifier::IntervalNotifier::new`]
     /// * ECANCELED: `give_up` returned true
-    /// * ESRCH: the address space is being torn down
+    /// * ESRCH: the address space is being torn down, or the mirror has retired
     /// * EIO: the device is being reset
     /// * ENOMEM
     ///
     /// Sleeps; takes the mmap lock and whatever a CPU fault takes.
     pub fn make_exclusive(&self, span: Span, give_up: impl Fn() -> bool) -> Result<usize> {
-        let _waiter = self.kthread_faults.enter()?;
+        let _fault = self.kthread_faults.enter()?;
         let mm = self.mm()?;
         let mut walker = Walker::new(1)?;
         let mut done = 0;
 
         for addr in (span.start()..span.end()).step_by(PAGE_SIZE) {
-            match self.take_page(&mm, &mut walker, addr, &give_up) {
+            match self.make_page_exclusive(&mm, &mut walker, addr, &give_up) {
                 Ok(()) => done += 1,
-                Err(e) if done == 0 => return Err(self.ended(e)),
+                Err(e) if done == 0 => return Err(self.cause(e)),
                 Err(_) => break,
             }
             cond_resched();
@@ -48,7 +58,7 @@ impl Mirror {
         Ok(done)
     }
 
-    fn take_page(
+    fn make_page_exclusive(
         &self,
         mm: &MmWithUser,
         walker: &mut Walker,
@@ -71,18 +81,18 @@ impl Mirror {
             if !interval.lock().has_window(addr) {
                 spare = Some(Entries::new_window(mm::window_pages())?);
             }
-            let (mut own, _) = self.own();
+            let (mut memory, _) = self.device_memory();
 
-            let entered = exclusive::take(watched, addr, |entries, page| {
-                entries.load_exclusive(addr, page.pfn(), &mut spare, &mut own)
+            let filled = exclusive::take(watched, addr, |entries, page| {
+                entries.fill_exclusive(addr, page.pfn(), &mut spare, &mut memory)
             })?;
-            if entered == Ok(true) {
+            if filled == Ok(true) {
                 return Ok(());
             }
-            // The page table has changed, if only by our own fault. The CPU's entry is exclusive
-            // all the same, and the next attempt would take the page back to begin with, see a
-            // change by that, and so on for ever. So it is taken back now. What goes wrong with
-            // that goes wrong with the next attempt, too.
+            // The CPU's page table has changed meanwhile, if only by the fault that was taken above.
+            // Its entry is exclusive now, and the next attempt would begin by taking that back,
+            // which is a change, and so on for ever. So take it back now, with a walk. If that
+            // fails, so will the next attempt.
             let _ = walker.walk(watched, page, Some(Access::Write), Owner::NOBODY);
             self.shared.stats.fault_retries.add(1);
             cond_resched();

@@ -2,66 +2,81 @@
 
 //! Device faults: making entries of the device's page table from the CPU's.
 
-use super::{interval::Entries, Mirror};
+use super::{
+    interval::Entries,
+    Mirror, //
+};
 use crate::{
     mm::{
         self,
-        notifier::{IntervalNotifier, Stale},
+        notifier::{
+            IntervalNotifier,
+            Stale, //
+        },
         pagemap::Owner,
-        range::{Access, CpuEntry, Snapshot, Walker},
+        range::{
+            Access,
+            CpuEntry,
+            Snapshot,
+            View,
+            Walker, //
+        },
         vma::Mappings,
         Span,
     },
     os::cond_resched,
 };
-use kernel::{mm::MmWithUser, page::PAGE_SIZE, prelude::*};
+use kernel::{
+    mm::MmWithUser,
+    page::PAGE_SIZE,
+    prelude::*, //
+};
 
-/// What [`Mirror::fault_at`] has to work with: room for one window.
+/// What a fault needs to walk the CPU's page table: room for one window.
 pub(crate) struct FaultWalk {
     walker: Walker,
 }
 
-/// What came of a look at the CPU's page table.
-enum Loaded {
-    /// The access is possible now; whether to the device's own memory.
+/// Whether the device may access the faulting address after a walk of the CPU's page table.
+enum Outcome {
+    /// It may; `local` if the page is in the device's own memory.
     Ready { local: bool },
-    /// There is no page that allows it. From there on so many pages are there that do not.
+    /// No page permits the access; the next `shared` pages are mapped without it.
     Absent { shared: usize },
-    /// It is in the device's own private memory, where a write of the device does not make it
-    /// writable: that takes the CPU.
+    /// The page is in the device's own private memory and read-only. A device write cannot make it
+    /// writable, only the CPU's can.
     ReadOnly,
-    /// The page is not for devices.
+    /// The process may access the page, but no device may.
     Refused,
-    /// The page table has changed since.
+    /// The CPU's page table has changed since the walk.
     Stale,
 }
 
-/// What a fault came upon that might better be elsewhere.
+/// Why a fault asks for pages to be placed.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) enum PlacementReason {
-    /// Nobody has touched it.
+    /// The pages have not been touched yet.
     Untouched,
-    /// It is not in the device's own memory.
+    /// The page is not in the device's own memory.
     Elsewhere,
-    /// It has just been copied, for the device to write to it.
+    /// The pages have just been copied, because the device writes to them.
     Copied,
 }
 
-/// Who decides where pages go that the device faults on: a layer above.
+/// Decides where the pages go that the device faults on; implemented by a layer above.
 pub(crate) trait PlacementPolicy {
-    /// Puts pages of `span`, all in one window, where they had best be, and says whether that was
-    /// tried: then entries may be gone that were there before, whether or not a page moved, and the
-    /// fault looks again. It goes on with what is there. Sleeps; no lock is held.
+    /// Moves or allocates pages of `span`, all in one window, where they serve best. Returns
+    /// whether it tried: then entries may have been invalidated even if no page has moved, and the
+    /// fault walks again. It goes on with what it finds. Sleeps; no lock is held.
     fn place(
         &mut self,
         mirror: &Mirror,
         mm: &MmWithUser,
-        need: PlacementReason,
+        reason: PlacementReason,
         span: Span,
     ) -> bool;
 
-    /// The part of `span`, from its start, that is faulted in together: for which the same has been
-    /// decided.
+    /// The first part of `span`, to which the same decisions apply: it is faulted in together.
     fn bound(&mut self, mirror: &Mirror, span: Span) -> Span;
 
     /// Whether pages of `span` that are copied for the device should be placed.
@@ -77,7 +92,7 @@ impl FaultWalk {
     }
 }
 
-/// The first address from `addr` on that the process may read, if there is one.
+/// The first address from `addr` on that the process may read, if any.
 fn next_readable(mm: &MmWithUser, addr: usize) -> Option<usize> {
     let mappings = Mappings::lock(mm);
     let mut at = addr;
@@ -93,48 +108,107 @@ fn next_readable(mm: &MmWithUser, addr: usize) -> Option<usize> {
     }
 }
 
+/// The part of a fault that placement has a say in. It is asked at most once before pages are
+/// allocated, and at most once after.
+struct Placement<'a> {
+    mirror: &'a Mirror,
+    mm: &'a MmWithUser,
+    policy: &'a mut dyn PlacementPolicy,
+    // The pages that are faulted in if they are absent; the faulting page is the first.
+    want: Span,
+    // Those of them that the fault copies: the process shares them, and the device writes.
+    copied: Option<Span>,
+    asked_before: bool,
+    asked_after: bool,
+}
+
+impl Placement<'_> {
+    /// Offers untouched pages. Returns whether the fault has to walk again.
+    fn place_untouched(&mut self) -> bool {
+        if self.asked_before {
+            return false;
+        }
+        self.asked_before = true;
+        self.place(PlacementReason::Untouched, self.want)
+    }
+
+    /// Offers pages that the device may access now, unless they are local. Returns whether the fault
+    /// has to walk again.
+    fn place_present(&mut self, local: bool) -> bool {
+        if local || self.asked_after {
+            return false;
+        }
+        self.asked_after = true;
+        match self.copied {
+            Some(span) => self.place(PlacementReason::Copied, span),
+            None => self.place(PlacementReason::Elsewhere, self.want),
+        }
+    }
+
+    fn place(&mut self, reason: PlacementReason, span: Span) -> bool {
+        self.policy.place(self.mirror, self.mm, reason, span)
+    }
+
+    /// Notes that the first `shared` pages will be copied.
+    fn set_copied(&mut self, shared: usize) {
+        let end = self.want.start() + shared * PAGE_SIZE;
+
+        self.copied = Span::new(self.want.start(), end.min(self.want.end())).or(self.copied);
+    }
+
+    /// Leaves other pages alone if the copies are to be placed, so that those stay where they are.
+    fn want_only_copied(&mut self) {
+        if let Some(span) = self.copied {
+            if self.policy.wants_copies(self.mirror, span) {
+                self.want = span;
+            }
+        }
+    }
+}
+
 impl Mirror {
-    /// Resolves a fault that the device took at `addr`: on return there was, for a moment, an entry
-    /// that allows the access. It may have been invalidated again already; then the device faults
-    /// again.
+    /// Resolves a device fault at `addr`: on return, there has been an entry that allows the access.
+    /// It may have been invalidated again by then, and the device faults again.
     ///
-    /// Every page of the window that is present gets an entry too. Of pages that are not, those of
-    /// the `len` bytes from `addr` are faulted in, as far as they are in the window: a device that
-    /// knows what it will touch next saves faults. `place` is asked first, once for each [`PlacementReason`].
+    /// All present pages of the window get an entry. Of the absent ones, those of the `len` bytes
+    /// from `addr` are faulted in, as far as they are in the window: a device that knows what it
+    /// will access next saves faults. `policy` may place the pages, once for each
+    /// [`PlacementReason`].
     ///
-    /// Goes on while the range keeps changing, until `give_up` says otherwise. Sleeps; takes the
+    /// Retries as long as the range keeps changing, until `give_up` returns true. Sleeps; takes the
     /// mmap lock and whatever a CPU fault takes, so no lock may be held.
     ///
     /// * EFAULT: the process itself could not access `addr`, or no device may
     /// * EPERM: the process could read there, but not write
+    /// * EINTR: a fatal signal arrived, or see [`mm::notifier::IntervalNotifier::new`]
     /// * ESRCH: the address space is being torn down, or the mirror has retired
     /// * EIO: the device is being reset
     /// * ECANCELED: `give_up` returned true
     /// * ENOMEM
     pub(crate) fn fault_at(
         &self,
-        faulter: &mut FaultWalk,
-        place: &mut dyn PlacementPolicy,
+        walk: &mut FaultWalk,
+        policy: &mut dyn PlacementPolicy,
         addr: usize,
         len: usize,
         access: Access,
         give_up: impl Fn() -> bool,
     ) -> Result {
-        let _waiter = self.kthread_faults.enter()?;
+        let _fault = self.kthread_faults.enter()?;
 
-        self.resolve(faulter, place, addr, len, access, give_up)
-            .map_err(|e| self.ended(e))
+        self.resolve(walk, policy, addr, len, access, give_up)
+            .map_err(|e| self.cause(e))
     }
 
-    /// The end of the mirror is why everything else ended.
-    pub(super) fn ended(&self, e: Error) -> Error {
+    /// Once the mirror has ended, that is why anything else failed.
+    pub(super) fn cause(&self, e: Error) -> Error {
         self.check_active().err().unwrap_or(e)
     }
 
     fn resolve(
         &self,
-        faulter: &mut FaultWalk,
-        place: &mut dyn PlacementPolicy,
+        walk: &mut FaultWalk,
+        policy: &mut dyn PlacementPolicy,
         addr: usize,
         len: usize,
         access: Access,
@@ -143,29 +217,23 @@ impl Mirror {
         let mm = self.mm()?;
         let window = Span::window(addr).ok_or(EFAULT)?;
         let page = Span::covering(addr, 1).ok_or(EFAULT)?;
-        let mut want = Span::covering(addr, len.clamp(1, window.end() - addr)).unwrap_or(page);
+        let want = Span::covering(addr, len.clamp(1, window.end() - addr)).unwrap_or(page);
         let interval = self.interval(&mm, addr)?;
         let watched = interval.with_user(&mm)?;
-        let walker = &mut faulter.walker;
+        let want = policy.bound(self, want);
+        let mut placement = Placement {
+            mirror: self,
+            mm: &mm,
+            policy,
+            want,
+            copied: None,
+            asked_before: false,
+            asked_after: false,
+        };
 
-        // What was asked of `place`, and the pages that are to be copied for the device.
-        let (mut tried, mut settled, mut copied) = (false, false, None);
-        let mut settle =
-            |place: &mut dyn PlacementPolicy, local: bool, copied: Option<Span>, want: Span| {
-                if local || settled {
-                    return false;
-                }
-                settled = true;
-                match copied {
-                    Some(span) => place.place(self, &mm, PlacementReason::Copied, span),
-                    None => place.place(self, &mm, PlacementReason::Elsewhere, want),
-                }
-            };
-
-        want = place.bound(self, want);
+        // Where the device has never been, most likely nothing has been touched.
         if !interval.lock().has_window(addr) {
-            // The device was never here: then it is likely that nobody was.
-            tried = place.place(self, &mm, PlacementReason::Untouched, want);
+            placement.asked_before = placement.place_untouched();
         }
 
         self.shared.stats.faults.add(1);
@@ -174,69 +242,63 @@ impl Mirror {
                 return Err(ECANCELED);
             }
             self.check_active()?;
-            let (_, mut owner) = self.own();
+            let (_, mut owner) = self.device_memory();
 
-            // What is present needs no fault, and one look gives the whole window.
-            match walker.look(watched, window, addr, owner) {
-                Ok(snapshot) => match self.load(&interval, snapshot, owner, addr, access)? {
-                    Loaded::Ready { local } => {
-                        if settle(place, local, copied, want) {
+            // One walk without faults finds all present pages of the window.
+            match walk.walker.look(watched, window, addr, owner) {
+                Ok(snapshot) => match self.fill(&interval, snapshot, owner, addr, access)? {
+                    Outcome::Ready { local } => {
+                        if placement.place_present(local) {
                             continue;
                         }
                         return Ok(());
                     }
-                    Loaded::Refused => return Err(EFAULT),
-                    Loaded::Absent { shared } => {
-                        let run = page.start() + shared * PAGE_SIZE;
-
-                        copied = Span::new(page.start(), run.min(want.end())).or(copied);
-                        if !tried {
-                            tried = true;
-                            if place.place(self, &mm, PlacementReason::Untouched, want) {
-                                continue;
-                            }
+                    Outcome::Refused => return Err(EFAULT),
+                    Outcome::Absent { shared } => {
+                        placement.set_copied(shared);
+                        if placement.place_untouched() {
+                            continue;
                         }
-                        // Only what is copied: what is faulted in besides stays where it is.
-                        if let Some(span) = copied.filter(|span| place.wants_copies(self, *span)) {
-                            want = span;
-                        }
+                        placement.want_only_copied();
                     }
-                    // It comes home, and then it is as with any page of the system.
-                    Loaded::ReadOnly => {
+                    // Back in system memory, it is like any other page.
+                    Outcome::ReadOnly => {
                         owner = Owner::NOBODY;
-                        want = page;
+                        placement.want = page;
                     }
-                    Loaded::Stale => continue,
+                    Outcome::Stale => continue,
                 },
                 Err(EBUSY) => continue,
                 Err(e) => return Err(e),
             }
 
-            match walker.walk(watched, want, Some(access), owner) {
-                Ok(snapshot) => match self.load(&interval, snapshot, owner, addr, access)? {
-                    Loaded::Ready { local } => {
-                        if !settle(place, local, copied, want) {
+            let want = placement.want;
+            match walk.walker.walk(watched, want, Some(access), owner) {
+                Ok(snapshot) => match self.fill(&interval, snapshot, owner, addr, access)? {
+                    Outcome::Ready { local } => {
+                        if !placement.place_present(local) {
                             return Ok(());
                         }
                     }
-                    Loaded::Refused => return Err(EFAULT),
-                    Loaded::Absent { .. } | Loaded::ReadOnly | Loaded::Stale => (),
+                    Outcome::Refused => return Err(EFAULT),
+                    Outcome::Absent { .. } | Outcome::ReadOnly | Outcome::Stale => (),
                 },
                 Err(EBUSY) => (),
-                // Something behind `addr` cannot be accessed, which is no fault of this access.
-                Err(EFAULT | EPERM) if want != page => want = page,
+                // A page after the faulting one cannot be accessed, which does not concern this
+                // access.
+                Err(EFAULT | EPERM) if want != page => placement.want = page,
                 Err(e) => return Err(e),
             }
             cond_resched();
         }
     }
 
-    /// Resolves faults for all bytes of `len` from `addr`: on return there was a moment for each page
-    /// at which an entry allowed the access. Otherwise as [`Self::fault_at`].
+    /// Resolves device faults for all bytes of `len` from `addr`: on return, each page has had an
+    /// entry that allows the access. Otherwise as [`Self::fault_at`].
     pub(crate) fn fault_all(
         &self,
-        faulter: &mut FaultWalk,
-        place: &mut dyn PlacementPolicy,
+        walk: &mut FaultWalk,
+        policy: &mut dyn PlacementPolicy,
         addr: usize,
         len: usize,
         access: Access,
@@ -246,19 +308,19 @@ impl Mirror {
         let mut at = addr;
 
         while at < end {
-            self.fault_at(faulter, place, at, end - at, access, &give_up)?;
-            // The one that was asked for is done, whatever has become of it since.
+            self.fault_at(walk, policy, at, end - at, access, &give_up)?;
+            // The faulting page is done, even if it has been invalidated since.
             at = (at & !(PAGE_SIZE - 1)) + PAGE_SIZE;
             at = self.ready_until(at, end, access);
         }
         Ok(())
     }
 
-    /// Makes entries for all pages of `span` that the CPU has at the moment; nothing is faulted in.
-    /// Errors are those of [`Self::fault_at`], but EFAULT and EPERM.
+    /// Makes entries for all pages of `span` that are present; nothing is faulted in. Errors are
+    /// those of [`Self::fault_at`], except EFAULT and EPERM.
     pub(crate) fn enter(
         &self,
-        faulter: &mut FaultWalk,
+        walk: &mut FaultWalk,
         span: Span,
         give_up: impl Fn() -> bool,
     ) -> Result {
@@ -275,7 +337,7 @@ impl Mirror {
 
             let interval = match self.interval(&mm, addr) {
                 Ok(interval) => interval,
-                // Nothing that can be accessed begins here; it may behind.
+                // This address cannot be accessed, but one after it may be.
                 Err(EFAULT) => {
                     addr = next_readable(&mm, addr).unwrap_or(span.end());
                     continue;
@@ -289,11 +351,11 @@ impl Mirror {
                     return Err(ECANCELED);
                 }
                 self.check_active()?;
-                let (_, owner) = self.own();
-                match faulter.walker.look(watched, part, part.start(), owner) {
+                let (_, owner) = self.device_memory();
+                match walk.walker.look(watched, part, part.start(), owner) {
                     Ok(snapshot) => {
-                        match self.load(&interval, snapshot, owner, part.start(), Access::Read)? {
-                            Loaded::Stale => (),
+                        match self.fill(&interval, snapshot, owner, part.start(), Access::Read)? {
+                            Outcome::Stale => (),
                             _ => break,
                         }
                     }
@@ -306,9 +368,9 @@ impl Mirror {
         Ok(())
     }
 
-    /// The end of the pages from `addr` on, up to `end`, that have entries which allow the access. A
-    /// device with a table of its own is to be told of each window, so for that it is not behind
-    /// the end of one.
+    /// The end of the pages from `addr` on, up to `end`, that have entries which allow the access.
+    /// It is not beyond the window if the device has its own page table, as that gets the entries
+    /// of a window by a fault in it.
     fn ready_until(&self, addr: usize, end: usize, access: Access) -> usize {
         let mut at = addr;
 
@@ -330,70 +392,79 @@ impl Mirror {
         at.min(end)
     }
 
-    /// Puts what was seen by a walk for `owner` into the device's page table, if it still holds.
-    fn load(
+    /// Fills the device's page table from a walk that was done for `owner`, unless the CPU's page
+    /// table has changed since.
+    fn fill(
         &self,
         interval: &IntervalNotifier<Entries>,
         snapshot: Snapshot<'_, Entries>,
         owner: Owner,
         addr: usize,
         access: Access,
-    ) -> Result<Loaded> {
+    ) -> Result<Outcome> {
         let mut spare = None;
 
         if !interval.lock().has_window(addr) {
             spare = Some(Entries::new_window(mm::window_pages())?);
         }
 
-        let (mut own, now) = self.own();
+        let (mut memory, now) = self.device_memory();
         if owner != Owner::NOBODY && owner != now {
-            // The memory has gone since, and the owner may be another device's by now, of whose
-            // private memory the walk has reported pages as if they were ours.
+            // The device has lost its memory since, and another device may be the owner now. If so,
+            // the walk has reported that device's private pages as ours.
             self.shared.stats.fault_retries.add(1);
-            return Ok(Loaded::Stale);
+            return Ok(Outcome::Stale);
         }
-        let (private, frames) = (own.private, own.frames());
-        let loaded = snapshot.commit(|entries, view| {
-            let added = entries.load(view, &mut spare, &mut own)?;
+        let private = memory.private.then(|| memory.frames());
+        let filled = snapshot.commit(|entries, view| {
+            let added = entries.fill(view, &mut spare, &mut memory)?;
+            let entry = entries.get(addr);
 
-            let loaded = match view.at(addr) {
-                _ if entries.get(addr).allows(access) => Loaded::Ready {
-                    local: entries.get(addr).is_local(),
+            let outcome = match view.at(addr) {
+                _ if entry.allows(access) => Outcome::Ready {
+                    local: entry.is_local(),
                 },
-                CpuEntry::Page { page, .. } if private && frames.contains(&page.pfn().raw()) => {
-                    Loaded::ReadOnly
+                CpuEntry::Page { page, .. }
+                    if private
+                        .as_ref()
+                        .is_some_and(|own| own.contains(&page.pfn().raw())) =>
+                {
+                    Outcome::ReadOnly
                 }
-                // There is a page that the process may access that way, and the device may not.
                 CpuEntry::Page { access: cpu, .. } if cpu == access || cpu == Access::Write => {
-                    Loaded::Refused
+                    Outcome::Refused
                 }
-                _ => Loaded::Absent {
-                    shared: view
-                        .entries()
-                        .skip((addr - view.span().start()) / PAGE_SIZE)
-                        .take_while(|entry| {
-                            matches!(
-                                entry,
-                                CpuEntry::Page {
-                                    access: Access::Read,
-                                    ..
-                                }
-                            )
-                        })
-                        .count(),
+                _ => Outcome::Absent {
+                    shared: count_read_only(view, addr),
                 },
             };
-            Some((added, loaded))
+            Some((added, outcome))
         });
-        match loaded {
-            Ok(Some((added, loaded))) => {
+        match filled {
+            Ok(Some((added, outcome))) => {
                 self.shared.stats.fault_pages.add(added as u64);
-                Ok(loaded)
+                Ok(outcome)
             }
             Ok(None) | Err(Stale) => {
                 self.shared.stats.fault_retries.add(1);
-                Ok(Loaded::Stale)
+                Ok(Outcome::Stale)
             }
         }
     }
+}
+
+/// The number of pages from `addr` on that are present and read-only, up to the first that is not.
+fn count_read_only(view: &View<'_>, addr: usize) -> usize {
+    view.entries()
+        .skip((addr - view.span().start()) / PAGE_SIZE)
+        .take_while(|entry| {
+            matches!(
+                entry,
+                CpuEntry::Page {
+                    access: Access::Read,
+                    ..
+                }
+            )
+        })
+        .count()
 }

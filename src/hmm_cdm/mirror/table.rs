@@ -1,44 +1,57 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a device that has page tables of its own is told, and what the library's page table has to
-//! know of the device's memory.
+//! The page table that a device may have beside the library's, and what all intervals of a mirror
+//! share.
 
 use super::stats::Stats;
 use crate::{
-    mm::{folio::Pfn, pagemap::Kind, range::Access, Span},
-    node::{window_lru::WindowLru, Node},
+    mm::{
+        folio::Pfn,
+        pagemap::Kind,
+        range::Access,
+        Span, //
+    },
+    node::{
+        window_lru::WindowLru,
+        Node, //
+    },
 };
 use kernel::{
+    page::PAGE_SIZE,
     prelude::*,
     sync::{
-        atomic::{Atomic, Relaxed},
-        Arc, SetOnce,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        SetOnce, //
     },
 };
 
 /// Contiguous pages of the device's page table, all with the same rights.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Extent {
-    /// The process's address of the first page.
+    /// Address of the first page in the process.
     pub addr: usize,
-    /// The first page's frame.
+    /// Frame of the first page.
     pub pfn: Pfn,
-    /// If the pages are in the device's own memory: the first one's place, counted in pages from
-    /// the start of the memory.
+    /// If the pages are in the device's own memory: the offset of the first one from the start of
+    /// the memory, in pages.
     pub index: Option<usize>,
-    /// How many pages there are.
+    /// Number of pages.
     pub pages: usize,
     /// What the device may do.
     pub access: Access,
-    /// The device has them for itself: the CPU faults, and takes them back.
+    /// Whether the device has exclusive access: the CPU faults, and takes the pages back.
     pub exclusive: bool,
 }
 
 impl Extent {
-    /// Takes `next` in if it goes on where this one ends; else hands it back.
+    /// Appends `next` if it continues this extent; otherwise returns it.
     pub(super) fn join(&mut self, next: Extent) -> Option<Extent> {
         let pages = self.pages;
-        let follows = self.addr + pages * kernel::page::PAGE_SIZE == next.addr
+        let follows = self.addr + pages * PAGE_SIZE == next.addr
             && self.pfn.raw() + pages == next.pfn.raw()
             && self.index.map(|index| index + pages) == next.index
             && self.access == next.access
@@ -55,22 +68,22 @@ impl Extent {
 
 /// A page table of the device's own, which follows the library's.
 ///
-/// Both are called with the spinlock held that the interval of the addresses has, so neither may
-/// sleep or go back into the mirror. It must not own the mirror, or neither would go.
+/// Both methods are called with the spinlock of the addresses' interval held: they must not sleep,
+/// and must not call the mirror. The table must not own the mirror, or neither would be freed.
 pub trait Table: Send + Sync {
-    /// Pages have been entered; what was there for these addresses is replaced. They hold until
-    /// they are invalidated. A fault tells of all that its window has, old and new, so what there
-    /// was no room for is told again when the device faults again.
+    /// Enters pages, in place of any that the table has for these addresses. They are valid until
+    /// they are invalidated. A fault passes on all valid entries of its window, old ones included,
+    /// so a table that had no room for some gets them again when the device faults there.
     fn map(&self, extent: &Extent);
 
-    /// The device must not use any page of `span` any more when this returns.
+    /// Removes all pages of `span`. When this returns, the device must not access them any more.
     ///
-    /// The caller may hold the mmap lock, rmap locks and locks of pages, and may be in memory
+    /// Context: the caller may hold the mmap lock, rmap locks and folio locks, and may be in memory
     /// reclaim.
     fn invalidate(&self, span: Span);
 }
 
-/// What all intervals of a mirror have in common.
+/// What all intervals of a mirror share.
 pub(super) struct Shared {
     pub(super) stats: Stats,
     pub(super) table: SetOnce<Arc<dyn Table>>,
@@ -88,18 +101,18 @@ impl Shared {
         }
     }
 
-    /// No entry is made any more. Those who make them look under the lock of a interval, which the
-    /// caller takes afterwards to clear it.
+    /// No entries are made from here on. Whoever makes entries checks this under the interval's
+    /// lock, which the caller takes afterwards to clear the interval.
     pub(super) fn retire(&self) {
         self.retired.store(true, Relaxed);
     }
 
-    /// The same, until it is taken back.
+    /// The same, until it is called with `false`.
     pub(super) fn suspend(&self, suspended: bool) {
         self.suspended.store(suspended, Relaxed);
     }
 
-    /// ESRCH once no entry is made any more, EIO while none is made.
+    /// Whether entries may be made: ESRCH once the mirror has retired, EIO while it is suspended.
     pub(super) fn check_active(&self) -> Result {
         if self.retired.load(Relaxed) {
             Err(ESRCH)
@@ -127,8 +140,8 @@ impl Shared {
     }
 }
 
-/// The device's own memory, as its page table has to know it: which frames, what kind, and where
-/// their use is noted.
+/// The device's own memory as its page table sees it: its frames, its kind, and where use of it is
+/// noted.
 #[derive(Clone, Default)]
 pub(super) struct DeviceMemory {
     pub(super) first: usize,
@@ -139,13 +152,14 @@ pub(super) struct DeviceMemory {
 
 impl PartialEq for DeviceMemory {
     fn eq(&self, other: &Self) -> bool {
-        let same = match (&self.window_lru, &other.window_lru) {
-            (Some(window_lru), Some(others)) => Arc::ptr_eq(window_lru, others),
+        let same_lru = match (&self.window_lru, &other.window_lru) {
+            (Some(lru), Some(others)) => Arc::ptr_eq(lru, others),
             (None, None) => true,
             _ => false,
         };
 
-        same && (self.first, self.pages, self.private) == (other.first, other.pages, other.private)
+        same_lru
+            && (self.first, self.pages, self.private) == (other.first, other.pages, other.private)
     }
 }
 
@@ -159,7 +173,7 @@ impl DeviceMemory {
         }
     }
 
-    /// These pages, which are of no node.
+    /// Memory that belongs to no node.
     #[cfg(CONFIG_KUNIT = "y")]
     pub(super) fn pages(first: usize, pages: usize, private: bool) -> Self {
         Self {
@@ -175,17 +189,57 @@ impl DeviceMemory {
         self.first..self.first + self.pages
     }
 
-    /// Which page of the memory `pfn` is, if it is one.
+    /// The offset of `pfn` from the start of the memory, in pages, if it is in there.
     pub(super) fn index(&self, pfn: Pfn) -> Option<usize> {
         let index = pfn.raw().wrapping_sub(self.first);
 
         (index < self.pages).then_some(index)
     }
 
-    /// The device has used page `index`. Context: any.
+    /// Notes that the device has used page `index`. Context: any.
     pub(super) fn touch(&self, index: usize) {
         if let Some(window_lru) = &self.window_lru {
             window_lru.touch(index);
         }
+    }
+}
+
+#[kunit_tests(hmm_cdm_table)]
+mod tests {
+    use super::*;
+    use crate::mm::folio::NewPage;
+
+    #[test]
+    fn contiguous_pages_are_one_extent() -> Result {
+        let page = NewPage::system().ok_or(ENOMEM)?;
+        let extent = |i: usize, access| Extent {
+            addr: i * PAGE_SIZE,
+            // SAFETY: Only the number is used.
+            pfn: unsafe { Pfn::new(page.pfn().raw() + i) },
+            index: Some(5 + i),
+            pages: 1,
+            access,
+            exclusive: false,
+        };
+        let mut run = extent(0, Access::Read);
+
+        assert_eq!(run.join(extent(1, Access::Read)), None);
+        assert_eq!(run.pages, 2);
+        let other = extent(2, Access::Write);
+        assert_eq!(run.join(other), Some(other));
+        let elsewhere = Extent {
+            index: None,
+            ..extent(2, Access::Read)
+        };
+        assert_eq!(run.join(elsewhere), Some(elsewhere));
+        let exclusive = Extent {
+            exclusive: true,
+            ..extent(2, Access::Read)
+        };
+        assert_eq!(run.join(exclusive), Some(exclusive));
+        let behind_a_gap = extent(3, Access::Read);
+        assert_eq!(run.join(behind_a_gap), Some(behind_a_gap));
+        assert_eq!(run.pages, 2);
+        Ok(())
     }
 }
