@@ -99,3 +99,70 @@ impl Mirror {
         }
     }
 }
+
+#[kunit_tests(hmm_cdm_mirror_exclusive)]
+mod tests {
+    use super::super::kunit::{
+        new_shared,
+        PAGES,
+        SHIFT, //
+    };
+    use super::super::table::DeviceMemory;
+    use super::*;
+    use crate::mm::{
+        kunit::UserMemory,
+        notifier::{
+            IntervalNotifier,
+            Stale, //
+        },
+        range::CpuEntry, //
+    };
+    use kernel::current;
+
+    #[test]
+    fn an_older_walk_does_not_end_exclusive_access() -> Result {
+        let memory = UserMemory::map(PAGES)?;
+        let current = current!();
+        let mm = current.mm().ok_or(ESRCH)?;
+        let (span, at) = (memory.span(), memory.span().start());
+        let new_entries = Entries::new(span, SHIFT, new_shared()?);
+        let interval = KBox::pin_init(IntervalNotifier::new(mm, span, new_entries), GFP_KERNEL)?;
+        let watched = interval.with_user(mm)?;
+        let mut spare = Some(Entries::new_window(PAGES)?);
+        let mut walker = Walker::new(PAGES)?;
+
+        for page in 0..2 {
+            memory.write(page, 7)?;
+        }
+        let before = walker.look(watched, span, at, Owner::NOBODY)?;
+        let taken = exclusive::take(watched, at, |entries, page| {
+            entries.fill_exclusive(at, page.pfn(), &mut spare, &mut DeviceMemory::default())
+        });
+        assert!(matches!(taken, Ok(Ok(true))));
+        let filled = before
+            .commit(|entries, view| entries.fill(view, &mut None, &mut DeviceMemory::default()));
+        assert_eq!(filled, Err(Stale));
+        assert!(interval.lock().get(at).is_exclusive());
+
+        // A later walk finds no page there, and the other one.
+        let during = walker.look(watched, span, at, Owner::NOBODY)?;
+        let filled = during.commit(|entries, view| {
+            let is_none = matches!(view.at(at), CpuEntry::None);
+            let added = entries.fill(view, &mut None, &mut DeviceMemory::default());
+
+            (is_none, added)
+        });
+        assert_eq!(filled, Ok((true, Some(1))));
+        assert!(interval.lock().get(at).is_exclusive());
+
+        // The CPU's access takes the page back, and then it is like any other.
+        assert_eq!(memory.read(0)?, 7);
+        assert!(!interval.lock().get(at).is_valid());
+        let after = walker.look(watched, span, at, Owner::NOBODY)?;
+        let added = after
+            .commit(|entries, view| entries.fill(view, &mut None, &mut DeviceMemory::default()));
+        assert_eq!(added, Ok(Some(1)));
+        assert!(!interval.lock().get(at).is_exclusive());
+        Ok(())
+    }
+}
