@@ -40,16 +40,26 @@ struct task_struct *hmm_cdm_helper_kthread_run(int (*fn)(void *data), void *data
 /*
  * A kthread ignores all signals, so nothing ends the killable waits that it may
  * be in: the mmap lock, a page fault that a userfaultfd has to answer. A thread
- * that allows SIGKILL from the kernel can be interrupted before it is stopped.
+ * that allows SIGKILL from the kernel can be interrupted. SIGTERM ends no such
+ * wait: it marks a thread that is being stopped.
  */
 void hmm_cdm_helper_kthread_allow_interrupt(void)
 {
+	allow_kernel_signal(SIGTERM);
 	allow_kernel_signal(SIGKILL);
 }
 
 void hmm_cdm_helper_kthread_interrupt(struct task_struct *task)
 {
 	send_sig(SIGKILL, task, 1);
+}
+
+/* Interrupts a thread for good, and waits for its end. */
+void hmm_cdm_helper_kthread_stop_put(struct task_struct *task)
+{
+	send_sig(SIGTERM, task, 1);
+	hmm_cdm_helper_kthread_interrupt(task);
+	kthread_stop_put(task);
 }
 
 /*
@@ -70,11 +80,21 @@ struct task_struct *hmm_cdm_helper_kthread_begin_wait(bool *allowed)
 	return current;
 }
 
-/* Ignoring the signal again also discards a pending one (kernel_sigaction()). */
-void hmm_cdm_helper_kthread_end_wait(struct task_struct *task, bool allowed)
+/*
+ * Discards an interrupt of this wait, so that it does not end the thread's next
+ * one, but not the interrupt of hmm_cdm_helper_kthread_stop_put().
+ */
+void hmm_cdm_helper_kthread_end_wait(struct task_struct *task, bool allowed,
+				     bool interrupted)
 {
-	if (allowed)
+	/* Ignoring the signal discards a pending one (kernel_sigaction()). */
+	if (allowed || interrupted)
 		disallow_signal(SIGKILL);
+	if (interrupted && !allowed) {
+		allow_kernel_signal(SIGKILL);
+		if (sigismember(&current->pending.signal, SIGTERM))
+			hmm_cdm_helper_kthread_interrupt(task);
+	}
 	put_task_struct(task);
 }
 

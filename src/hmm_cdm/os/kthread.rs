@@ -89,15 +89,16 @@ impl<T: ThreadBody> Thread<T> {
 impl<T: ThreadBody> Drop for Thread<T> {
     fn drop(&mut self) {
         self.body.stop();
-        // SAFETY: The task is valid by the type invariants.
-        unsafe { bindings::hmm_cdm_helper_kthread_interrupt(self.task.as_ptr()) };
-        // SAFETY: By the type invariants; the reference is given up here.
-        unsafe { bindings::kthread_stop_put(self.task.as_ptr()) };
+        // SAFETY: The task is valid by the type invariants; the reference is given up here.
+        unsafe { bindings::hmm_cdm_helper_kthread_stop_put(self.task.as_ptr()) };
     }
 }
 
-/// The current thread, as long as it is a kernel thread whose waits can be ended; a thread ignores
-/// all signals otherwise. What the thread allowed before stays allowed after.
+/// The current thread while its waits can be interrupted, if it is a kernel thread: those ignore all
+/// signals otherwise.
+///
+/// Dropping it leaves the thread as it was before. An interrupt that came in between is discarded,
+/// unless it was that of [`Thread`]'s end.
 ///
 /// # Invariants
 ///
@@ -106,6 +107,7 @@ impl<T: ThreadBody> Drop for Thread<T> {
 pub(crate) struct Interruptible {
     task: NonNull<bindings::task_struct>,
     allowed_here: bool,
+    interrupted: bool,
 }
 
 // SAFETY: Any task may send the signal.
@@ -119,7 +121,11 @@ impl Interruptible {
         let task = unsafe { bindings::hmm_cdm_helper_kthread_begin_wait(&mut allowed_here) };
 
         // INVARIANT: The helper has done what they ask for.
-        NonNull::new(task).map(|task| Self { task, allowed_here })
+        NonNull::new(task).map(|task| Self {
+            task,
+            allowed_here,
+            interrupted: false,
+        })
     }
 
     pub(crate) fn is_current(&self) -> bool {
@@ -128,7 +134,8 @@ impl Interruptible {
     }
 
     /// Ends a wait of the thread that a fatal signal would end in a process.
-    pub(crate) fn interrupt(&self) {
+    pub(crate) fn interrupt(&mut self) {
+        self.interrupted = true;
         // SAFETY: By the type invariants.
         unsafe { bindings::hmm_cdm_helper_kthread_interrupt(self.task.as_ptr()) };
     }
@@ -137,7 +144,13 @@ impl Interruptible {
 impl Drop for Interruptible {
     fn drop(&mut self) {
         // SAFETY: By the type invariants; called by the thread itself.
-        unsafe { bindings::hmm_cdm_helper_kthread_end_wait(self.task.as_ptr(), self.allowed_here) };
+        unsafe {
+            bindings::hmm_cdm_helper_kthread_end_wait(
+                self.task.as_ptr(),
+                self.allowed_here,
+                self.interrupted,
+            )
+        };
     }
 }
 
@@ -146,7 +159,11 @@ mod tests {
     use super::*;
     use kernel::{
         new_condvar, new_mutex,
-        sync::{CondVar, Mutex},
+        sync::{
+            Completion,
+            CondVar,
+            Mutex, //
+        },
     };
 
     #[derive(Copy, Clone, Default)]
@@ -274,7 +291,7 @@ mod tests {
     #[test]
     fn the_signal_is_gone_after_the_wait() -> Result {
         // The tests run in a kernel thread too, which ignores signals.
-        let waiter = Interruptible::current().ok_or(EINVAL)?;
+        let mut waiter = Interruptible::current().ok_or(EINVAL)?;
 
         assert!(waiter.is_current() && waiter.allowed_here);
         assert!(!crate::os::fatal_signal_pending());
@@ -282,6 +299,76 @@ mod tests {
         assert!(crate::os::fatal_signal_pending());
         drop(waiter);
         assert!(!crate::os::fatal_signal_pending());
+        Ok(())
+    }
+
+    /// A thread that is interrupted in a wait, and stopped during it if `stopped` is set.
+    #[pin_data]
+    struct Interrupted {
+        stopped: bool,
+        #[pin]
+        pending: Mutex<Option<[bool; 2]>>,
+        #[pin]
+        started: Completion,
+        #[pin]
+        done: Completion,
+    }
+
+    impl Interrupted {
+        fn new(stopped: bool) -> Result<Arc<Self>> {
+            Arc::pin_init(
+                pin_init!(Self {
+                    stopped,
+                    pending <- new_mutex!(None),
+                    started <- Completion::new(),
+                    done <- Completion::new(),
+                }),
+                GFP_KERNEL,
+            )
+        }
+    }
+
+    impl ThreadBody for Interrupted {
+        fn run(&self) {
+            let mut wait = Interruptible::current();
+
+            if let Some(wait) = &mut wait {
+                wait.interrupt();
+            }
+            self.started.complete_all();
+            // SAFETY: Called in a kernel thread.
+            while self.stopped && !unsafe { bindings::kthread_should_stop() } {
+                crate::os::cond_resched();
+            }
+            let during = crate::os::fatal_signal_pending();
+            drop(wait);
+            *self.pending.lock() = Some([during, crate::os::fatal_signal_pending()]);
+            self.done.complete_all();
+        }
+
+        fn stop(&self) {}
+    }
+
+    #[test]
+    fn an_interrupt_ends_with_the_wait() -> Result {
+        let body = Interrupted::new(false)?;
+        let thread = Thread::spawn(c"hmm_cdm test", 4, body.clone())?;
+
+        body.done.wait_for_completion();
+        assert_eq!(*body.pending.lock(), Some([true, false]));
+        drop(thread);
+        Ok(())
+    }
+
+    #[test]
+    fn the_interrupt_of_a_threads_end_outlasts_a_wait() -> Result {
+        let body = Interrupted::new(true)?;
+        let thread = Thread::spawn(c"hmm_cdm test", 5, body.clone())?;
+
+        // A thread that is stopped before it runs does nothing.
+        body.started.wait_for_completion();
+        drop(thread);
+        assert_eq!(*body.pending.lock(), Some([true, true]));
         Ok(())
     }
 }
