@@ -536,7 +536,8 @@ bool hmm_cdm_mirror_is_of(struct hmm_cdm_mirror *mirror,
  *   memory failure
  * * -EPERM: the process can read but not write there. A job that fails for this
  *   completes with -EFAULT
- * * -EINTR: a fatal signal arrived
+ * * -EINTR: a fatal signal arrived. For the first call in a process also if the
+ *   calling task is being stopped or frozen, or has task work
  * * -EIO: the device is being reset
  * * -ESRCH: the process has exited, or @close has been called
  * * -ENOMEM

@@ -3,6 +3,7 @@
 #include <linux/mman.h>
 #include <linux/mmap_lock.h>
 #include <linux/sched.h>
+#include <linux/sched/signal.h>
 
 #include "testdev.h"
 
@@ -223,6 +224,25 @@ static void query_counts_what_the_device_does(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, stats.invalidated_pages, 1);
 }
 
+static void a_signal_does_not_fail_the_first_fault(struct kunit *test)
+{
+	struct testdev *dev = testdev_begin(test, PAGES);
+
+	/*
+	 * The first notifier of an address space takes all locks in there, which
+	 * mm_take_all_locks() gives up for any signal.
+	 */
+	allow_signal(SIGUSR1);
+	send_sig(SIGUSR1, current, 1);
+	KUNIT_EXPECT_TRUE(test, signal_pending(current));
+	KUNIT_EXPECT_EQ(test, fault(dev, dev->at, 1, 0), 0);
+	KUNIT_EXPECT_EQ(test, testdev_entries(dev, 0), 1);
+	/* The signal is still pending. */
+	KUNIT_EXPECT_TRUE(test, signal_pending(current));
+	disallow_signal(SIGUSR1);
+	KUNIT_EXPECT_FALSE(test, signal_pending(current));
+}
+
 static struct kunit_case fault_cases[] = {
 	KUNIT_CASE(arguments_are_checked),
 	KUNIT_CASE(untouched_memory_is_faulted_in),
@@ -231,6 +251,7 @@ static struct kunit_case fault_cases[] = {
 	KUNIT_CASE(rights_are_those_of_the_process),
 	KUNIT_CASE(a_read_only_page_comes_home_to_be_written),
 	KUNIT_CASE(query_counts_what_the_device_does),
+	KUNIT_CASE(a_signal_does_not_fail_the_first_fault),
 	{}
 };
 

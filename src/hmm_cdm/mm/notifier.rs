@@ -52,9 +52,8 @@ impl Invalidate for Nothing {
     fn invalidate(&mut self, _: Span) {}
 }
 
-/// Makes an address space ready for notifiers, so that a signal does not keep them from being
-/// inserted: the first one takes all locks that there are, which is given up for any signal
-/// (`mm_take_all_locks()`).
+/// Makes an address space ready for notifiers, so that inserting one does not fail with EINTR: see
+/// [`IntervalNotifier::new`].
 ///
 /// Sleeps; takes the mmap lock for writing. EINTR, ENOMEM.
 pub(crate) fn prepare(mm: &MmWithUser) -> Result {
@@ -109,7 +108,12 @@ impl<T: Invalidate> IntervalNotifier<T> {
     /// Begins to watch `span` of `mm`.
     ///
     /// Takes the mmap lock for writing when the address space has no notifier yet, so the caller
-    /// must not hold it. Sleeps. ENOMEM.
+    /// must not hold it. Sleeps.
+    ///
+    /// * EINTR: a fatal signal arrived. For the first notifier of an address space also if the task
+    ///   has to return to user space for another reason than a signal: it is being stopped or
+    ///   frozen, or there is task work (`mm_take_all_locks()`).
+    /// * ENOMEM
     pub fn new<'a>(mm: &'a MmWithUser, span: Span, data: T) -> impl PinInit<Self, Error> + 'a
     where
         T: 'a,
@@ -124,7 +128,7 @@ impl<T: Invalidate> IntervalNotifier<T> {
                 // `MmWithUser` is the `mm_users` reference that the function asks for; it takes
                 // one on `mm_count` for itself.
                 to_result(unsafe {
-                    bindings::mmu_interval_notifier_insert(
+                    bindings::hmm_cdm_helper_interval_insert(
                         slot,
                         mm.as_raw(),
                         span.start(),
