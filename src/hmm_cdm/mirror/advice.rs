@@ -1,27 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where the pages of a mirror had best be, as the process has said.
+//! What a process has advised for the pages of its address space.
 //!
-//! Advice is about addresses, as that of `mbind(2)` is about mappings: which ranges there are is the
-//! process's own doing, and bounded. It is looked at in faults of the device alone.
+//! Advice is about addresses, not about mappings. It is looked up in device faults only. The number
+//! of ranges is up to the process, so it has a limit.
 
 use crate::mm::Span;
-use kernel::{alloc::KVVec, new_mutex, prelude::*, sync::Mutex};
+use kernel::{
+    alloc::KVVec,
+    new_mutex,
+    prelude::*,
+    sync::Mutex, //
+};
 
-/// How many ranges there may be.
-const MOST: usize = 65536;
+/// The largest number of ranges of a mirror.
+const MAX_RANGES: usize = 65536;
 
 /// What is done with the pages of a range when the device faults on them: see
 /// `struct hmm_cdm_advise`.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
-    /// What nobody has touched yet is allocated on the node.
+    /// Untouched pages are allocated on the node.
     pub node: bool,
-    /// What exists elsewhere moves to the node.
+    /// Pages that are elsewhere move to the node.
     pub migrate: bool,
-    /// The copy of a page that was shared moves to the node.
+    /// The copy of a shared page moves to the node.
     pub cow: bool,
-    /// Room is made on a full node.
+    /// Pages are evicted if the node is full.
     pub evict: bool,
 }
 
@@ -36,8 +41,8 @@ struct Range {
 ///
 /// # Invariants
 ///
-/// The ranges are sorted and do not overlap; neighbours that touch differ; none has the default
-/// policy.
+/// The ranges are sorted and do not overlap. Adjacent ranges have different policies. None has the
+/// default policy.
 #[pin_data]
 pub(super) struct Advice {
     #[pin]
@@ -51,11 +56,11 @@ impl Advice {
         })
     }
 
-    /// Sets the policy for `span`. ENOSPC if there would be too many ranges, ENOMEM; then nothing
-    /// has changed.
+    /// Sets the policy for `span`. ENOSPC if that makes too many ranges, ENOMEM; nothing has changed
+    /// then.
     pub(super) fn set(&self, span: Span, policy: Policy) -> Result {
         let mut ranges = self.ranges.lock();
-        // One may be cut in two, and one is new.
+        // One range may be split in two, and one is new.
         let mut new = KVVec::with_capacity(ranges.len() + 2, GFP_KERNEL_ACCOUNT)?;
         let mut put = |range: Range| -> Result {
             if range.start >= range.end || range.policy == Policy::default() {
@@ -72,37 +77,38 @@ impl Advice {
             Ok(())
         };
         let (start, end) = (span.start(), span.end());
-        let mut told = false;
+        let mut is_put = false;
 
-        for known in ranges.iter() {
+        for range in ranges.iter() {
             let before = Range {
-                end: known.end.min(start),
-                ..*known
+                end: range.end.min(start),
+                ..*range
             };
             let after = Range {
-                start: known.start.max(end),
-                ..*known
+                start: range.start.max(end),
+                ..*range
             };
 
             put(before)?;
-            if known.end > start && !told {
+            if range.end > start && !is_put {
                 put(Range { start, end, policy })?;
-                told = true;
+                is_put = true;
             }
             put(after)?;
         }
-        if !told {
+        if !is_put {
             put(Range { start, end, policy })?;
         }
-        if new.len() > MOST {
+        if new.len() > MAX_RANGES {
             return Err(ENOSPC);
         }
-        // INVARIANT: The old ranges in their order, without what is in the span, and that between.
+        // INVARIANT: The parts of the old ranges outside of the span, in order, with the new range
+        // between them.
         *ranges = new;
         Ok(())
     }
 
-    /// The policy at `addr`, and the end of the addresses for which it is the same.
+    /// The policy at `addr`, and the end of the range of addresses that has it.
     pub(super) fn at(&self, addr: usize) -> (Policy, usize) {
         let ranges = self.ranges.lock();
         let next = ranges.partition_point(|range| range.end <= addr);
@@ -145,7 +151,7 @@ mod tests {
         advice.set(span, policy)
     }
 
-    /// The policies of pages 0 to 9, and how many ranges there are.
+    /// The policies of pages 0 to 9, and the number of ranges.
     fn all(advice: &Advice) -> ([Policy; 10], usize) {
         let mut seen = [NONE; 10];
 
@@ -156,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn without_advice_there_is_none() -> Result {
+    fn the_default_policy_makes_no_range() -> Result {
         let advice = advice()?;
 
         assert_eq!(advice.at(0), (NONE, usize::MAX));
@@ -166,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn later_advice_replaces_what_it_covers() -> Result {
+    fn later_advice_replaces_earlier() -> Result {
         let advice = advice()?;
 
         set(&advice, 1, 9, NODE)?;
@@ -184,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_with_the_same_advice_are_one() -> Result {
+    fn adjacent_ranges_with_the_same_policy_are_merged() -> Result {
         let advice = advice()?;
 
         set(&advice, 4, 5, NODE)?;
@@ -201,14 +207,14 @@ mod tests {
     }
 
     #[test]
-    fn there_is_an_end_to_it() -> Result {
+    fn the_number_of_ranges_is_limited() -> Result {
         let advice = advice()?;
 
-        for i in 0..MOST {
+        for i in 0..MAX_RANGES {
             let policy = if i % 2 == 0 { NODE } else { MOVE };
 
-            // All but the last few at once: each call copies them all.
-            if i > MOST - 4 {
+            // All but the last few directly: each call copies all of them.
+            if i > MAX_RANGES - 4 {
                 set(&advice, i, i + 1, policy)?;
             } else {
                 let (start, end) = (i * PAGE_SIZE, (i + 1) * PAGE_SIZE);
@@ -219,10 +225,10 @@ mod tests {
                     .push(Range { start, end, policy }, GFP_KERNEL)?;
             }
         }
-        assert_eq!(set(&advice, MOST, MOST + 1, NODE), Err(ENOSPC));
-        assert_eq!(advice.at(MOST * PAGE_SIZE).0, NONE);
-        // What makes no more of them is taken.
-        assert_eq!(set(&advice, MOST - 1, MOST, NODE), Ok(()));
+        assert_eq!(set(&advice, MAX_RANGES, MAX_RANGES + 1, NODE), Err(ENOSPC));
+        assert_eq!(advice.at(MAX_RANGES * PAGE_SIZE).0, NONE);
+        // Advice that makes no more ranges is taken.
+        assert_eq!(set(&advice, MAX_RANGES - 1, MAX_RANGES, NODE), Ok(()));
         Ok(())
     }
 }

@@ -1,29 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Whether a device works, and what happens to its mirrors while it does not.
+//! Device resets, and what they do to the device's mirrors.
 //!
-//! A device that hangs is reset, and begins with an empty page table then. What it has mapped until
-//! then it must not be taken to have any more; what it has in its memory is the processes', which go
-//! on with it: coherent memory does not depend on the device's engines.
+//! A device that hangs is reset, and starts with an empty page table again. Its earlier mappings must
+//! be considered lost. The content of its memory belongs to the processes, which go on using it:
+//! coherent memory does not depend on the device's engines.
 //!
-//! `Health::state`, a mutex, is taken with no other lock held. Taken inside of it are those of the
-//! mirrors: `Mirror::indexes` and the locks of intervals.
+//! `Health::state`, a mutex, is taken with no other lock held. `Mirror::indexes` and the locks of
+//! intervals are taken under it.
 
 use super::Mirror;
 use kernel::{
     new_condvar, new_mutex,
     prelude::*,
-    sync::{Arc, CondVar, Mutex},
+    sync::{
+        Arc,
+        CondVar,
+        Mutex, //
+    },
 };
 
 struct State {
-    // Resets under way.
+    // Number of resets under way.
     resets: usize,
-    // Those that can be opened and used at the moment.
+    // The mirrors of open files.
     mirrors: KVec<Arc<Mirror>>,
 }
 
-/// Where a driver says that its device does not work, and waits until it does again.
+/// Whether a device works. Its driver sets that, and can wait until a reset is over.
 #[pin_data]
 pub struct Health {
     #[pin]
@@ -33,7 +37,7 @@ pub struct Health {
 }
 
 impl Health {
-    /// Of a device that works. ENOMEM.
+    /// The health of a device that works. ENOMEM.
     pub fn new() -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
@@ -44,16 +48,16 @@ impl Health {
         )
     }
 
-    /// The device is being reset from here on, until what is returned is dropped; it may be kept for
-    /// ever, if the device does not come back. Sleeps.
+    /// Begins a reset of the device, which lasts until the returned value is dropped. It may be kept
+    /// for ever if the device does not come back. Sleeps.
     ///
-    /// When this returns no mirror of the device has an entry any more, a page table that was
-    /// attached has been told so, and no access through a mirror is under way. Until the end of the
-    /// reset none gets one: faults end with EIO, and `HMM_CDM_IOC_SUBMIT` does. Jobs are the
-    /// driver's: it completes those with EIO that are lost.
+    /// When this returns, no mirror of the device has entries, an attached page table has seen them
+    /// all invalidated, and no access through a mirror is under way. No entries are made until the
+    /// end of the reset: faults and `HMM_CDM_IOC_SUBMIT` return EIO. Jobs are the driver's: it
+    /// completes those with EIO that are lost.
     ///
-    /// A fault that sleeps, since the process is to answer it, is left alone. It ends with EIO if
-    /// the answer comes during the reset, and goes on if it comes later.
+    /// A fault that sleeps until the process has answered it is left alone. It ends with EIO if the
+    /// answer comes during the reset, and goes on if it comes later.
     pub fn begin_reset(&self) -> Reset<'_> {
         let mut state = self.state.lock();
 
@@ -87,8 +91,7 @@ impl Health {
         }
     }
 
-    /// Waits for the end of a reset, if there is one. It is for what goes on then, and not to be
-    /// called by whoever ends it.
+    /// Waits until no reset is under way. Whoever ends the reset must not call it.
     pub fn wait(&self) {
         let mut state = self.state.lock();
 
@@ -98,7 +101,7 @@ impl Health {
     }
 }
 
-/// A reset under way. Dropping it is its end; sleeps.
+/// A reset under way. Dropping it ends the reset; sleeps.
 pub struct Reset<'a>(&'a Health);
 
 impl Drop for Reset<'_> {
@@ -107,14 +110,14 @@ impl Drop for Reset<'_> {
     }
 }
 
-/// A mirror in the list of its device. Dropping it takes it out; sleeps.
+/// A mirror in the list of its device, which it is removed from when this is dropped; sleeps.
 pub(crate) struct Member {
     health: Arc<Health>,
     mirror: Arc<Mirror>,
 }
 
 impl Member {
-    /// Adds a mirror. ENOMEM.
+    /// Adds a mirror to the list. ENOMEM.
     pub(crate) fn new(health: Arc<Health>, mirror: Arc<Mirror>) -> Result<Self> {
         let mut state = health.state.lock();
 
@@ -130,14 +133,14 @@ impl Member {
 impl Drop for Member {
     fn drop(&mut self) {
         let mut state = self.health.state.lock();
-        let own = state
+        let index = state
             .mirrors
             .iter()
             .position(|mirror| Arc::ptr_eq(mirror, &self.mirror));
-        let mirror = own.and_then(|i| state.mirrors.remove(i).ok());
+        let mirror = index.and_then(|i| state.mirrors.remove(i).ok());
 
         drop(state);
-        // Removing notifiers sleeps, should this have been the last reference.
+        // Without the lock: if this is the last reference, it removes notifiers, which sleeps.
         drop(mirror);
     }
 }
@@ -147,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_device_works_until_it_is_reset_and_after_the_last() -> Result {
+    fn a_device_works_before_the_first_and_after_the_last_reset() -> Result {
         let health = Health::new()?;
 
         assert_eq!(health.check(), Ok(()));

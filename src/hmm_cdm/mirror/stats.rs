@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What happened on a mirror, in numbers that only grow.
+//! The counters of a mirror, which only grow.
 
 pub use crate::counter::Counter;
 use kernel::prelude::*;
 
-/// The counters of a mirror. Their meaning is in the description of `struct hmm_cdm_stats`; all
-/// count pages or events, but `bytes_copied`.
+/// The counters of a mirror, as described with `struct hmm_cdm_stats`. All but `bytes_copied` count
+/// pages or events.
 #[derive(Default)]
 #[expect(missing_docs, reason = "described with struct hmm_cdm_stats")]
 pub struct Stats {
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_counts_for_itself() {
+    fn counters_are_independent() {
         let stats = Stats::new();
 
         stats.faults.add(1);
