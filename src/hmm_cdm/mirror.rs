@@ -5,26 +5,30 @@
 //!
 //! # Locking
 //!
-//! The order in which locks are taken, outermost first. Documentation/locking.rst has the rest.
+//! Locks are taken in this order, outermost first. Documentation/locking.rst has the same list, and
+//! the locks and callbacks of the other parts.
 //!
-//! 1. `Node::evicting`, a mutex, serialises eviction. It is never taken with one of the others held.
+//! 1. `Node::evicting`, a mutex: serialises eviction. Never taken with one of the others held.
 //! 2. `mmap_lock` of the mirrored process. Walks, migrations and lookups of mappings take it for
 //!    reading, all of them in [`crate::mm`]. It is never held when an interval is made: the first
 //!    notifier of an address space takes it for writing.
-//! 3. Folio locks and rmap locks. Migrations hold them, and so does the kernel around invalidations.
-//! 4. `Mirror::indexes`, a mutex, is held to add an interval and to clear all of them. It is never
-//!    taken with 2 or 3 held.
-//! 5. `Mirror::intervals`, the XArray's spinlock, is held to look up or store an interval.
-//! 6. `IntervalNotifier::data`, a spinlock, protects the entries of an interval. Invalidations take it
-//!    with 2 and 3 held, and every access of the device does. It is held for an access to one page,
-//!    to fill one window, or to clear the interval. A driver's [`Table`] is called under it.
-//! 7. `NodePages::free`, a spinlock with interrupts off, protects the node's allocator. It is taken in
-//!    any context.
+//! 3. Folio locks and rmap locks: held by migrations, and by the kernel around invalidations.
+//! 4. `Mirror::indexes`, a mutex: held to add an interval, and to clear all of them. Never taken
+//!    with 2 or 3 held.
+//! 5. `Mirror::intervals`, the spinlock of the XArray: held to look up or store an interval.
+//! 6. `IntervalNotifier::data`, a spinlock: protects the entries of an interval. Taken by
+//!    invalidations, so with 2 and 3 held, and by each access of the device. Held for an access to
+//!    one page, to fill one window, or to clear at most an interval. A driver's [`Table`] is called
+//!    under it.
+//! 7. `NodePages::free`, a spinlock with interrupts off: protects the node's allocator. Taken in any
+//!    context.
+//! 8. `DmemCharges::table`, a spinlock with interrupts off: which cgroup a page is charged to. Taken
+//!    in any context.
 //!
-//! No two of 5, 6 and 7 are held together, and nothing sleeps under them.
+//! No two of 5 to 8 are held together, and nothing sleeps under them.
 //!
-//! Three mutexes are taken with none of these held: `Health::state`, under which a reset takes 4 to 6,
-//! and `Advice::ranges` and `KthreadFaults::threads`, under which no other lock is taken.
+//! Three mutexes are taken with none of these held: `Health::state`, under which a reset takes 4 to
+//! 6, and `Advice::ranges` and `KthreadFaults::threads`, under which no other lock is taken.
 //!
 //! # Lifetime
 //!

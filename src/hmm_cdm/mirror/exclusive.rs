@@ -100,7 +100,7 @@ impl Mirror {
     }
 }
 
-#[kunit_tests(hmm_cdm_mirror_exclusive)]
+#[kunit_tests(hmm_cdm_atomics)]
 mod tests {
     use super::super::kunit::{
         new_shared,

@@ -62,7 +62,7 @@ impl Drop for KthreadFault<'_> {
     }
 }
 
-#[kunit_tests(hmm_cdm_kthread_faults)]
+#[kunit_tests(hmm_cdm_faults)]
 mod tests {
     use super::*;
     use crate::os::{
