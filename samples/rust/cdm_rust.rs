@@ -98,11 +98,15 @@ impl kernel::Module for AccelModule {
     /// The driver of a bus does this in `probe()`.
     fn init(module: &'static ThisModule) -> Result<Self> {
         let nid = module_parameters::nid.value();
-        let region = Region::new(
-            module_parameters::start.value(),
-            module_parameters::size.value(),
-            (nid >= 0).then_some(nid),
-        );
+        // SAFETY: The administrator who names the memory answers for it: it is set aside for this
+        // driver. That of a device is known by its BAR.
+        let region = unsafe {
+            Region::new(
+                module_parameters::start.value(),
+                module_parameters::size.value(),
+                (nid >= 0).then_some(nid),
+            )
+        };
 
         Ok(Self {
             _registration: Registration::new(&region, Arc::new(Accel, GFP_KERNEL)?, module)?,

@@ -134,7 +134,7 @@ impl Devices {
         let added = region
             .and_then(|region| room.then_some(region).ok_or(ENOSPC))
             .and_then(|region| {
-                let driver = Arc::new(Engine::new(config, region.start)?, GFP_KERNEL)?;
+                let driver = Arc::new(Engine::new(config, region.start())?, GFP_KERNEL)?;
 
                 Registration::new(&region, driver, module)
             })
@@ -162,9 +162,11 @@ fn add_named(param: &[u8], config: Config, module: &'static ThisModule) -> Resul
 
     for text in region::split(param) {
         let shown = kernel::str::BStr::from_bytes(text);
-        let region = region::parse(text).inspect_err(|_| {
+        let named = region::parse(text).inspect_err(|_| {
             pr_err!("region {shown}: is not of the form <start>+<size>[@<node>]\n");
         });
+        // SAFETY: The administrator, who names the memory, answers for it as with `memmap=`.
+        let region = named.map(|named| unsafe { Region::new(named.start, named.size, named.nid) });
 
         let _ = devices.add(region, config, module).inspect_err(|e| {
             pr_err!("region {shown}: not used (error {})\n", e.to_errno());

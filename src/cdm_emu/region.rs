@@ -2,7 +2,6 @@
 
 //! The syntax of the parameter `region`.
 
-use hmm_cdm::node::region::Region;
 use kernel::{
     prelude::*,
     str::{
@@ -11,20 +10,31 @@ use kernel::{
     }, //
 };
 
+/// One region of the list.
+pub(crate) struct Named {
+    pub(crate) start: u64,
+    pub(crate) size: u64,
+    pub(crate) nid: Option<i32>,
+}
+
 /// Splits a list of regions at commas.
 pub(crate) fn split(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     list.split(|byte| *byte == b',')
 }
 
 /// Parses `<start>+<size>[@<node>]`. EINVAL.
-pub(crate) fn parse(text: &[u8]) -> Result<Region> {
+pub(crate) fn parse(text: &[u8]) -> Result<Named> {
     let (start, rest) = cut(text, b'+').ok_or(EINVAL)?;
     let (size, nid) = match cut(rest, b'@') {
         Some((size, nid)) => (size, Some(i32::from_str(BStr::from_bytes(nid))?)),
         None => (rest, None),
     };
 
-    Ok(Region::new(bytes(start)?, bytes(size)?, nid))
+    Ok(Named {
+        start: bytes(start)?,
+        size: bytes(size)?,
+        nid,
+    })
 }
 
 fn cut(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {

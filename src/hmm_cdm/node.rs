@@ -46,6 +46,7 @@ use crate::{
         },
         folio::Pfn,
         pagemap::{
+            DeviceRange,
             Kind,
             Owner,
             Pagemap, //
@@ -59,8 +60,7 @@ use crate::{
             Reclaim, //
         },
         kthread::Thread,
-        of::NodePath,
-        resource::ClaimedRange, //
+        of::NodePath, //
     }, //
 };
 use core::ops::Range;
@@ -99,10 +99,8 @@ pub struct Node {
     // Stopped before the pages are unregistered.
     split_thread: SetOnce<Thread<Splitter>>,
     poison_thread: SetOnce<Thread<PoisonWorker>>,
-    // Unregistered before `_claim` releases the range.
     #[pin]
     pagemap: Pagemap<NodePages>,
-    _claim: ClaimedRange,
     nid: i32,
     origin: Option<NodePath>,
     // Serialises eviction. Outermost: never taken with the mmap lock or a page lock held.
@@ -117,22 +115,22 @@ impl Node {
     /// Makes a node of coherent memory from a region that has not been checked yet. `name` is for
     /// `/proc/iomem`. The data in the memory is lost. Sleeps.
     ///
-    /// Errors are those of [`Region::check`] and [`Region::claim`], ENODEV if the memory does not
+    /// Errors are those of [`Region::claim`], ENODEV if the memory does not
     /// keep what is written to it, and ENOMEM.
     pub fn new(
         region: &Region,
         name: CString,
         copier: Option<Arc<dyn Copier>>,
     ) -> Result<Arc<Self>> {
-        let nid = region.check()?;
-        let claim = region.claim(name)?;
-        let node = Self::register(Kind::Coherent, claim, nid, region.origin.clone(), copier)?;
+        let (range, nid) = region.claim(name)?;
+        let node = Self::register(range, nid, region.origin().cloned(), copier);
 
+        let node = node.inspect_err(|e| {
+            if *e == ENODEV {
+                pr_err!("region {region}: there is no memory, what is written is lost\n");
+            }
+        })?;
         node.start_poison_thread()?;
-        if !node.pagemap.holds_data() {
-            pr_err!("region {region}: there is no memory, what is written is lost\n");
-            return Err(ENODEV);
-        }
         Ok(node)
     }
 
@@ -148,8 +146,8 @@ impl Node {
         copier: Arc<dyn Copier>,
     ) -> Result<Arc<Self>> {
         let nid = region::check_private(size, nid)?;
-        let claim = ClaimedRange::request_free(size, name)?;
-        let node = Self::register(Kind::Private, claim, nid, None, Some(copier.clone()))?;
+        let range = DeviceRange::addresses(size, name)?;
+        let node = Self::register(range, nid, None, Some(copier.clone()))?;
 
         let splitter = Splitter::new(node.owner(), node.first_pfn()?, copier)?;
         let thread = Thread::spawn(c"hmm_cdm_split", nid.unsigned_abs(), splitter.clone())?;
@@ -169,13 +167,12 @@ impl Node {
     }
 
     fn register(
-        kind: Kind,
-        claim: ClaimedRange,
+        range: DeviceRange,
         nid: i32,
         origin: Option<NodePath>,
         copier: Option<Arc<dyn Copier>>,
     ) -> Result<Arc<Self>> {
-        let (start, size) = (claim.start(), claim.size());
+        let (start, size, kind) = (range.start(), range.size(), range.kind());
         let nr = (size >> PAGE_SHIFT) as usize;
         let first = (start >> PAGE_SHIFT) as usize;
         let pages = NodePages::new(kind, copier, first, nr)?;
@@ -185,8 +182,7 @@ impl Node {
             try_pin_init!(Self {
                 split_thread: SetOnce::new(),
                 poison_thread: SetOnce::new(),
-                pagemap <- Pagemap::register(kind, start, size, nid, pages),
-                _claim: claim,
+                pagemap <- Pagemap::register(range, nid, pages),
                 nid,
                 origin,
                 evicting <- new_mutex!((), "Node::evicting"),

@@ -15,13 +15,26 @@ use super::{
         Pfn, //
     }, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    os::resource::{
+        self,
+        ClaimedRange, //
+    }, //
+};
 use kernel::{
     error::from_err_ptr,
-    ffi::{c_int, c_void},
-    page::{PAGE_SHIFT, PAGE_SIZE},
+    ffi::{
+        c_int,
+        c_void, //
+    },
+    page::{
+        PAGE_SHIFT,
+        PAGE_SIZE, //
+    },
     prelude::*,
-    types::Opaque,
+    str::CString,
+    types::Opaque, //
 };
 
 /// What kind of memory a device has.
@@ -53,8 +66,66 @@ impl Owner {
     }
 }
 
+/// A claimed range of physical addresses that a device's pages can be made of.
+///
+/// # Invariants
+///
+/// If `kind` is [`Kind::Coherent`], there is memory at all addresses of the range, which is the
+/// claimant's alone: as long as the value lives, every byte may be read and written with the CPU's
+/// ordinary accesses, in any order and at any time. Otherwise nothing is behind the addresses.
+pub struct DeviceRange {
+    claim: ClaimedRange,
+    kind: Kind,
+}
+
+impl DeviceRange {
+    /// Coherent memory.
+    ///
+    /// # Safety
+    ///
+    /// A claim keeps other drivers off, and the kernel's own RAM cannot be claimed; but firmware, a
+    /// hypervisor, or a driver that claims nothing may use a range as well, and registers of a device
+    /// are no memory. So the caller answers for it: the range is memory as in the type's invariants.
+    /// It may lose what it contains.
+    pub(crate) unsafe fn memory(claim: ClaimedRange) -> Self {
+        // INVARIANT: By the safety requirements.
+        Self {
+            claim,
+            kind: Kind::Coherent,
+        }
+    }
+
+    /// Addresses for `size` bytes of private memory: some that nothing is behind, which the kernel
+    /// finds. `size` is a multiple of [`resource::alignment`]. ENOSPC if there are none.
+    pub(crate) fn addresses(size: u64, name: CString) -> Result<Self> {
+        // INVARIANT: `get_free_mem_region()` has found no resource there.
+        Ok(Self {
+            claim: ClaimedRange::request_free(size, name)?,
+            kind: Kind::Private,
+        })
+    }
+
+    /// The first address.
+    pub fn start(&self) -> u64 {
+        self.claim.start()
+    }
+
+    /// Bytes.
+    pub fn size(&self) -> u64 {
+        self.claim.size()
+    }
+
+    /// What kind of memory it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+}
+
 /// What the driver of device memory does for its pages: the operations of `struct dev_pagemap_ops`.
-pub trait Frames: Send + Sync + Sized {
+///
+/// `'static`, because the kernel calls them until the pagemap is dropped, and one that is leaked is
+/// never dropped.
+pub trait Frames: Send + Sync + Sized + 'static {
     /// The last reference to the `1 << order` pages from `index` on has gone, and they may be
     /// allocated again. Indices count from the first page of the memory.
     ///
@@ -82,14 +153,16 @@ pub trait Frames: Send + Sync + Sized {
 ///
 /// # Invariants
 ///
-/// `pgmap` is registered by `memremap_pages()` for the `nr` pages from `first`, its ops are
-/// [`Self::OPS`], and it is the field of a pinned `Pagemap<T>`.
+/// `pgmap` is registered by `memremap_pages()` for the `nr` pages from `first`, which are those of
+/// `range`; its ops are [`Self::OPS`], and it is the field of a pinned `Pagemap<T>`.
 #[pin_data(PinnedDrop)]
 pub struct Pagemap<T: Frames> {
     #[pin]
     pgmap: Opaque<bindings::dev_pagemap>,
     first: usize,
     nr: usize,
+    // After `pgmap`: the pages go before the range is given back.
+    range: DeviceRange,
     #[pin]
     frames: T,
 }
@@ -126,28 +199,36 @@ impl<T: Frames> Pagemap<T> {
         ours.then(|| look(unsafe { Self::from_raw(pgmap) }))
     }
 
-    /// Registers the `size` bytes of physical memory from `start` on NUMA node `nid`. Sleeps.
+    /// Registers `range` on NUMA node `nid`. Sleeps.
     ///
-    /// The caller owns the range (it is claimed in the resource tree) and has checked what
-    /// `memremap_pages()` would WARN about: alignment to `memremap_compat_align()`, no system RAM
-    /// inside, addressable, a NUMA node that is possible.
+    /// The caller has checked what `memremap_pages()` would WARN about: alignment to
+    /// `memremap_compat_align()`, no system RAM inside, addressable.
     ///
-    /// Errors are those of `memremap_pages()`: ENOMEM, EINVAL.
+    /// * ENXIO: there is no such NUMA node, or system RAM is inside
+    /// * ENODEV: coherent memory does not keep what is written to it
+    /// * ENOMEM, EINVAL
     pub fn register(
-        kind: Kind,
-        start: u64,
-        size: u64,
+        range: DeviceRange,
         nid: i32,
         frames: impl PinInit<T>,
     ) -> impl PinInit<Self, Error> {
+        let (start, size, kind) = (range.start(), range.size(), range.kind());
+        let first = (start >> PAGE_SHIFT) as usize;
+        let nr = (size >> PAGE_SHIFT) as usize;
+
         try_pin_init!(Self {
             frames <- frames,
-            first: (start >> PAGE_SHIFT) as usize,
-            nr: (size >> PAGE_SHIFT) as usize,
+            first,
+            nr,
+            range,
             // Last, so that nothing can fail after it: from here on `Drop` unregisters.
             pgmap <- Opaque::try_ffi_init(move |slot: *mut bindings::dev_pagemap| {
                 let range = bindings::range { start, end: start + size - 1 };
 
+                // `memremap_pages()` takes any number, and looks the node up.
+                if !resource::is_possible_nid(nid) {
+                    return Err(ENXIO);
+                }
                 // SAFETY: `slot` is ours to initialise, and all-zeroes is a valid `dev_pagemap`.
                 // The union starts with the one range of `nr_range == 1`.
                 unsafe {
@@ -164,9 +245,19 @@ impl<T: Frames> Pagemap<T> {
                         .write(range);
                 }
 
-                // SAFETY: `slot` is initialised and pinned until `memunmap_pages()` in `drop`.
-                // No page is handed out, and so no operation called, before that is complete.
-                from_err_ptr(unsafe { bindings::memremap_pages(slot, nid) }).map(|_| ())
+                // SAFETY: `slot` is initialised and pinned until `memunmap_pages()`, here or in
+                // `drop`. No page is handed out, and so no operation called, before that is
+                // complete. The range is claimed, and of the kind that it is registered as.
+                from_err_ptr(unsafe { bindings::memremap_pages(slot, nid) })?;
+
+                // SAFETY: The pages have just been registered, as memory that is the claimant's
+                // alone, and none is handed out yet.
+                if kind == Kind::Coherent && !unsafe { holds_data(*first, *nr) } {
+                    // SAFETY: Just registered; no page is in use.
+                    unsafe { bindings::memunmap_pages(slot) };
+                    return Err(ENODEV);
+                }
+                Ok(())
             }),
         }? Error)
     }
@@ -202,23 +293,9 @@ impl<T: Frames> Pagemap<T> {
         (self.nr * PAGE_SIZE) as u64
     }
 
-    /// Whether the first and the last page keep what is written to them. Addresses without memory
-    /// behind them mostly do not, unless a cache answers for them: a check that finds a wrong
-    /// address, no proof. Only for coherent memory of which no page has been handed out.
-    pub fn holds_data(&self) -> bool {
-        const PATTERN: u64 = 0x6864_6d63_5f6d_6d68;
-
-        [0, self.nr - 1].into_iter().all(|index| {
-            // SAFETY: The page is registered, so it has a linear mapping, and nobody uses it.
-            unsafe {
-                let p = bindings::hmm_cdm_helper_pfn_to_virt(self.first + index);
-
-                [PATTERN, !PATTERN].into_iter().all(|value| {
-                    bindings::hmm_cdm_helper_write_u64(p, value);
-                    bindings::hmm_cdm_helper_read_u64(p) == value
-                })
-            }
-        })
+    /// What kind of memory it is.
+    pub fn kind(&self) -> Kind {
+        self.range.kind()
     }
 
     /// What the kernel knows the pages by.
@@ -312,6 +389,29 @@ impl<T: Frames> Pagemap<T> {
     }
 }
 
+/// Whether the first and the last of `nr` pages from frame `first` on keep what is written to them.
+/// Addresses without memory behind them mostly do not, unless a cache answers for them: a check that
+/// finds a wrong address, no proof.
+///
+/// # Safety
+///
+/// The pages are coherent memory that has a linear mapping, and nobody uses it.
+unsafe fn holds_data(first: usize, nr: usize) -> bool {
+    const PATTERN: u64 = 0x6864_6d63_5f6d_6d68;
+
+    [first, first + nr - 1].into_iter().all(|pfn| {
+        // SAFETY: By the safety requirements; a page begins with an aligned word.
+        unsafe {
+            let p = bindings::hmm_cdm_helper_pfn_to_virt(pfn);
+
+            [PATTERN, !PATTERN].into_iter().all(|value| {
+                bindings::hmm_cdm_helper_write_u64(p, value);
+                bindings::hmm_cdm_helper_read_u64(p) == value
+            })
+        }
+    })
+}
+
 #[pinned_drop]
 impl<T: Frames> PinnedDrop for Pagemap<T> {
     fn drop(self: Pin<&mut Self>) {
@@ -323,10 +423,7 @@ impl<T: Frames> PinnedDrop for Pagemap<T> {
 #[kunit_tests(hmm_cdm_pagemap)]
 mod tests {
     use super::*;
-    use crate::{
-        mm::{folio::NewPage, kunit::expect_warnings},
-        os::resource,
-    };
+    use crate::mm::kunit::expect_warnings;
     use kernel::sync::Arc;
 
     struct Owner {
@@ -344,18 +441,16 @@ mod tests {
     }
 
     /// Why the `size` bytes from `start` were not registered, and how many warnings the kernel had.
-    fn refused(start: u64, size: u64) -> Result<(Option<Error>, i32)> {
+    fn refused(start: u64, size: u64, nid: i32) -> Result<(Option<Error>, i32)> {
         let kept = Arc::new((), GFP_KERNEL)?;
         let owner = Owner {
             _kept: kept.clone(),
         };
 
-        let (registered, warnings) = expect_warnings(|| {
-            KBox::pin_init(
-                Pagemap::register(Kind::Coherent, start, size, 0, owner),
-                GFP_KERNEL,
-            )
-        })?;
+        // SAFETY: `memremap_pages()` refuses the range, so it is not used.
+        let range = unsafe { DeviceRange::memory(ClaimedRange::unclaimed(start, size)?) };
+        let (registered, warnings) =
+            expect_warnings(|| KBox::pin_init(Pagemap::register(range, nid, owner), GFP_KERNEL))?;
         let error = registered.err();
         // What the owner keeps has gone with it.
         match Arc::into_unique_or_drop(kept) {
@@ -370,7 +465,7 @@ mod tests {
         let align = resource::alignment();
         let start = ((page.pfn().raw() as u64) << PAGE_SHIFT) & !(align - 1);
 
-        assert_eq!(refused(start, align)?, (Some(ENXIO), 1));
+        assert_eq!(refused(start, align, 0)?, (Some(ENXIO), 1));
         Ok(())
     }
 
@@ -378,9 +473,28 @@ mod tests {
     fn addresses_that_do_not_exist_are_not_registered() -> Result {
         let beyond = resource::max_address() + 1;
 
-        assert_eq!(refused(beyond, resource::alignment())?, (Some(EINVAL), 0));
+        assert_eq!(
+            refused(beyond, resource::alignment(), 0)?,
+            (Some(EINVAL), 0)
+        );
         // Nothing is left of it that would be in the way of a second attempt.
-        assert_eq!(refused(beyond, resource::alignment())?, (Some(EINVAL), 0));
+        assert_eq!(
+            refused(beyond, resource::alignment(), 0)?,
+            (Some(EINVAL), 0)
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn numa_nodes_that_do_not_exist_are_refused() -> Result {
+        let beyond = resource::max_address() + 1;
+
+        for nid in [-1, i32::MAX] {
+            assert_eq!(
+                refused(beyond, resource::alignment(), nid)?,
+                (Some(ENXIO), 0)
+            );
+        }
         Ok(())
     }
 }

@@ -45,8 +45,8 @@ use crate::{
             Outcome, //
         },
         pagemap::{
+            DeviceRange,
             Frames,
-            Kind,
             Pagemap, //
         },
         window_pages, //
@@ -56,10 +56,7 @@ use crate::{
             ModuleOwner,
             ModuleRef, //
         },
-        resource::{
-            self,
-            ClaimedRange, //
-        }, //
+        resource, //
     }, //
 };
 use kernel::{
@@ -103,9 +100,7 @@ impl Frames for PoisonFrames {
 
 /// The poison pages. While there are any, the library stays loaded.
 pub(crate) struct PoisonPages {
-    // Unregistered before the range is released.
     pagemap: Pin<KBox<Pagemap<PoisonFrames>>>,
-    _claim: ClaimedRange,
     _library: ModuleRef,
 }
 
@@ -119,8 +114,8 @@ impl PoisonPages {
         let library = ModuleRef::get(ModuleOwner::of(crate::this_module()))?;
         let size = SIZE.max(resource::alignment());
         let nid = region::check_private(size, None)?;
-        let claim = ClaimedRange::request_free(size, c"hmm_cdm lost pages".try_into()?)?;
-        let first = (claim.start() >> PAGE_SHIFT) as usize;
+        let range = DeviceRange::addresses(size, c"hmm_cdm lost pages".try_into()?)?;
+        let first = (range.start() >> PAGE_SHIFT) as usize;
         let buddy = Buddy::new(first, (size >> PAGE_SHIFT) as usize, mm::pmd_order())?;
         let frames = pin_init!(PoisonFrames {
             free <- new_spinlock_irq!(buddy, "PoisonFrames::free"),
@@ -128,10 +123,9 @@ impl PoisonPages {
 
         Ok(Self {
             pagemap: KBox::pin_init(
-                Pagemap::register(Kind::Private, claim.start(), size, nid, frames),
+                Pagemap::register(range, nid, frames),
                 GFP_KERNEL,
             )?,
-            _claim: claim,
             _library: library,
         })
     }

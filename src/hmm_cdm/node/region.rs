@@ -7,14 +7,17 @@
 //! everything is checked first, and the log says what to do.
 
 use super::tree;
-use crate::os::{
-    of::{
-        DeviceNode,
-        NodePath, //
-    },
-    resource::{
-        self,
-        ClaimedRange, //
+use crate::{
+    mm::pagemap::DeviceRange,
+    os::{
+        of::{
+            DeviceNode,
+            NodePath, //
+        },
+        resource::{
+            self,
+            ClaimedRange, //
+        }, //
     }, //
 };
 use kernel::{
@@ -25,16 +28,16 @@ use kernel::{
 };
 
 /// A range of physical memory.
+///
+/// # Invariants
+///
+/// What [`Self::check`] and [`Self::claim`] accept of it is as [`Self::new`] requires.
 #[derive(Clone)]
 pub struct Region {
-    /// Physical address of the first byte.
-    pub start: u64,
-    /// Size in bytes.
-    pub size: u64,
-    /// The NUMA node to register it on; `None` asks the firmware, with node 0 as the fallback.
-    pub nid: Option<i32>,
-    /// The device tree node that described it, if one did.
-    pub origin: Option<NodePath>,
+    start: u64,
+    size: u64,
+    nid: Option<i32>,
+    origin: Option<NodePath>,
 }
 
 impl fmt::Display for Region {
@@ -112,14 +115,41 @@ impl fmt::Display for RegionError {
 }
 
 impl Region {
-    /// Makes a region from numbers, such as those of a module parameter.
-    pub fn new(start: u64, size: u64, nid: Option<i32>) -> Self {
+    /// Makes a region of the `size` bytes from physical address `start` on, to be registered on NUMA
+    /// node `nid`; `None` asks the firmware, with node 0 as the fallback.
+    ///
+    /// # Safety
+    ///
+    /// If [`Self::check`] and [`Self::claim`] accept the range, it is memory that nothing but the
+    /// caller's device uses. The kernel gives its pages to processes, and its data is lost. A driver
+    /// can promise this for the memory behind its own device's BAR. For an address that is given to
+    /// it, such as a module parameter, the administrator has to.
+    ///
+    /// # Examples
+    ///
+    /// ```ignore
+    /// // SAFETY: The BAR is this device's local memory, and the driver uses none of it itself.
+    /// let region = unsafe { Region::new(pdev.resource_start(2)?, pdev.resource_len(2)?, None) };
+    /// let registration = Registration::new(&region, driver, module)?;
+    /// ```
+    pub unsafe fn new(start: u64, size: u64, nid: Option<i32>) -> Self {
+        // INVARIANT: By the safety requirements.
         Self {
             start,
             size,
             nid,
             origin: None,
         }
+    }
+
+    /// Physical address of the first byte.
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// The device tree node that described it, if one did.
+    pub fn origin(&self) -> Option<&NodePath> {
+        self.origin.as_ref()
     }
 
     /// Makes the region of a device tree node that describes coherent device memory. The log says
@@ -134,9 +164,13 @@ impl Region {
     pub fn of_node(node: &DeviceNode) -> Result<Self> {
         let (range, nid) = tree::cdm_range(node)?;
 
+        // INVARIANT: The firmware describes it as coherent device memory, which the kernel does not
+        // use.
         Ok(Self {
+            start: range.start,
+            size: range.size,
+            nid: Some(nid),
             origin: Some(node.to_path()?),
-            ..Self::new(range.start, range.size, Some(nid))
         })
     }
 
@@ -207,11 +241,16 @@ impl Region {
         Ok(nid)
     }
 
-    /// Claims the range in `/proc/iomem`, as `name`. EBUSY if part of it is already claimed.
-    pub fn claim(&self, name: CString) -> Result<ClaimedRange> {
-        ClaimedRange::request(self.start, self.size, name).inspect_err(|_| {
+    /// Checks the region and claims it in `/proc/iomem`, as `name`. Returns the NUMA node to use as
+    /// well. Errors are those of [`Self::check`], and EBUSY if part of it is already claimed.
+    pub(crate) fn claim(&self, name: CString) -> Result<(DeviceRange, i32)> {
+        let nid = self.check()?;
+        let claim = ClaimedRange::request(self.start, self.size, name).inspect_err(|_| {
             pr_err!("region {self}: it is taken by someone else; see /proc/iomem\n");
-        })
+        })?;
+
+        // SAFETY: By the type invariants, as both have accepted it.
+        Ok((unsafe { DeviceRange::memory(claim) }, nid))
     }
 }
 
@@ -240,8 +279,14 @@ mod tests {
     use crate::mm::folio::NewPage;
     use kernel::page::PAGE_SHIFT;
 
+    /// A region that is only looked at.
+    fn region(start: u64, size: u64, nid: Option<i32>) -> Region {
+        // SAFETY: The tests claim nothing.
+        unsafe { Region::new(start, size, nid) }
+    }
+
     fn error(start: u64, size: u64, nid: Option<i32>) -> Option<(RegionError, Error)> {
-        let error = Region::new(start, size, nid).find_error().err()?;
+        let error = region(start, size, nid).find_error().err()?;
 
         Some((error, error.errno()))
     }
@@ -365,10 +410,10 @@ mod tests {
 
     #[test]
     fn messages_name_what_is_wrong() -> Result {
-        let region = Region::new(0x4000_0000, 0x20_0000, Some(1));
-        let elsewhere = Region::new(0x4000_0000, 0x20_0000, None);
+        let placed = region(0x4000_0000, 0x20_0000, Some(1));
+        let elsewhere = region(0x4000_0000, 0x20_0000, None);
 
-        assert_eq!(text(&region)?.to_bytes(), b"0x40000000+0x200000@1");
+        assert_eq!(text(&placed)?.to_bytes(), b"0x40000000+0x200000@1");
         assert_eq!(text(&elsewhere)?.to_bytes(), b"0x40000000+0x200000");
         assert_eq!(
             text(&RegionError::Start(0x1000))?.to_bytes(),
