@@ -364,24 +364,26 @@ impl MappedPage<'_> {
         self.private
     }
 
-    /// Reads `buf.len()` bytes at `offset`. `None` if they are not all in the page.
+    /// Reads `buf.len()` bytes at `offset`, each by itself: of a word that the CPU writes meanwhile,
+    /// some bytes may be old and some new. `None` if they are not all in the page.
     #[must_use]
     pub fn read(&self, offset: usize, buf: &mut [u8]) -> Option<()> {
         let from = self.at(offset, buf.len())?;
 
-        // SAFETY: `at()` checked the bounds; the page is mapped by the type invariants. Races with
-        // other users of the memory are what this type is documented to have.
-        unsafe { core::ptr::copy_nonoverlapping(from, buf.as_mut_ptr(), buf.len()) };
+        // SAFETY: `at()` checked the bounds, and by the type invariants the page is mapped and in
+        // the direct map. `buf` is not part of it.
+        unsafe { copy_shared(buf.as_mut_ptr(), from, buf.len()) };
         Some(())
     }
 
-    /// Writes `buf` at `offset`. `None` if it would not fit or the page is read-only.
+    /// Writes `buf` at `offset`, each byte by itself. `None` if it would not fit or the page is
+    /// read-only.
     #[must_use]
     pub fn write(&self, offset: usize, buf: &[u8]) -> Option<()> {
         let to = self.at(offset, buf.len()).filter(|_| self.writable)?;
 
         // SAFETY: As in `read()`, and the page is writable.
-        unsafe { core::ptr::copy_nonoverlapping(buf.as_ptr(), to, buf.len()) };
+        unsafe { copy_shared(to, buf.as_ptr(), buf.len()) };
         Some(())
     }
 
@@ -421,6 +423,27 @@ impl MappedPage<'_> {
         // SAFETY: As in `write_u64()`.
         Some(unsafe { bindings::hmm_cdm_helper_fetch_add_u64(p, value) })
     }
+}
+
+/// Copies memory that others may write to at the same time.
+///
+/// By Rust's own rules such a copy has to be atomic, byte by byte at least, and the language has no
+/// operation for that. By the kernel's (tools/memory-model/Documentation/access-marking.txt) it is
+/// the C function's business, and memcpy() is what the kernel uses for memory that user space maps;
+/// so does `SysMemBackend` in rust/kernel/io.rs. The compiler must not look inside: knowing what
+/// memcpy() does, it may drop the copy and read the source later, again and changed. So it is not
+/// inlined, and both pointers escape.
+///
+/// # Safety
+///
+/// `from` is valid for reading `len` bytes, `to` for writing them, and they do not overlap. What else
+/// accesses the shared one does so as any user of shared memory does.
+#[inline(never)]
+unsafe fn copy_shared(to: *mut u8, from: *const u8, len: usize) {
+    // SAFETY: By the safety requirements.
+    unsafe { bindings::memcpy(to.cast(), from.cast(), len) };
+    // SAFETY: No instruction; it stands for an access to all memory, as barrier_data() does.
+    unsafe { core::arch::asm!("/* {0} {1} */", in(reg) to, in(reg) from, options(nostack)) };
 }
 
 #[kunit_tests(hmm_cdm_folio)]
