@@ -20,8 +20,8 @@ else
 modules_built = out=$$($(LAB) built); release=$${out% *}; out=$(BUILD)/$${out\#* }
 endif
 
-.PHONY: all modules demo check bench conformance kselftest selftests-mm check-all lint hooks \
-	cdm-delta shell install install_modules install-headers install_uapi install_udev \
+.PHONY: all modules rust-analyzer compile_commands.json demo check bench conformance kselftest \
+	selftests-mm check-all lint hooks cdm-delta shell install install_modules install-headers install_uapi install_udev \
 	install-tools uninstall clean distclean help
 .NOTPARALLEL:
 
@@ -33,6 +33,15 @@ ifdef KDIR
 	@find $(KBUILD_OUT) -mindepth 2 -name '*.ko' -exec ln -srft $(KBUILD_OUT) {} +
 else
 	@$(LAB) modules $(foreach v,W CLIPPY V,$(if $($(v)),$(v)=$($(v))))
+endif
+
+# What editors need: rust-project.json and compile_commands.json.
+rust-analyzer compile_commands.json:
+ifdef KDIR
+	+$(KBUILD_RUN) modules rust-analyzer compile_commands.json
+	@scripts/editor-files --from $(KBUILD_OUT) --to $(CURDIR)
+else
+	@$(LAB) editor
 endif
 
 demo:
@@ -149,6 +158,7 @@ help:
 	@echo '  modules    build the modules against the stock Debian kernel, into build/module'
 	@echo '             (default); with KDIR=/path/to/kernel/build against that tree, with'
 	@echo '             your own toolchain, into build/kdir'
+	@echo '  rust-analyzer, compile_commands.json  both files for editors, in this directory'
 	@echo '  demo       boot the stock kernel in QEMU and run the main job; INPUT=FILE names'
 	@echo '             a text to work on'
 	@echo '  check      every test; ends with "N passed, M failed". TESTS="NAME..." for some, which'
