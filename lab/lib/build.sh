@@ -100,7 +100,7 @@ build_parts() {
 	# Where the root has a standard library of Rust for the guest.
 	[[ $parts != *" crates "* || -n ${FOREIGN_ARCH:-} ]] ||
 		build_step "the crates" programs tools "$TOOL_DIR" crates \
-			"CARGOFLAGS=--config /src/scripts/cargo.toml"
+			"CARGOFLAGS=--config /src/lab/cargo.toml"
 	[[ $parts != *" samples "* ]] || build_step "the samples out of tree" build_samples
 	unlock
 }
