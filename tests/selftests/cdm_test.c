@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The calls of the userspace interface; see cdm_test.h.
+ * The calls of the userspace interface; see cdm_test.h. The ioctls are libhmmcdm's.
  */
 #include "cdm_test.h"
 
@@ -9,21 +9,20 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <calls.h>
+
 int cdm_ioctl(int fd, unsigned long command, void *arg)
 {
-	return ioctl(fd, command, arg) ? -errno : 0;
+	return cdm_call(fd, command, arg);
 }
 
 int cdm_info(int fd, struct hmm_cdm_info *out)
 {
-	memset(out, 0, sizeof(*out));
-	out->size = sizeof(*out);
-	return cdm_ioctl(fd, HMM_CDM_IOC_INFO, out);
+	return cdm_call_info(fd, out);
 }
 
 int cdm_open(struct cdm *cdm, unsigned int index)
@@ -54,25 +53,13 @@ void cdm_close(struct cdm *cdm)
 
 int cdm_stats(const struct cdm *cdm, struct hmm_cdm_stats *out)
 {
-	memset(out, 0, sizeof(*out));
-	out->size = sizeof(*out);
-	return cdm_ioctl(cdm->fd, HMM_CDM_IOC_STATS, out);
+	return cdm_call_stats(cdm->fd, out);
 }
 
 int cdm_migrate(const struct cdm *cdm, const void *addr, size_t length,
 		enum hmm_cdm_target target, struct hmm_cdm_migrate *out)
 {
-	struct hmm_cdm_migrate m = {
-		.size = sizeof(m),
-		.addr = CDM_ADDR(addr),
-		.length = length,
-		.target = target,
-	};
-	int err = cdm_ioctl(cdm->fd, HMM_CDM_IOC_MIGRATE, &m);
-
-	if (out)
-		*out = m;
-	return err;
+	return cdm_call_migrate(cdm->fd, addr, length, target, 0, out);
 }
 
 __u64 cdm_migrate_sum(const struct hmm_cdm_migrate *m)
@@ -87,77 +74,31 @@ __u64 cdm_migrate_sum(const struct hmm_cdm_migrate *m)
 int cdm_populate(const struct cdm *cdm, const void *addr, size_t length,
 		 __u32 flags, struct hmm_cdm_populate *out)
 {
-	struct hmm_cdm_populate p = {
-		.size = sizeof(p),
-		.flags = flags,
-		.addr = CDM_ADDR(addr),
-		.length = length,
-	};
-	int err = cdm_ioctl(cdm->fd, HMM_CDM_IOC_POPULATE, &p);
-
-	if (out)
-		*out = p;
-	return err;
+	return cdm_call_populate(cdm->fd, addr, length, flags, out);
 }
 
 int cdm_advise(const struct cdm *cdm, const void *addr, size_t length,
 	       enum hmm_cdm_place place, __u32 flags)
 {
-	struct hmm_cdm_advise a = {
-		.size = sizeof(a),
-		.flags = flags,
-		.addr = CDM_ADDR(addr),
-		.length = length,
-		.place = place,
-	};
-
-	return cdm_ioctl(cdm->fd, HMM_CDM_IOC_ADVISE, &a);
+	return cdm_call_advise(cdm->fd, addr, length, place, flags);
 }
 
 int cdm_query(const struct cdm *cdm, const void *addr, size_t length,
 	      struct hmm_cdm_page *pages, struct hmm_cdm_query *out)
 {
-	struct hmm_cdm_query q = {
-		.size = sizeof(q),
-		.addr = CDM_ADDR(addr),
-		.length = length,
-		.pages = CDM_ADDR(pages),
-	};
-	int err = cdm_ioctl(cdm->fd, HMM_CDM_IOC_QUERY, &q);
-
-	if (out)
-		*out = q;
-	return err;
+	return cdm_call_query(cdm->fd, addr, length, pages, out);
 }
 
 int cdm_submit(const struct cdm *cdm, unsigned int op, const __u64 *args,
 	       __u64 *job)
 {
-	struct hmm_cdm_submit s = {
-		.size = sizeof(s),
-		.op = op,
-	};
-	int err;
-
-	memcpy(s.args, args, sizeof(s.args));
-	err = cdm_ioctl(cdm->fd, HMM_CDM_IOC_SUBMIT, &s);
-	*job = s.job;
-	return err;
+	return cdm_call_submit(cdm->fd, op, args, job);
 }
 
 int cdm_wait(const struct cdm *cdm, __u64 job, __s64 timeout_ms,
 	     struct hmm_cdm_wait *wait)
 {
-	struct hmm_cdm_wait w = {
-		.size = sizeof(w),
-		.job = job,
-		.timeout_ns = timeout_ms * 1000000,
-	};
-	int err = cdm_ioctl(cdm->fd, HMM_CDM_IOC_WAIT, &w);
-
-	if (wait)
-		*wait = w;
-	return err;
+	return cdm_call_wait(cdm->fd, job, timeout_ms * 1000000, wait);
 }
 
 __u64 cdm_free_pages(const struct cdm *cdm)
