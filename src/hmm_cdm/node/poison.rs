@@ -48,8 +48,7 @@ use crate::{
             DeviceRange,
             Frames,
             Pagemap, //
-        },
-        window_pages, //
+        }, //
     },
     os::{
         module::{
@@ -180,7 +179,7 @@ pub(super) fn poison_page(pfn: Pfn) -> Result<PoisonResult> {
     let Some((first, order)) = pfn.set_damaged() else {
         return Ok(PoisonResult::Unused);
     };
-    let pages = if order > 0 { window_pages() } else { 1 };
+    let pages = if order > 0 { mm::window_pages() } else { 1 };
     // Before the damaged page is locked: to register poison pages takes long.
     let poison_page = alloc_poison_page(order > 0)?;
     let mut bufs = Buffers::new(pages)?;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! As much of the `kernel` crate as the driver's pure logic uses, on top of `std`, so that the very
-//! files that go into the module can be tested on the host.
+//! The part of the `kernel` crate that the driver's pure logic uses, on top of `std`, so that the
+//! files of the module can be tested on the host unchanged.
 //!
-//! Allocations are counted and can be made to fail, see [`alloc_budget`].
+//! Allocations are counted and can be made to fail; see [`alloc_budget`].
 
 use std::cell::Cell;
 
@@ -47,7 +47,7 @@ pub mod alloc {
         pub const GFP_KERNEL: super::Flags = super::Flags;
     }
 
-    /// As `kernel::alloc::KVVec`, as far as it is used.
+    /// The part of `kernel::alloc::KVVec` that is used.
     pub struct KVVec<T>(Vec<T>);
 
     impl<T> KVVec<T> {
