@@ -2,23 +2,24 @@
 
 //! Safe wrappers of the kernel's memory management, one C object each.
 //!
-//! Nearly all `unsafe` code of the module is here, in pieces that can each be checked against one
-//! C file:
+//! Most `unsafe` code of the module is here and in [`crate::os`], in pieces that can be checked
+//! against one C file each:
 //!
 //! | module | C object | C file |
 //! | --- | --- | --- |
-//! | [`folio`] | a locked single page, a page frame | `mm/memremap.c`, `mm/page_alloc.c` |
-//! | [`copy`] | the content of two pages | `include/linux/highmem.h` |
-//! | [`fault`] | `struct vm_fault`, of a CPU on private memory | `mm/memory.c` |
-//! | [`exclusive`] | a page that is made exclusive to a device | `mm/rmap.c` |
+//! | [`folio`] | `struct page`, `struct folio` | `mm/page_alloc.c`, `mm/memremap.c` |
+//! | [`copy`] | the content of pages | `include/linux/highmem.h` |
+//! | [`fault`] | `struct vm_fault` of private memory | `mm/memory.c` |
+//! | [`exclusive`] | a page that is exclusive to a device | `mm/rmap.c` |
 //! | [`pagemap`] | `struct dev_pagemap` | `mm/memremap.c` |
 //! | [`notifier`] | `struct mmu_interval_notifier` | `mm/mmu_notifier.c` |
 //! | [`range`] | `struct hmm_range` | `mm/hmm.c` |
-//! | [`migrate`] | `struct migrate_vma`, the arrays of `migrate_device_range()` | `mm/migrate_device.c` |
-//! | [`vma`] | `struct vm_area_struct`, looked at under the mmap lock | `mm/mmap.c` |
+//! | [`migrate`] | `struct migrate_vma` | `mm/migrate_device.c` |
+//! | [`vma`] | `struct vm_area_struct`, under the mmap lock | `mm/mmap.c` |
 //!
-//! Order is a type here: what has to happen in sequence is a chain of types whose `Drop` does what
-//! is left to do, and what is true only in a critical interval can be used only there.
+//! Order is a type: steps that follow each other are a chain of types whose `Drop` completes the
+//! rest, and data that is valid in a critical section alone cannot leave it. tests/compile-fail has
+//! the misuse that must not compile.
 
 pub mod copy;
 pub mod exclusive;
@@ -34,34 +35,38 @@ pub mod vma;
 
 use crate::bindings;
 use kernel::{
-    page::{PAGE_SHIFT, PAGE_SIZE},
-    prelude::*,
+    page::{
+        PAGE_SHIFT,
+        PAGE_SIZE, //
+    },
+    prelude::*, //
 };
 
-/// Returns the order of the pages that one page middle directory entry maps: the largest huge page
-/// that moves between system and device memory as one.
+/// Returns the order of the pages that one page middle directory entry maps: that of the largest
+/// huge page that migrates as one.
 pub fn pmd_order() -> u32 {
-    // SAFETY: The function has no requirements.
+    // SAFETY: The function returns a constant of the architecture, HPAGE_PMD_ORDER.
     unsafe { bindings::hmm_cdm_helper_pmd_order() }
 }
 
-/// Whether huge pages can be moved in one piece.
+/// Returns whether huge pages can be migrated in one piece.
 pub fn huge_pages_move() -> bool {
-    // SAFETY: The function has no requirements.
+    // SAFETY: The function reads the kernel's configuration and a flag of the CPU.
     unsafe { bindings::hmm_cdm_helper_huge_pages_move() }
 }
 
-/// The pages that are handled at a time: as many as the largest huge page has that can move.
+/// Returns the number of pages of a window, the unit of faults, walks and migrations: those of the
+/// largest huge page that can migrate.
 pub fn window_pages() -> usize {
     1 << pmd_order()
 }
 
-/// The logarithm of a window's size in bytes.
+/// Returns the logarithm of a window's size in bytes.
 pub fn window_shift() -> u32 {
     pmd_order() + PAGE_SHIFT as u32
 }
 
-/// The size of a window in bytes.
+/// Returns the size of a window in bytes.
 pub fn window_size() -> usize {
     1 << window_shift()
 }
@@ -78,7 +83,7 @@ pub struct Span {
 }
 
 impl Span {
-    /// Makes the span of `[start, end)`, or `None` if that is not aligned to pages or empty.
+    /// Makes the span `[start, end)`. `None` if it is empty or not page aligned.
     pub fn new(start: usize, end: usize) -> Option<Self> {
         let aligned = start % PAGE_SIZE == 0 && end % PAGE_SIZE == 0;
 
@@ -86,7 +91,7 @@ impl Span {
         (aligned && start < end).then_some(Self { start, end })
     }
 
-    /// Makes the span of the `len` bytes from `start`, widened to whole pages. `None` if it is
+    /// Makes the span of the `len` bytes from `start`, extended to whole pages. `None` if it is
     /// empty or does not fit into the address space.
     pub fn covering(start: usize, len: usize) -> Option<Self> {
         let end = start
@@ -96,22 +101,22 @@ impl Span {
         Self::new(start & !(PAGE_SIZE - 1), end)
     }
 
-    /// The first byte.
+    /// Returns the address of the first byte.
     pub fn start(&self) -> usize {
         self.start
     }
 
-    /// The byte after the last.
+    /// Returns the address after the last byte.
     pub fn end(&self) -> usize {
         self.end
     }
 
-    /// The number of pages; at least one.
+    /// Returns the number of pages, at least one.
     pub fn pages(&self) -> usize {
         (self.end - self.start) >> PAGE_SHIFT
     }
 
-    /// The window that `addr` is in; `None` at the very end of the address space.
+    /// Returns the window of `addr`; `None` at the very end of the address space.
     pub fn window(addr: usize) -> Option<Self> {
         let size = window_size();
         let start = addr & !(size - 1);
@@ -119,12 +124,12 @@ impl Span {
         Self::new(start, start.checked_add(size)?)
     }
 
-    /// The part before `end`, a page's address.
+    /// Returns the part before `end`, which is page aligned.
     pub fn until(&self, end: usize) -> Option<Self> {
         Self::new(self.start, self.end.min(end))
     }
 
-    /// What this span and `other` have in common.
+    /// Returns the overlap of this span and `other`.
     pub fn intersect(&self, other: Span) -> Option<Self> {
         Self::new(self.start.max(other.start), self.end.min(other.end))
     }

@@ -1,67 +1,82 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Copying the content of pages that move, and zeroing of those that are new: with the CPU, or by
-//! the device that the memory belongs to.
+//! Copying pages that migrate and zeroing new ones, by the CPU or by the device.
 //!
-//! It is done while both pages are locked and mapped by migration entries alone, so that nobody
-//! changes the source or sees the destination; and before the destination takes the source's place,
-//! so that a copy which fails leaves the page where it is.
+//! Both pages are locked then, and mapped by migration entries alone: nothing changes the source or
+//! sees the destination. It is done before the destination replaces the source, so that a page
+//! whose copy fails stays where it is.
 
 use super::folio::Pfn;
 use crate::bindings;
 use kernel::prelude::*;
 
-/// Contiguous pages to be copied between system memory and the device's.
+/// Contiguous pages to copy between system memory and device memory.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct CopyRun {
     /// The first page of system memory.
     pub system: Pfn,
-    /// The first page of device memory, counted from the memory's start.
+    /// The index of the first page of device memory.
     pub index: usize,
-    /// How many base pages there are, contiguous on both sides.
+    /// The number of base pages, contiguous on both sides.
     pub pages: usize,
 }
 
-/// Which way pages are copied.
+/// The direction of a copy.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// From system memory to the device's.
+    /// From system memory to device memory.
     In,
-    /// From the device's memory to system memory.
+    /// From device memory to system memory.
     Out,
 }
 
 /// A device that copies and zeroes its memory itself.
 ///
-/// Context of the first two: process; they may sleep, but the mmap lock and page locks may be held,
-/// so they must not access user memory or wait for someone who does.
+/// Context of [`Self::copy`] and [`Self::zero`]: process. They may sleep, but the mmap lock and
+/// page locks may be held, so they must not access user memory, or wait for a task that does.
+///
+/// # Examples
+///
+/// ```ignore
+/// impl Copier for Dma {
+///     fn copy(&self, direction: Direction, runs: &[CopyRun]) -> usize {
+///         let copied = |run: &&CopyRun| self.transfer(direction, run).is_ok();
+///
+///         runs.iter().take_while(copied).count()
+///     }
+///
+///     fn zero(&self, index: usize, pages: usize) -> Result {
+///         self.fill(index, pages, 0)
+///     }
+/// }
+/// ```
 pub trait Copier: Send + Sync {
-    /// Whether it copies and zeroes at all. One that only wants to be told of freed pages leaves
+    /// Returns whether it copies and zeroes at all. One that only implements [`Self::freed`] leaves
     /// that to the CPU, which cannot do it for private memory.
     fn copies(&self) -> bool {
         true
     }
 
-    /// Copies, and returns how many of the runs, from the first, are complete. The pages of the
-    /// others stay where they are.
+    /// Copies the runs in order, and returns how many are complete. The pages of the others stay
+    /// where they are.
     fn copy(&self, direction: Direction, runs: &[CopyRun]) -> usize;
 
-    /// Fills `pages` pages of the device's memory with zeros, from page `index` on. With an error
-    /// they are not used.
+    /// Zeroes `pages` pages of the device's memory from page `index` on. On error they are not
+    /// used.
     fn zero(&self, index: usize, pages: usize) -> Result;
 
-    /// The pages have no user any more.
+    /// The last reference to the pages has gone.
     ///
     /// Context: any, interrupts included; must not sleep.
     fn freed(&self, _index: usize, _pages: usize) {}
 }
 
-/// Who copies in a migration.
+/// What copies in a migration.
 #[derive(Copy, Clone)]
 pub enum Mover<'a> {
-    /// Nobody, as the content is lost: for destinations that nobody can read.
+    /// Nothing, as the content is lost: for destinations that cannot be read.
     Nothing,
-    /// The CPU, which can access both sides.
+    /// The CPU. Both sides are in the direct map.
     Cpu,
     /// The device.
     Device {
@@ -69,21 +84,21 @@ pub enum Mover<'a> {
         copier: &'a dyn Copier,
         /// The first frame of its memory.
         first: Pfn,
-        /// To it, or from it.
+        /// To the device, or from it.
         direction: Direction,
     },
 }
 
-/// How many runs are handed to a device at a time.
+/// The number of runs that a device gets at a time.
 const BATCH: usize = 32;
 
-/// Collects what a device is to copy into runs, and says which of them it did.
+/// Joins pages into runs, and passes them to a device.
 struct Batch<'a, 'b> {
     copier: &'a dyn Copier,
     direction: Direction,
     runs: [CopyRun; BATCH],
     len: usize,
-    // The pages of the runs, by their place in the migration.
+    // The places of the runs' first pages in the migration.
     places: [usize; BATCH],
     failed: &'b mut dyn FnMut(usize, usize),
 }
@@ -93,7 +108,7 @@ impl Batch<'_, '_> {
         if let Some(last) = self.len.checked_sub(1) {
             let first = self.places.get(last).copied().unwrap_or(0);
             if let Some(known) = self.runs.get_mut(last) {
-                // Together on both sides, and neighbours in the migration.
+                // Contiguous on both sides and in the migration.
                 if first + known.pages == place
                     && known.system.raw() + known.pages == run.system.raw()
                     && known.index + known.pages == run.index
@@ -128,12 +143,12 @@ impl Batch<'_, '_> {
     }
 }
 
-/// What is to be done for the destination at one place of a migration.
+/// The destination at one place of a migration, and its source.
 #[derive(Copy, Clone)]
 pub(super) struct Task {
     /// The place.
     pub(super) place: usize,
-    /// What moves; `None` for a destination that fills a hole.
+    /// The source; `None` for a hole.
     pub(super) from: Option<Pfn>,
     /// The destination.
     pub(super) to: Pfn,
@@ -142,14 +157,15 @@ pub(super) struct Task {
 }
 
 impl Mover<'_> {
-    /// Gives the destinations of the tasks, in order of their places, their content. `failed` is
-    /// told the place and the number of base pages of those that did not get it.
+    /// Gives the destinations of the tasks their content. The tasks are in the order of their
+    /// places. Calls `failed` with the place and the number of base pages of those for which that
+    /// fails.
     ///
     /// # Safety
     ///
-    /// Nobody else uses the destinations or changes the sources. For the CPU they are in the direct
-    /// map; for a device one side is in its memory, by its direction, and destinations for holes
-    /// are.
+    /// Nothing else uses the destinations or changes the sources. For [`Mover::Cpu`] all are in the
+    /// direct map. For [`Mover::Device`] the side that its direction says, and the destinations of
+    /// holes, are in its memory.
     pub(super) unsafe fn run(
         self,
         tasks: impl Iterator<Item = Task>,
@@ -163,7 +179,7 @@ impl Mover<'_> {
             } => (copier, first, direction),
             Mover::Cpu => {
                 for task in tasks {
-                    // SAFETY: By the safety requirements.
+                    // SAFETY: By the safety requirements, which are the same.
                     unsafe { Self::with_cpu(task, &mut failed) };
                 }
                 return;
@@ -172,7 +188,7 @@ impl Mover<'_> {
         };
 
         let index = |pfn: Pfn| pfn.raw().wrapping_sub(first.raw());
-        // Holes that follow each other are zeroed together.
+        // Contiguous holes are zeroed together.
         let mut holes: Option<Task> = None;
         let mut batch = Batch {
             copier,
@@ -233,10 +249,10 @@ impl Mover<'_> {
             let to = task.to.raw() + i;
 
             match task.from {
-                // SAFETY: By the safety requirements.
+                // SAFETY: By the safety requirements the page is in the direct map, and not in use.
                 None => unsafe { bindings::hmm_cdm_helper_clear_page(to) },
                 Some(from) => {
-                    // SAFETY: By the safety requirements.
+                    // SAFETY: As above; the source does not change.
                     let copied = unsafe { bindings::hmm_cdm_helper_copy_page(to, from.raw() + i) };
 
                     if !copied {
@@ -257,15 +273,21 @@ fn zero(copier: &dyn Copier, index: usize, run: Task, failed: &mut dyn FnMut(usi
 #[kunit_tests(hmm_cdm_copy)]
 mod tests {
     use super::*;
-    use crate::mm::folio::{MappedPage, NewPage};
+    use crate::mm::folio::{
+        MappedPage,
+        NewPage, //
+    };
     use kernel::{
         alloc::KVVec,
         new_mutex,
         page::PAGE_SIZE,
-        sync::{Arc, Mutex},
+        sync::{
+            Arc,
+            Mutex, //
+        }, //
     };
 
-    /// The first frame of the device's memory; nothing looks behind it.
+    /// The first frame of the device's memory; only the number is used.
     const FIRST: usize = 0x1000;
 
     #[derive(Default)]
@@ -273,7 +295,7 @@ mod tests {
         copies: KVec<(Direction, CopyRun)>,
         zeroed: KVec<(usize, usize)>,
         calls: usize,
-        // How many runs, or zeroings, succeed.
+        // The number of runs, or calls of `zero()`, that succeed.
         good: usize,
     }
 
@@ -320,7 +342,7 @@ mod tests {
     }
 
     fn pfn(raw: usize) -> Pfn {
-        // SAFETY: Nothing looks behind the number.
+        // SAFETY: Only the number is used.
         unsafe { Pfn::new(raw) }
     }
 
@@ -334,7 +356,7 @@ mod tests {
         }
     }
 
-    /// Has a device do the tasks, and returns the places that failed.
+    /// Runs the tasks with a device, and returns the places that failed.
     fn run(device: &Device, tasks: &[Task]) -> Result<KVec<(usize, usize)>> {
         let mut failed = KVec::new();
         let mover = Mover::Device {

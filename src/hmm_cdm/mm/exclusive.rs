@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Taking a page away from the CPU, for a device whose atomic operations are not atomic towards the
-//! CPU's: `make_device_exclusive()`.
+//! Exclusive access to a page, for a device whose atomic operations are not atomic with respect to
+//! the CPU's: `make_device_exclusive()`.
 //!
-//! The page stays where it is. The CPU's page table has an entry that faults in its place; whoever
-//! touches it gets the page back, after an invalidation (`remove_device_exclusive_entry()` in
+//! The page stays where it is, but the CPU's page table gets an entry that faults. A fault gives
+//! the CPU its access back, after an invalidation (`remove_device_exclusive_entry()` in
 //! `mm/memory.c`).
 //!
 //! C file: `mm/rmap.c`.
@@ -28,44 +28,43 @@ use kernel::{
     prelude::*, //
 };
 
-/// A page that has just been made exclusive, and cannot be taken back by a fault yet.
+/// A page that has just been made exclusive. No fault can take it back yet.
 ///
 /// # Invariants
 ///
-/// The value owns the lock of the folio and a reference on it.
+/// The value owns the lock of the folio and a reference to it. `pfn` is in the folio.
 struct Taken {
     folio: NonNull<bindings::folio>,
     pfn: Pfn,
 }
 
 impl Taken {
-    /// The page.
+    /// Lends the page.
     fn page(&self) -> PageRef<'_> {
         // SAFETY: By the type invariants the value owns a reference.
         unsafe { PageRef::new(self.pfn) }
     }
 
-    /// Takes the page at `addr`, which is faulted in for writing. All notifiers but `notifier` see
-    /// an invalidation. Sleeps, with the mmap lock held for reading.
+    /// Makes the page at `addr` exclusive, after it has been faulted in for writing. All notifiers
+    /// but this one see an invalidation. Sleeps; takes the mmap lock for reading.
     fn new<T: Invalidate>(watched: NotifierWithUser<'_, T>, addr: usize) -> Result<Self> {
         let mm = watched.mm();
         let _lock = mm.mmap_read_lock();
         let mut folio = core::ptr::null_mut();
         let owner = watched.notifier().as_raw().cast();
 
-        // SAFETY: `make_device_exclusive()` wants the mmap lock, which is held, and an address space
-        // that is not torn down, which `MmWithUser` is. The owner is only compared.
+        // SAFETY: `make_device_exclusive()` wants the mmap lock, which is held, and an address
+        // space that is not torn down, which `MmWithUser` is. The owner is only compared.
         from_err_ptr(unsafe {
             bindings::make_device_exclusive(mm.as_raw(), addr, owner, &mut folio)
         })
         .and_then(|page| {
             let folio = NonNull::new(folio).ok_or(EFAULT)?;
 
-            // INVARIANT: With success the function returns the folio locked and referenced. The
-            // page is in use, so it has a frame.
+            // INVARIANT: `make_device_exclusive()` returns the folio locked and with a reference.
             Ok(Self {
                 folio,
-                // SAFETY: As above.
+                // SAFETY: The page is in use, so its frame has a `struct page`.
                 pfn: unsafe { Pfn::new(bindings::hmm_cdm_helper_page_to_pfn(page)) },
             })
         })
@@ -74,17 +73,17 @@ impl Taken {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants.
+        // SAFETY: By the type invariants the value owns the lock and the reference.
         unsafe { bindings::hmm_cdm_helper_folio_unlock_put(self.folio.as_ptr()) };
     }
 }
 
-/// Takes the page at `addr`, inside of the notifier's span, away from the CPU, and runs `enter` with
-/// what the notifier guards and the page, if it still holds. While `enter` runs, no
-/// invalidation of the page returns.
+/// Makes the page at `addr` exclusive, inside of the notifier's span, and runs `enter` on the data
+/// that the notifier guards and on the page, if it is still mapped there. While `enter` runs, no
+/// invalidation of the page returns. Snapshots from before are stale then.
 ///
-/// The folio's lock keeps faults from taking the page back meanwhile, but not an munmap(2) or
-/// madvise(2), hence the sequence.
+/// The folio's lock keeps faults from taking the page back before that, but not munmap(2) or
+/// madvise(2): hence [`Stale`].
 ///
 /// Sleeps; takes the mmap lock for reading.
 ///
@@ -153,7 +152,7 @@ mod tests {
             take(ours.with_user(mm)?, at, |seen, _| seen.0),
             Ok(Ok(count)) if count == before
         ));
-        // Everyone else was told, and the CPU's access tells us.
+        // Other notifiers saw an invalidation. The CPU's access is one for ours.
         assert!(others.lock().0 > before);
         assert_eq!(ours.lock().0, before);
         assert_eq!(memory.read(0)?, 7);
@@ -170,7 +169,7 @@ mod tests {
         let watched = notifier.with_user(mm)?;
         let at = memory.span().start();
 
-        // The fault changes the page table, so that it may take a second attempt.
+        // The fault changes the page table, so it may take a second attempt.
         let frame = (0..3).find_map(|_| take(watched, at, |_, page| page.pfn()).ok()?.ok());
         assert!(frame.is_some_and(|pfn| pfn.is_system()));
         assert_eq!(memory.read(0)?, 0);

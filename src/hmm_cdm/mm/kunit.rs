@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the tests of the wrappers get from KUnit: an address space with memory in it, and warnings
-//! of the kernel that are expected.
+//! For the wrappers' tests: address spaces with memory, and expected warnings of the kernel.
 //!
 //! C files: `lib/kunit/user_alloc.c`, `lib/kunit/bug.c`.
 
@@ -39,26 +38,26 @@ use kernel::{
     },
 };
 
-/// The test that the current task runs. ENOENT if that is none.
+/// Returns the test that the current task runs. ENOENT if there is none.
 fn current_test() -> Result<NonNull<bindings::kunit>> {
-    // SAFETY: May be called in any task.
+    // SAFETY: `kunit_get_current_test()` reads a field of the current task.
     NonNull::new(unsafe { bindings::kunit_get_current_test() }).ok_or(ENOENT)
 }
 
-/// Anonymous memory in an address space of the test's own. From the first one on, `current!().mm()`
-/// is that address space; it goes with the thread, and every test has one of its own.
+/// Anonymous memory in the test's own address space. The first one makes that address space, which
+/// is `current!().mm()` from then on and goes with the test's thread.
 pub(crate) struct UserMemory(Span);
 
 impl UserMemory {
-    /// Maps `pages` pages that nobody has touched yet.
+    /// Maps `pages` untouched pages.
     pub(crate) fn map(pages: usize) -> Result<Self> {
         let test = current_test()?;
         let access = bindings::PROT_READ | bindings::PROT_WRITE;
         let kind = bindings::MAP_PRIVATE | bindings::MAP_ANONYMOUS;
         let len = pages << PAGE_SHIFT;
 
-        // SAFETY: The test is the current one, and its thread has no other use for an address
-        // space.
+        // SAFETY: `kunit_attach_mm()` wants a thread without another use for an address space, and
+        // `kunit_vm_mmap()` the current test.
         let addr = unsafe {
             to_result(bindings::kunit_attach_mm())?;
             bindings::kunit_vm_mmap(
@@ -79,12 +78,12 @@ impl UserMemory {
         Span::new(addr, end).map(Self).ok_or(ENOMEM)
     }
 
-    /// Where it is.
+    /// Returns its addresses.
     pub(crate) fn span(&self) -> Span {
         self.0
     }
 
-    /// The pages `first..end` of it.
+    /// Returns the addresses of pages `first..end`.
     pub(crate) fn pages(&self, first: usize, end: usize) -> Result<Span> {
         let at = |page| self.0.start() + (page << PAGE_SHIFT);
 
@@ -93,7 +92,7 @@ impl UserMemory {
 
     /// Unmaps a part of it.
     pub(crate) fn unmap(&self, part: Span) -> Result {
-        // SAFETY: The task has an address space since `map()`, which nothing but the test uses.
+        // SAFETY: The task has had an address space since `map()`. Nothing else uses the memory.
         to_result(unsafe { bindings::vm_munmap(part.start(), part.end() - part.start()) })
     }
 
@@ -158,8 +157,8 @@ pub(crate) fn other_mm() -> Result<ARef<MmWithUser>> {
     }
 }
 
-/// Runs `with` and returns what it does, and how many warnings the kernel had for it; none of them
-/// is in the log.
+/// Runs `with`, and returns its result and the number of the kernel's warnings, which are not
+/// logged.
 pub(crate) fn expect_warnings<R>(with: impl FnOnce() -> R) -> Result<(R, i32)> {
     let test = current_test()?.as_ptr();
     // SAFETY: The test is the current one.
@@ -172,7 +171,7 @@ pub(crate) fn expect_warnings<R>(with: impl FnOnce() -> R) -> Result<(R, i32)> {
 
     // SAFETY: The handle is valid until it is ended.
     let count = unsafe { bindings::kunit_suppressed_warning_count(handle) };
-    // SAFETY: The handle came from the same test, and is used no more.
+    // SAFETY: The handle came from the same test, and is not used again.
     unsafe { bindings::kunit_end_suppress_warning(test, handle) };
     Ok((result, count))
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Watching a span of an address space: `struct mmu_interval_notifier`.
+//! Notification of changes to a span of an address space: `struct mmu_interval_notifier`.
 //!
-//! The protocol of `Documentation/mm/hmm.rst` is built in. The notifier owns what depends on the
-//! span (the device's entries) under a lock that the invalidation takes, and what was read from
-//! the CPU's page table gets in only through [`IntervalNotifier::commit`], which holds that lock
-//! and has rechecked the sequence.
+//! The protocol of `Documentation/mm/hmm.rst` is built in. The notifier owns the data that depends
+//! on the span, such as a device's page table entries, under a lock that the invalidation takes.
+//! What was read from the CPU's page table gets there only through `commit()`, which holds that
+//! lock and has rechecked the sequence.
 //!
 //! C files: `mm/mmu_notifier.c`, `include/linux/mmu_notifier.h`.
 
@@ -33,19 +33,20 @@ use kernel::{
     types::Opaque, //
 };
 
-/// What is known of a span of an address space and has to go when the CPU's page table changes.
+/// Data about a span of an address space, which is invalid once the CPU's page table changes.
 ///
 /// `'static`, because the kernel calls [`Self::invalidate`] until the notifier is dropped, and one
 /// that is leaked ([`core::mem::forget`]) is never dropped.
 pub trait Invalidate: Send + 'static {
-    /// Forgets everything about `span`. When this returns, the device must not use it any more.
+    /// Drops all data about `span`. When this returns, the device must not use those pages any
+    /// more.
     ///
-    /// Context: the notifier's spinlock is held, so nothing may sleep, and time is bounded. The
-    /// caller may hold the mmap lock, rmap locks and locks of pages, and may be in memory reclaim.
+    /// Context: under the notifier's spinlock; must not sleep, and must end soon. The caller may
+    /// hold the mmap lock, rmap locks and page locks, and may be in memory reclaim.
     fn invalidate(&mut self, span: Span);
 }
 
-/// What depends on a span that is only looked at.
+/// The data of a notifier that only tells whether a span has changed.
 pub(crate) struct Nothing;
 
 impl Invalidate for Nothing {
@@ -62,11 +63,11 @@ pub(crate) fn prepare(mm: &MmWithUser) -> Result {
     KBox::pin_init(IntervalNotifier::new(mm, page, Nothing), GFP_KERNEL).map(drop)
 }
 
-/// The range changed while it was being looked at, or is changing now: look again.
+/// The range has changed since it was read, or is changing now: read it again.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Stale;
 
-/// The state of a span at one moment: `mmu_interval_read_begin()`.
+/// The state of a span at some moment: `mmu_interval_read_begin()`.
 #[derive(Copy, Clone)]
 pub struct Sequence {
     /// `notifier_seq` of `struct hmm_range`.
@@ -75,7 +76,16 @@ pub struct Sequence {
     exclusives: usize,
 }
 
-/// A watched span and what depends on it.
+/// A span with a notifier, and the data that depends on it.
+///
+/// # Examples
+///
+/// ```ignore
+/// let notifier = Arc::pin_init(IntervalNotifier::new(mm, span, Entries::new()), GFP_KERNEL)?;
+///
+/// // Under the lock that the invalidation takes: what is found stays mapped.
+/// let entry = notifier.lock().get(addr);
+/// ```
 ///
 /// # Invariants
 ///
@@ -86,8 +96,8 @@ pub struct IntervalNotifier<T: Invalidate> {
     #[pin]
     inner: Opaque<bindings::mmu_interval_notifier>,
     span: Span,
-    // How many pages were made exclusive through this notifier. The C sequence does not change then,
-    // as `invalidate()` ignores these invalidations.
+    // How many pages were made exclusive through this notifier. The C sequence does not change
+    // then, as `invalidate()` ignores these invalidations.
     exclusives: Atomic<usize>,
     #[pin]
     data: SpinLock<T>,
@@ -95,7 +105,8 @@ pub struct IntervalNotifier<T: Invalidate> {
 
 // SAFETY: `mmu_interval_notifier_remove()` may be called by any task.
 unsafe impl<T: Invalidate> Send for IntervalNotifier<T> {}
-// SAFETY: The C functions synchronise themselves, and `data` is a lock.
+// SAFETY: The C functions synchronise themselves, `data` is a lock, and the rest is constant or
+// atomic.
 unsafe impl<T: Invalidate> Sync for IntervalNotifier<T> {}
 
 impl<T: Invalidate> IntervalNotifier<T> {
@@ -105,7 +116,7 @@ impl<T: Invalidate> IntervalNotifier<T> {
         invalidate_finish: None,
     };
 
-    /// Begins to watch `span` of `mm`.
+    /// Inserts a notifier for `span` of `mm`.
     ///
     /// Takes the mmap lock for writing when the address space has no notifier yet, so the caller
     /// must not hold it. Sleeps.
@@ -122,11 +133,11 @@ impl<T: Invalidate> IntervalNotifier<T> {
             data <- new_spinlock!(data, "IntervalNotifier::data"),
             span,
             exclusives: Atomic::new(0),
-            // Last: as soon as it is inserted, `invalidate` can be called and uses the others.
+            // Last: once it is inserted, `invalidate()` may be called, which uses the other fields.
             inner <- Opaque::try_ffi_init(move |slot: *mut bindings::mmu_interval_notifier| {
-                // SAFETY: `slot` is pinned, and lives until `drop` removes it. `mm` is alive:
-                // `MmWithUser` is the `mm_users` reference that the function asks for; it takes
-                // one on `mm_count` for itself.
+                // SAFETY: `slot` is pinned, and `T` is `'static`, so both stay until `drop()` has
+                // removed the notifier. `mmu_interval_notifier_insert()` wants `mm_users` above
+                // zero, which `MmWithUser` ensures, and takes a reference on `mm_count` itself.
                 to_result(unsafe {
                     bindings::hmm_cdm_helper_interval_insert(
                         slot,
@@ -140,16 +151,16 @@ impl<T: Invalidate> IntervalNotifier<T> {
         }? Error)
     }
 
-    /// The span that is watched.
+    /// Returns the span.
     pub fn span(&self) -> Span {
         self.span
     }
 
-    /// Pairs the notifier with a reference that keeps its address space from being torn down, as
-    /// everything that walks the page tables needs. EINVAL if `mm` is another address space.
+    /// Pairs the notifier with a reference to its address space, for a walk of the page tables.
+    /// EINVAL if `mm` is another address space.
     pub fn with_user<'a>(&'a self, mm: &'a MmWithUser) -> Result<NotifierWithUser<'a, T>> {
-        // SAFETY: Inserted by the type invariants; `mmu_interval_notifier_insert()` has set the
-        // field, which is constant from then on.
+        // SAFETY: By the type invariants the notifier is inserted, which has set the field. It is
+        // constant from then on.
         if unsafe { (*self.as_raw()).mm } != mm.as_raw() {
             return Err(EINVAL);
         }
@@ -157,13 +168,13 @@ impl<T: Invalidate> IntervalNotifier<T> {
         Ok(NotifierWithUser { notifier: self, mm })
     }
 
-    /// Locks what depends on the span. As long as the guard lives no invalidation of it returns.
+    /// Locks the data. As long as the guard lives, no invalidation of the span returns.
     pub fn lock(&self) -> Guard<'_, T, SpinLockBackend> {
         self.data.lock()
     }
 
-    /// Runs `enter` on what depends on the span, if nothing in the span has changed since `seq`
-    /// was taken. This is the only place where what was read in between may be used.
+    /// Runs `enter` on the data, if nothing in the span has changed since `seq` was taken. This is
+    /// the only place where what was read in between may be used.
     pub(super) fn commit<R>(
         &self,
         seq: Sequence,
@@ -179,8 +190,8 @@ impl<T: Invalidate> IntervalNotifier<T> {
         )
     }
 
-    /// The same for a page that was made exclusive since `seq` was taken. What others have read of
-    /// the span before is stale from then on: they have seen an ordinary page.
+    /// The same for a page that was made exclusive since `seq` was taken. It makes what was read of
+    /// the span before stale, as that may be an ordinary entry of the page.
     pub(super) fn commit_exclusive<R>(
         &self,
         seq: Sequence,
@@ -193,8 +204,8 @@ impl<T: Invalidate> IntervalNotifier<T> {
             seq,
             || true,
             |data| {
-                // Pairs with `sequence()`: who reads this number walks the page table after the page
-                // was made exclusive. The lock serialises the writers.
+                // Pairs with `sequence()`: a walk that has seen this number sees the exclusive
+                // entry, too. The lock serialises writers.
                 let count = self.exclusives.load(Relaxed);
                 self.exclusives.store(count.wrapping_add(1), Release);
                 enter(data)
@@ -213,8 +224,8 @@ impl<T: Invalidate> IntervalNotifier<T> {
     {
         let mut data = self.data.lock();
 
-        // SAFETY: Inserted by the type invariants; the lock that `invalidate` takes is held, as
-        // `mmu_interval_read_retry()` asks.
+        // SAFETY: By the type invariants the notifier is inserted. The lock that `invalidate()`
+        // takes is held, as `mmu_interval_read_retry()` requires.
         let retry =
             unsafe { bindings::hmm_cdm_helper_interval_read_retry(self.inner.get(), seq.mmu) };
         if retry || !still() {
@@ -223,7 +234,7 @@ impl<T: Invalidate> IntervalNotifier<T> {
         Ok(enter(&mut data))
     }
 
-    /// Begins to look at the span: waits until no invalidation is running. Sleeps; takes no lock.
+    /// Begins to read the span: waits until no invalidation is running. Sleeps; takes no lock.
     pub(super) fn begin(&self) -> Sequence {
         let mut seq = self.sequence();
 
@@ -232,7 +243,8 @@ impl<T: Invalidate> IntervalNotifier<T> {
         seq
     }
 
-    /// A sequence for a walk that calls `mmu_interval_read_begin()` itself and completes it.
+    /// Returns a sequence without `mmu`, for a function that calls `mmu_interval_read_begin()`
+    /// itself.
     pub(super) fn sequence(&self) -> Sequence {
         Sequence {
             mmu: 0,
@@ -253,38 +265,39 @@ impl<T: Invalidate> IntervalNotifier<T> {
         seq: usize,
     ) -> bool {
         let field: *mut Opaque<bindings::mmu_interval_notifier> = inner.cast();
-        // SAFETY: By the type invariants; it cannot be freed before
+        // SAFETY: By the type invariants it is that field. It is not freed before
         // `mmu_interval_notifier_remove()` has waited for this callback.
         let this = unsafe { &*kernel::container_of!(field, Self, inner) };
         // SAFETY: The range is valid during the callback.
         let (start, end, event, owner) =
             unsafe { ((*range).start, (*range).end, (*range).event, (*range).owner) };
 
-        // Our own: a page is being made exclusive to the device, which keeps what it knows of it.
-        // Whoever does that would never find the sequence unchanged otherwise.
+        // A page is being made exclusive through this notifier: its device keeps its entry. The
+        // sequence must not change, or the commit of that would always fail.
         if event == bindings::mmu_notifier_event_MMU_NOTIFY_EXCLUSIVE && owner == inner.cast() {
             return true;
         }
 
-        // A spinlock, so that this works whether or not the caller allows us to sleep.
+        // A spinlock, as the caller may not allow sleeping.
         let mut data = this.data.lock();
-        // SAFETY: Called from within the callback, under the lock that `commit()` takes.
+        // SAFETY: `mmu_interval_set_seq()` is called from the callback, under the lock that
+        // `commit_if()` takes.
         unsafe { bindings::hmm_cdm_helper_interval_set_seq(inner, seq) };
 
-        // The ends are page aligned, except for the end of everything (ULONG_MAX, on exit).
+        // The end is page aligned, or ULONG_MAX on exit.
         let end = end.checked_next_multiple_of(kernel::page::PAGE_SIZE);
         let span = Span::new(start, end.unwrap_or(this.span.end))
             .map_or(Some(this.span), |span| span.intersect(this.span));
         if let Some(span) = span {
-            // SAFETY: Nothing is moved out of the pinned data; `T` is only called.
+            // SAFETY: The data is not moved.
             unsafe { data.as_mut().get_unchecked_mut() }.invalidate(span);
         }
         true
     }
 }
 
-/// A notifier and a user of its address space: what a walk of the page tables needs. See
-/// [`IntervalNotifier::with_user`].
+/// A notifier and a reference that keeps its address space from being torn down, as a walk of the
+/// page tables needs. See [`IntervalNotifier::with_user`].
 ///
 /// # Invariants
 ///
@@ -303,12 +316,12 @@ impl<T: Invalidate> Clone for NotifierWithUser<'_, T> {
 }
 
 impl<'a, T: Invalidate> NotifierWithUser<'a, T> {
-    /// The notifier.
+    /// Returns the notifier.
     pub fn notifier(&self) -> &'a IntervalNotifier<T> {
         self.notifier
     }
 
-    /// Its address space.
+    /// Returns its address space.
     pub fn mm(&self) -> &'a MmWithUser {
         self.mm
     }
@@ -317,9 +330,8 @@ impl<'a, T: Invalidate> NotifierWithUser<'a, T> {
 #[pinned_drop]
 impl<T: Invalidate> PinnedDrop for IntervalNotifier<T> {
     fn drop(self: Pin<&mut Self>) {
-        // Sleeps until callbacks that are running have returned.
-        // SAFETY: Inserted by the type invariants, and removed only here. No lock that `invalidate`
-        // takes is held: it is part of this value, which is being dropped.
+        // SAFETY: By the type invariants it is inserted. It is removed only here, which waits for
+        // running callbacks. Their lock is not held: a guard would borrow this value.
         unsafe { bindings::mmu_interval_notifier_remove(self.inner.get()) };
     }
 }

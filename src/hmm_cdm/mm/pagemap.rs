@@ -2,6 +2,8 @@
 
 //! Device memory as `ZONE_DEVICE` pages: `struct dev_pagemap`.
 //!
+//! A [`DeviceRange`] says what the pages are made of, [`Frames`] what happens to them.
+//!
 //! C files: `mm/memremap.c`, `include/linux/memremap.h`.
 
 use super::{
@@ -46,19 +48,19 @@ pub enum Kind {
     Private,
 }
 
-/// What the kernel knows a device's pages by: the owner of their pagemap.
+/// The owner of a pagemap, by which the kernel tells devices' pages apart.
 ///
-/// It is compared, never followed, so it may be older than the pagemap.
+/// It is compared and never dereferenced, so it may outlive the pagemap.
 #[derive(Copy, Clone, PartialEq, Eq)]
 pub struct Owner(*mut c_void);
 
-// SAFETY: The pointer is not followed.
+// SAFETY: The pointer is not dereferenced.
 unsafe impl Send for Owner {}
 // SAFETY: As above.
 unsafe impl Sync for Owner {}
 
 impl Owner {
-    /// Of no memory.
+    /// The owner of no memory.
     pub const NOBODY: Self = Self(core::ptr::null_mut());
 
     pub(super) fn as_ptr(self) -> *mut c_void {
@@ -70,23 +72,22 @@ impl Owner {
 ///
 /// # Invariants
 ///
-/// If `kind` is [`Kind::Coherent`], there is memory at all addresses of the range, which is the
-/// claimant's alone: as long as the value lives, every byte may be read and written with the CPU's
-/// ordinary accesses, in any order and at any time. Otherwise nothing is behind the addresses.
+/// If `kind` is [`Kind::Coherent`], the whole range is memory, and nothing but the claimant uses
+/// it: as long as the value lives, the CPU may read and write all of it. Otherwise there is nothing
+/// at the addresses.
 pub struct DeviceRange {
     claim: ClaimedRange,
     kind: Kind,
 }
 
 impl DeviceRange {
-    /// Coherent memory.
+    /// Makes a range of coherent memory.
     ///
     /// # Safety
     ///
-    /// A claim keeps other drivers off, and the kernel's own RAM cannot be claimed; but firmware, a
-    /// hypervisor, or a driver that claims nothing may use a range as well, and registers of a device
-    /// are no memory. So the caller answers for it: the range is memory as in the type's invariants.
-    /// It may lose what it contains.
+    /// The range is as in the type's invariants, and may lose its data. The claim does not prove
+    /// this: it excludes other drivers' claims and the kernel's RAM, but not firmware, a
+    /// hypervisor, drivers that claim nothing, or the registers of a device.
     pub(crate) unsafe fn memory(claim: ClaimedRange) -> Self {
         // INVARIANT: By the safety requirements.
         Self {
@@ -95,27 +96,27 @@ impl DeviceRange {
         }
     }
 
-    /// Addresses for `size` bytes of private memory: some that nothing is behind, which the kernel
-    /// finds. `size` is a multiple of [`resource::alignment`]. ENOSPC if there are none.
+    /// Makes a range for `size` bytes of private memory, at addresses that the kernel finds unused.
+    /// `size` is a multiple of [`resource::alignment`]. ENOSPC if there are none.
     pub(crate) fn addresses(size: u64, name: CString) -> Result<Self> {
-        // INVARIANT: `get_free_mem_region()` has found no resource there.
+        // INVARIANT: `get_free_mem_region()` finds addresses without a resource.
         Ok(Self {
             claim: ClaimedRange::request_free(size, name)?,
             kind: Kind::Private,
         })
     }
 
-    /// The first address.
+    /// Returns the first address.
     pub fn start(&self) -> u64 {
         self.claim.start()
     }
 
-    /// Bytes.
+    /// Returns the size in bytes.
     pub fn size(&self) -> u64 {
         self.claim.size()
     }
 
-    /// What kind of memory it is.
+    /// Returns the kind of memory.
     pub fn kind(&self) -> Kind {
         self.kind
     }
@@ -145,11 +146,10 @@ pub trait Frames: Send + Sync + Sized + 'static {
     fn memory_failure(memory: &Pagemap<Self>, index: usize) -> Result;
 }
 
-/// A range of physical memory, registered as pages that the kernel never allocates from. Of private
-/// memory there are addresses only: nothing is behind them that the CPU could access.
+/// Device memory that is registered as pages, which the kernel itself never allocates.
 ///
-/// Dropping it waits, without a bound, until no page is in use (`memunmap_pages()`): the owner
-/// moves the pages away first.
+/// Dropping it waits without a limit until no page is in use (`memunmap_pages()`): move the pages
+/// to system memory first.
 ///
 /// # Invariants
 ///
@@ -161,7 +161,7 @@ pub struct Pagemap<T: Frames> {
     pgmap: Opaque<bindings::dev_pagemap>,
     first: usize,
     nr: usize,
-    // After `pgmap`: the pages go before the range is given back.
+    // Released after `drop()` has unregistered the pages.
     range: DeviceRange,
     #[pin]
     frames: T,
@@ -169,8 +169,8 @@ pub struct Pagemap<T: Frames> {
 
 // SAFETY: `memunmap_pages()` may be called by any task.
 unsafe impl<T: Frames> Send for Pagemap<T> {}
-// SAFETY: Shared access to `pgmap` is limited to reading its address and to functions of the C side
-// that synchronise themselves.
+// SAFETY: Of a shared `pgmap` only the address and constant fields are used, and C functions that
+// synchronise themselves.
 unsafe impl<T: Frames> Sync for Pagemap<T> {}
 
 impl<T: Frames> Pagemap<T> {
@@ -181,16 +181,17 @@ impl<T: Frames> Pagemap<T> {
         folio_split: Some(bindings::cdm_damage_split),
     };
 
-    /// The operations, always by the same address: by them [`Self::with_page`] knows its own.
+    /// Returns the operations, always at the same address, by which [`Self::with_page`] recognises
+    /// pagemaps of this type.
     #[inline(never)]
     fn ops() -> *const bindings::dev_pagemap_ops {
         &Self::OPS
     }
 
-    /// Runs `look` on the memory that a page is of, if its owner is of the same kind.
+    /// Runs `look` on the pagemap of a page, if that is of this type.
     pub(crate) fn with_page<R>(page: PageRef<'_>, look: impl FnOnce(&Self) -> R) -> Option<R> {
-        // SAFETY: Reads what kind of page it is, and its pagemap, which is set while it is in use:
-        // as long as it is lent.
+        // SAFETY: The helper reads `pgmap` of ZONE_DEVICE pages alone, which is set while the page
+        // is in use: as long as it is lent.
         let pgmap = unsafe { bindings::hmm_cdm_helper_page_pgmap(page.pfn().as_raw_page()) };
         // SAFETY: A pagemap outlives its pages that are in use (`memunmap_pages()` waits for them).
         let ours = !pgmap.is_null() && core::ptr::eq(unsafe { (*pgmap).ops }, Self::ops());
@@ -201,8 +202,8 @@ impl<T: Frames> Pagemap<T> {
 
     /// Registers `range` on NUMA node `nid`. Sleeps.
     ///
-    /// The caller has checked what `memremap_pages()` would WARN about: alignment to
-    /// `memremap_compat_align()`, no system RAM inside, addressable.
+    /// The caller has checked what `memremap_pages()` WARNs about: alignment to
+    /// `memremap_compat_align()`, system RAM inside, addresses outside of the linear mapping.
     ///
     /// * ENXIO: there is no such NUMA node, or system RAM is inside
     /// * ENODEV: coherent memory does not keep what is written to it
@@ -221,16 +222,16 @@ impl<T: Frames> Pagemap<T> {
             first,
             nr,
             range,
-            // Last, so that nothing can fail after it: from here on `Drop` unregisters.
+            // Last, so that nothing can fail after it: from here on `drop()` unregisters.
             pgmap <- Opaque::try_ffi_init(move |slot: *mut bindings::dev_pagemap| {
                 let range = bindings::range { start, end: start + size - 1 };
 
-                // `memremap_pages()` takes any number, and looks the node up.
+                // `memremap_pages()` does not check it.
                 if !resource::is_possible_nid(nid) {
                     return Err(ENXIO);
                 }
-                // SAFETY: `slot` is ours to initialise, and all-zeroes is a valid `dev_pagemap`.
-                // The union starts with the one range of `nr_range == 1`.
+                // SAFETY: `slot` is memory to be initialised, and all-zeroes is a valid
+                // `dev_pagemap`. The union begins with the one range of `nr_range == 1`.
                 unsafe {
                     slot.write_bytes(0, 1);
                     (*slot).type_ = match kind {
@@ -245,15 +246,15 @@ impl<T: Frames> Pagemap<T> {
                         .write(range);
                 }
 
-                // SAFETY: `slot` is initialised and pinned until `memunmap_pages()`, here or in
-                // `drop`. No page is handed out, and so no operation called, before that is
-                // complete. The range is claimed, and of the kind that it is registered as.
+                // SAFETY: `memremap_pages()` wants a claimed range, which `DeviceRange` is, and a
+                // `slot` that stays where it is until `memunmap_pages()`, here or in `drop()`: it
+                // is pinned. The operations are not called before a page is handed out.
                 from_err_ptr(unsafe { bindings::memremap_pages(slot, nid) })?;
 
-                // SAFETY: The pages have just been registered, as memory that is the claimant's
-                // alone, and none is handed out yet.
+                // SAFETY: The pages are registered, by the invariants of `DeviceRange` nothing else
+                // uses the memory, and no page has been handed out yet.
                 if kind == Kind::Coherent && !unsafe { holds_data(*first, *nr) } {
-                    // SAFETY: Just registered; no page is in use.
+                    // SAFETY: Registered above. No page is in use.
                     unsafe { bindings::memunmap_pages(slot) };
                     return Err(ENODEV);
                 }
@@ -262,43 +263,43 @@ impl<T: Frames> Pagemap<T> {
         }? Error)
     }
 
-    /// What the owner keeps for the memory.
+    /// Returns the driver's data.
     pub fn frames(&self) -> &T {
         &self.frames
     }
 
-    /// How many pages there are.
+    /// Returns the number of pages.
     pub fn nr(&self) -> usize {
         self.nr
     }
 
-    /// The page frame of page `index`; `None` beyond the end.
+    /// Returns the frame of page `index`; `None` beyond the end.
     pub fn pfn(&self, index: usize) -> Option<Pfn> {
-        // SAFETY: Every page of a registered pagemap has a `struct page`.
+        // SAFETY: By the type invariants the frame is registered, so it has a `struct page`.
         (index < self.nr).then(|| unsafe { Pfn::new(self.first + index) })
     }
 
-    /// Which page of this memory `pfn` is, if it is one.
+    /// Returns the index of the page with frame `pfn`, if it is a page of this memory.
     pub fn index(&self, pfn: Pfn) -> Option<usize> {
         pfn.raw().checked_sub(self.first).filter(|i| *i < self.nr)
     }
 
-    /// Physical address of the first byte.
+    /// Returns the physical address of the first byte.
     pub fn start(&self) -> u64 {
         (self.first as u64) << PAGE_SHIFT
     }
 
-    /// Bytes.
+    /// Returns the size in bytes.
     pub fn size(&self) -> u64 {
         (self.nr * PAGE_SIZE) as u64
     }
 
-    /// What kind of memory it is.
+    /// Returns the kind of memory.
     pub fn kind(&self) -> Kind {
         self.range.kind()
     }
 
-    /// What the kernel knows the pages by.
+    /// Returns the owner of the pages.
     pub(crate) fn owner(&self) -> Owner {
         Owner(self.pgmap.get().cast())
     }
@@ -308,14 +309,14 @@ impl<T: Frames> Pagemap<T> {
     ///
     /// # Safety
     ///
-    /// The caller has got the pages from the allocator, which gives a page only once until
-    /// [`Frames::folio_free`] is called for it. `order` is zero, or, with private memory, that of
+    /// The caller has allocated the pages, and they are not allocated again before
+    /// [`Frames::folio_free`] is called for them. `order` is zero, or, if the memory is private,
     /// [`super::pmd_order`]; then they are naturally aligned.
     pub unsafe fn hand_out(&self, index: usize, order: u32) -> Option<NewPage> {
         let pfn = self.pfn(index)?;
 
-        // SAFETY: The pages are ours and registered; nobody else uses them by the safety
-        // requirements.
+        // SAFETY: By the type invariants the pages are registered with `pgmap`; by the safety
+        // requirements they are free.
         Some(unsafe { NewPage::device(pfn, self.pgmap.get(), order) })
     }
 
@@ -325,7 +326,7 @@ impl<T: Frames> Pagemap<T> {
     unsafe fn from_raw<'a>(pgmap: *mut bindings::dev_pagemap) -> &'a Self {
         let field: *mut Opaque<bindings::dev_pagemap> = pgmap.cast();
 
-        // SAFETY: By the safety requirements; `Opaque` has the layout of what it wraps.
+        // SAFETY: By the safety requirements it is that field. `Opaque` is a transparent wrapper.
         unsafe { &*kernel::container_of!(field, Self, pgmap) }
     }
 
@@ -333,18 +334,17 @@ impl<T: Frames> Pagemap<T> {
     ///
     /// Called by `free_zone_device_folio()` for a folio of a pagemap with these ops.
     unsafe extern "C" fn folio_free(folio: *mut bindings::folio) {
-        // SAFETY: The folio is valid, and its `pgmap` is set while it is in use
-        // (`zone_device_page_init()`). It shares a union with `lru`, which ZONE_DEVICE pages do not
-        // use.
+        // SAFETY: By the safety requirements it is a folio of ZONE_DEVICE pages, whose `pgmap` is
+        // set from `zone_device_page_init()` on.
         let pgmap = unsafe { bindings::hmm_cdm_helper_folio_pgmap(folio) };
-        // SAFETY: By the type invariants; the pagemap outlives its pages, `memunmap_pages()` waits
-        // for them.
+        // SAFETY: By the type invariants a pagemap with these ops is the field of a `Pagemap<T>`.
+        // It outlives its pages: `memunmap_pages()` waits for them.
         let this = unsafe { Self::from_raw(pgmap) };
-        // SAFETY: The folio is valid.
+        // SAFETY: By the safety requirements the folio is valid.
         let pfn = unsafe { bindings::hmm_cdm_helper_folio_pfn(folio) };
         // SAFETY: As above.
         let order = unsafe { bindings::hmm_cdm_helper_folio_order(folio) };
-        // SAFETY: As above; nobody else uses it any more.
+        // SAFETY: As above. Its last reference has gone, so nothing else uses it.
         unsafe { bindings::cdm_damage_clear(folio) };
 
         this.frames.folio_free(pfn - this.first, order);
@@ -355,9 +355,9 @@ impl<T: Frames> Pagemap<T> {
     /// Called by `do_swap_page()` or `do_huge_pmd_device_private()` for a page of a pagemap with
     /// these ops, which is locked and referenced.
     unsafe extern "C" fn migrate_to_ram(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
-        // SAFETY: By the safety requirements.
+        // SAFETY: By the safety requirements the fault is as `CpuFault` wants it, for this call.
         let fault = unsafe { CpuFault::from_raw(vmf) };
-        // SAFETY: The page is in use, so it is its folio's pagemap that it belongs to.
+        // SAFETY: The page is in use, so its folio has a `pgmap`.
         let pgmap = unsafe { bindings::hmm_cdm_helper_folio_pgmap(fault.folio()) };
         // SAFETY: As in `folio_free()`.
         let this = unsafe { Self::from_raw(pgmap) };
@@ -365,9 +365,8 @@ impl<T: Frames> Pagemap<T> {
         T::migrate_to_ram(this, &fault).end(fault)
     }
 
-    /// The generic handler would dereference the mapping of an anonymous page
-    /// (`mf_generic_kill_procs()` in mm/memory-failure.c), so -EOPNOTSUPP, which calls it, is never
-    /// returned.
+    /// Never returns -EOPNOTSUPP, which calls the generic handler: that dereferences the mapping of
+    /// an anonymous page (`mf_generic_kill_procs()` in mm/memory-failure.c).
     ///
     /// # Safety
     ///
@@ -378,29 +377,29 @@ impl<T: Frames> Pagemap<T> {
         nr: kernel::ffi::c_ulong,
         _flags: c_int,
     ) -> c_int {
-        // SAFETY: As in `folio_free()`; the caller holds a reference on the pagemap.
+        // SAFETY: As in `folio_free()`. The caller has a reference to the pagemap.
         let this = unsafe { Self::from_raw(pgmap) };
         let first = pfn.saturating_sub(this.first);
         let pages = first..first.saturating_add(nr).min(this.nr);
 
-        // All of them, whatever becomes of the first.
+        // All of them, even if one fails.
         let failed = pages.filter_map(|index| T::memory_failure(this, index).err());
         failed.last().map_or(0, Error::to_errno)
     }
 }
 
-/// Whether the first and the last of `nr` pages from frame `first` on keep what is written to them.
-/// Addresses without memory behind them mostly do not, unless a cache answers for them: a check that
-/// finds a wrong address, no proof.
+/// Returns whether the first and the last of the `nr` pages from frame `first` keep what is written
+/// to them. Most addresses without memory do not, unless a cache hides it: the check finds a wrong
+/// address, but proves nothing.
 ///
 /// # Safety
 ///
-/// The pages are coherent memory that has a linear mapping, and nobody uses it.
+/// The pages are coherent memory in the linear mapping, and nothing uses it.
 unsafe fn holds_data(first: usize, nr: usize) -> bool {
     const PATTERN: u64 = 0x6864_6d63_5f6d_6d68;
 
     [first, first + nr - 1].into_iter().all(|pfn| {
-        // SAFETY: By the safety requirements; a page begins with an aligned word.
+        // SAFETY: By the safety requirements. A page begins with an aligned word.
         unsafe {
             let p = bindings::hmm_cdm_helper_pfn_to_virt(pfn);
 
@@ -415,7 +414,7 @@ unsafe fn holds_data(first: usize, nr: usize) -> bool {
 #[pinned_drop]
 impl<T: Frames> PinnedDrop for Pagemap<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: Registered by the type invariants, and unregistered only here.
+        // SAFETY: By the type invariants it is registered. It is unregistered only here.
         unsafe { bindings::memunmap_pages(self.pgmap.get()) };
     }
 }
@@ -440,7 +439,8 @@ mod tests {
         }
     }
 
-    /// Why the `size` bytes from `start` were not registered, and how many warnings the kernel had.
+    /// Returns the error for the `size` bytes from `start`, and the number of the kernel's
+    /// warnings.
     fn refused(start: u64, size: u64, nid: i32) -> Result<(Option<Error>, i32)> {
         let kept = Arc::new((), GFP_KERNEL)?;
         let owner = Owner {
@@ -452,7 +452,7 @@ mod tests {
         let (registered, warnings) =
             expect_warnings(|| KBox::pin_init(Pagemap::register(range, nid, owner), GFP_KERNEL))?;
         let error = registered.err();
-        // What the owner keeps has gone with it.
+        // The driver's data has been dropped.
         match Arc::into_unique_or_drop(kept) {
             Some(_) => Ok((error, warnings)),
             None => Err(EBUSY),
@@ -477,7 +477,7 @@ mod tests {
             refused(beyond, resource::alignment(), 0)?,
             (Some(EINVAL), 0)
         );
-        // Nothing is left of it that would be in the way of a second attempt.
+        // A second attempt is refused for the same reason: nothing is left of the first.
         assert_eq!(
             refused(beyond, resource::alignment(), 0)?,
             (Some(EINVAL), 0)

@@ -1,0 +1,573 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The steps of a migration, each a type.
+//!
+//! C file: `mm/migrate_device.c`.
+
+use super::{
+    Buffers,
+    Request,
+    ELEVATED_REFS,
+    HUGE,
+    MIGRATE,
+    NOT_COPIED,
+    OURS,
+    SHIFT,
+    VALID, //
+};
+use crate::{
+    bindings,
+    mm::{
+        copy::Mover,
+        folio::{
+            NewPage,
+            PageRef,
+            Pfn, //
+        },
+        vma::Mapping,
+        Span, //
+    },
+};
+use core::marker::PhantomData;
+use kernel::{
+    error::to_result,
+    prelude::*, //
+};
+
+/// What was collected for a page of the span.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Nothing.
+    None,
+    /// A hole.
+    Hole,
+    /// A hole that has to stay one.
+    KeptHole,
+    /// A page.
+    Page,
+}
+
+/// What was collected for a page of the span.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Nothing: there is no such page, or it cannot be moved now.
+    None,
+    /// There is no page; a destination would be the first.
+    Hole,
+    /// A page, locked and unmapped.
+    Page {
+        /// Its frame.
+        pfn: Pfn,
+        /// It is anonymous memory that KSM has not merged, the only kind that device memory takes.
+        anon: bool,
+    },
+}
+
+/// What became of a page of the span.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The page moved: its content was copied to the destination.
+    Moved,
+    /// A hole got its first page.
+    Filled,
+    /// The page has elevated references, so the kernel refused its destination or would have.
+    RefusedPage,
+    /// The kernel refused the destination of a hole: it was filled by somebody else, or userfaultfd
+    /// is to fill it.
+    RefusedHole,
+    /// It had no destination, or was not collected.
+    Untouched,
+    /// Its destination could not be given its content.
+    NotCopied,
+}
+
+#[derive(PartialEq, Eq)]
+enum Stage {
+    Collected,
+    Installed,
+}
+
+/// A migration under way.
+///
+/// # Invariants
+///
+/// `migrate_vma_setup()` or `migrate_device_range()` has filled the first `nr` entries of
+/// `bufs.src`, and `stage` says what has been called since. `bufs.dst` has zeros, our flags, and
+/// pages that came from [`NewPage::into_mpfn`]. With `vma`, the mmap lock is held for `'a`.
+pub(super) struct Chain<'a> {
+    vma: Option<bindings::migrate_vma>,
+    // Pages of device memory may have been collected, not just system memory.
+    pub(super) from_device: bool,
+    // Holes get no destination.
+    keeps_holes: bool,
+    pub(super) bufs: &'a mut Buffers,
+    pub(super) nr: usize,
+    stage: Stage,
+    _mapping: PhantomData<&'a ()>,
+}
+
+impl Chain<'_> {
+    fn src(&self, i: usize) -> usize {
+        Self::entry(&self.bufs.src, i, self.nr)
+    }
+
+    fn dst(&self, i: usize) -> usize {
+        Self::entry(&self.bufs.dst, i, self.nr)
+    }
+
+    /// Returns entry `i` of the `nr` that are in use, and beyond them zero, which stands for
+    /// nothing.
+    fn entry(array: &[usize], i: usize, nr: usize) -> usize {
+        array
+            .get(..nr)
+            .and_then(|used| used.get(i))
+            .copied()
+            .unwrap_or(0)
+    }
+
+    /// Calls `migrate_vma_pages()`, or `migrate_device_pages()` without a vma.
+    fn pages(&mut self) {
+        let (src, dst) = (self.bufs.src.as_mut_ptr(), self.bufs.dst.as_mut_ptr());
+
+        match &mut self.vma {
+            // SAFETY: `migrate_vma_setup()` has filled `args` and is followed by one such call: by
+            // the type invariants, as `install()` and `drop()` call this in stage `Collected`
+            // alone.
+            Some(args) => unsafe { bindings::migrate_vma_pages(args) },
+            // SAFETY: The same for `migrate_device_range()`.
+            None => unsafe { bindings::migrate_device_pages(src, dst, self.nr) },
+        }
+        self.stage = Stage::Installed;
+    }
+
+    /// Takes the destination of place `i` back, and leaves `instead`.
+    pub(super) fn take_back(&mut self, i: usize, instead: usize) {
+        let Some(dst) = self.bufs.dst.get_mut(i) else {
+            return;
+        };
+        let mpfn = *dst;
+
+        if mpfn & VALID != 0 {
+            *dst = instead;
+            // SAFETY: By the type invariants it came from `NewPage::into_mpfn()`, and the array
+            // does not have it any more.
+            drop(unsafe { NewPage::from_mpfn(mpfn) });
+        }
+    }
+
+    /// Takes all destinations back, so that nothing moves.
+    fn abandon(&mut self) {
+        for i in 0..self.nr {
+            self.take_back(i, 0);
+        }
+        // Clears MIGRATE of each source without a destination, which is all of them.
+        self.pages();
+    }
+}
+
+impl Drop for Chain<'_> {
+    fn drop(&mut self) {
+        if self.stage == Stage::Collected {
+            self.abandon();
+        }
+
+        let (src, dst) = (self.bufs.src.as_mut_ptr(), self.bufs.dst.as_mut_ptr());
+        match &mut self.vma {
+            // SAFETY: By the type invariants `migrate_vma_pages()` has been called, and what moved
+            // has had its content since before that. This ends the migration: it unlocks and puts
+            // all pages in the arrays.
+            Some(args) => unsafe { bindings::migrate_vma_finalize(args) },
+            // SAFETY: The same for `migrate_device_pages()`.
+            None => unsafe { bindings::migrate_device_finalize(src, dst, self.nr) },
+        }
+    }
+}
+
+/// Pages that are locked, unmapped, and wait for their destinations. Those without one stay.
+///
+/// # Examples
+///
+/// ```ignore
+/// let mut pages = Collected::vma(&mapping, span, &mut bufs, request)?;
+///
+/// for i in 0..pages.len() {
+///     if pages.source(i) != Source::None {
+///         pages.set_destination(i, NewPage::system().ok_or(ENOMEM)?);
+///     }
+/// }
+/// let moved = pages.install(Mover::Cpu).outcome(0) == Outcome::Moved;
+/// ```
+pub struct Collected<'a>(Chain<'a>);
+
+impl<'a> Collected<'a> {
+    /// Collects pages of `span`, which is inside of the mapping. Sleeps.
+    ///
+    /// EINVAL if the mapping cannot be migrated at all, or the buffers are too small.
+    pub(crate) fn vma(
+        mapping: &'a Mapping<'_>,
+        span: Span,
+        bufs: &'a mut Buffers,
+        request: Request<'_>,
+    ) -> Result<Self> {
+        let nr = span.pages();
+        if bufs.pages < nr {
+            return Err(EINVAL);
+        }
+        let whole = if request.whole {
+            bindings::migrate_vma_direction_MIGRATE_VMA_SELECT_COMPOUND
+        } else {
+            0
+        };
+        let mut args = bindings::migrate_vma {
+            vma: mapping.as_ptr(),
+            dst: bufs.dst.as_mut_ptr(),
+            src: bufs.src.as_mut_ptr(),
+            cpages: 0,
+            npages: 0,
+            start: span.start(),
+            end: span.end(),
+            pgmap_owner: request.owner.as_ptr(),
+            flags: (request.from.flags() | whole) as usize,
+            fault_page: request
+                .fault
+                .map_or(core::ptr::null_mut(), |fault| fault.page()),
+        };
+
+        // The walk sets each source entry that it reaches; it may stop early.
+        if let Some(dst) = bufs.dst.get_mut(..nr) {
+            dst.fill(0);
+        }
+        // SAFETY: `migrate_vma_setup()` wants a vma under the mmap lock, which `mapping` is for 'a,
+        // and arrays for the pages of the range until the migration is finalized: they are borrowed
+        // for 'a and not reallocated. A fault's page is locked and referenced, by its invariants.
+        to_result(unsafe { bindings::migrate_vma_setup(&mut args) })?;
+        // INVARIANT: The setup has filled the arrays.
+        Ok(Self(Chain {
+            nr: args.npages.min(nr),
+            vma: Some(args),
+            from_device: request.from.includes_device(),
+            // The CPU could not have touched memory that is only reserved either.
+            keeps_holes: mapping.is_protected() || !mapping.is_accessible(),
+            bufs,
+            stage: Stage::Collected,
+            _mapping: PhantomData,
+        }))
+    }
+
+    /// Collects the `nr` pages of device memory from `first` that are in use, whatever maps them;
+    /// huge ones in one piece. Sleeps. EINVAL if the buffers are too small.
+    pub(crate) fn frames(first: Pfn, nr: usize, bufs: &'a mut Buffers) -> Result<Self> {
+        if bufs.pages < nr {
+            return Err(EINVAL);
+        }
+        for array in [&mut bufs.src, &mut bufs.dst] {
+            if let Some(used) = array.get_mut(..nr) {
+                used.fill(0);
+            }
+        }
+        // SAFETY: The array has room for `nr` entries. By the invariants of `Pfn` there is a
+        // `struct page` for the first frame, and so for the others of its window. The function
+        // takes references on those in use.
+        to_result(unsafe {
+            bindings::migrate_device_range(bufs.src.as_mut_ptr(), first.raw(), nr)
+        })?;
+        // INVARIANT: The call has filled the source array, and we the destination array.
+        Ok(Self(Chain {
+            vma: None,
+            from_device: true,
+            keeps_holes: false,
+            bufs,
+            nr,
+            stage: Stage::Collected,
+            _mapping: PhantomData,
+        }))
+    }
+
+    /// Returns the number of pages of the span.
+    pub fn len(&self) -> usize {
+        self.0.nr
+    }
+
+    /// Returns whether the span is empty, which that of a mapping never is.
+    pub fn is_empty(&self) -> bool {
+        self.0.nr == 0
+    }
+
+    /// Returns what was collected for page `i`.
+    pub(crate) fn found(&self, i: usize) -> Found {
+        let src = self.0.src(i);
+
+        match (src & MIGRATE != 0, src & VALID != 0) {
+            (false, _) => Found::None,
+            (true, false) if self.0.keeps_holes => Found::KeptHole,
+            (true, false) => Found::Hole,
+            (true, true) => Found::Page,
+        }
+    }
+
+    /// Returns page `i`, if one was collected.
+    fn page(&self, i: usize) -> Option<PageRef<'_>> {
+        // SAFETY: By the type invariants of `Chain` the migration has locked the page, and has a
+        // reference on it.
+        (self.found(i) == Found::Page)
+            .then(|| unsafe { PageRef::new(Pfn::new(self.0.src(i) >> SHIFT)) })
+    }
+
+    /// Returns the frame of page `i`, if one was collected.
+    pub(crate) fn pfn(&self, i: usize) -> Option<Pfn> {
+        self.page(i).map(|page| page.pfn())
+    }
+
+    /// Returns whether a page of anonymous memory was collected for page `i`.
+    pub(crate) fn is_anon(&self, i: usize) -> bool {
+        self.page(i).is_some_and(|page| page.is_anon())
+    }
+
+    /// Returns what was collected for page `i`.
+    pub fn source(&self, i: usize) -> Source {
+        match (self.found(i), self.pfn(i)) {
+            (Found::Page, Some(pfn)) => Source::Page {
+                pfn,
+                anon: self.is_anon(i),
+            },
+            (Found::Hole, _) => Source::Hole,
+            _ => Source::None,
+        }
+    }
+
+    /// Returns whether page `i` is a huge page or hole that was collected in one piece. Nothing is
+    /// collected for its other pages.
+    pub fn is_huge(&self, i: usize) -> bool {
+        self.0.src(i) & (MIGRATE | HUGE) == MIGRATE | HUGE
+    }
+
+    /// Returns whether page `i` has been given a destination.
+    pub fn has_destination(&self, i: usize) -> bool {
+        self.0.dst(i) & VALID != 0
+    }
+
+    /// Gives page `i` a destination of its size. One for a page that was not collected, is of
+    /// another size or has a destination, or for a hole that has to stay, is freed.
+    pub fn set_destination(&mut self, i: usize, page: NewPage) {
+        let found = self.found(i);
+        let chain = &mut self.0;
+
+        if matches!(found, Found::None | Found::KeptHole)
+            || (chain.src(i) & HUGE != 0) != (page.pages() > 1)
+        {
+            return;
+        }
+        match chain.bufs.dst.get_mut(i) {
+            Some(dst) if i < chain.nr && *dst == 0 => *dst = page.into_mpfn(),
+            _ => (),
+        }
+    }
+
+    /// Has `mover` give the destinations their content, and replaces the sources by them.
+    ///
+    /// The mover is that of the device's memory, on whichever side that is; [`Mover::Cpu`] will do
+    /// if it is coherent.
+    pub fn install(mut self, mover: Mover<'_>) -> Installed<'a> {
+        self.0.copy(mover);
+        self.0.pages();
+        Installed(self.0)
+    }
+}
+
+/// Pages that have been replaced by their destinations: still locked, and not yet mapped unless
+/// they filled a hole. Dropping this maps everything.
+pub struct Installed<'a>(Chain<'a>);
+
+impl Installed<'_> {
+    /// Returns whether page `i` was in system memory.
+    pub(crate) fn was_system(&self, i: usize) -> bool {
+        let src = self.0.src(i);
+
+        // SAFETY: As in `Collected::page()`.
+        src & VALID != 0 && unsafe { Pfn::new(src >> SHIFT) }.is_system()
+    }
+
+    /// Returns what became of page `i`.
+    pub fn outcome(&self, i: usize) -> Outcome {
+        let (src, dst) = (self.0.src(i), self.0.dst(i));
+
+        if dst & VALID == 0 {
+            return match dst & OURS {
+                NOT_COPIED => Outcome::NotCopied,
+                ELEVATED_REFS => Outcome::RefusedPage,
+                _ => Outcome::Untouched,
+            };
+        }
+        match (src & MIGRATE != 0, src & VALID != 0) {
+            (true, true) => Outcome::Moved,
+            (true, false) => Outcome::Filled,
+            (false, true) => Outcome::RefusedPage,
+            (false, false) => Outcome::RefusedHole,
+        }
+    }
+}
+
+#[kunit_tests(hmm_cdm_migrate)]
+pub(super) mod tests {
+    use super::{
+        super::Select,
+        *, //
+    };
+    use crate::mm::{
+        kunit::UserMemory,
+        pagemap::Owner,
+        vma::Mappings, //
+    };
+    use kernel::current;
+
+    /// Collects the pages of `span`, all in one mapping, and hands them to `with`.
+    pub(in super::super) fn collect<R>(
+        span: Span,
+        with: impl FnOnce(Collected<'_>) -> R,
+    ) -> Result<R> {
+        let current = current!();
+        let mappings = Mappings::lock(current.mm().ok_or(ESRCH)?);
+        let mapping = mappings.next(span.start()).ok_or(EFAULT)?;
+        let mut bufs = Buffers::new(span.pages())?;
+        let pages = Collected::vma(&mapping, span, &mut bufs, from_system())?;
+        Ok(with(pages))
+    }
+
+    fn from_system() -> Request<'static> {
+        Request {
+            from: Select::System,
+            owner: Owner::NOBODY,
+            whole: false,
+            fault: None,
+        }
+    }
+
+    #[test]
+    fn buffers_that_are_too_small_are_refused() -> Result {
+        let memory = UserMemory::map(4)?;
+        let current = current!();
+        let mappings = Mappings::lock(current.mm().ok_or(ESRCH)?);
+        let mapping = mappings.next(memory.span().start()).ok_or(EFAULT)?;
+        let page = NewPage::system().ok_or(ENOMEM)?;
+        let mut bufs = Buffers::new(3)?;
+
+        let pages = Collected::vma(&mapping, memory.span(), &mut bufs, from_system());
+        assert_eq!(pages.err(), Some(EINVAL));
+        let frames = Collected::frames(page.pfn(), 4, &mut bufs);
+        assert_eq!(frames.err(), Some(EINVAL));
+        let fits = Collected::vma(&mapping, memory.pages(0, 3)?, &mut bufs, from_system());
+        assert_eq!(fits.map(|pages| pages.len()), Ok(3));
+        Ok(())
+    }
+
+    #[test]
+    fn spans_outside_of_the_mapping_are_refused() -> Result {
+        let memory = UserMemory::map(4)?;
+
+        memory.unmap(memory.pages(2, 4)?)?;
+        assert_eq!(collect(memory.pages(0, 2)?, |_| ()), Ok(()));
+        assert_eq!(collect(memory.pages(1, 3)?, |_| ()), Err(EINVAL));
+        Ok(())
+    }
+
+    #[test]
+    fn no_frames_are_no_migration() -> Result {
+        let page = NewPage::system().ok_or(ENOMEM)?;
+        let mut bufs = Buffers::new(1)?;
+        let pages = Collected::frames(page.pfn(), 0, &mut bufs)?;
+
+        assert!(pages.is_empty());
+        assert_eq!(pages.source(0), Source::None);
+        let done = pages.install(Mover::Cpu);
+        assert_eq!(done.outcome(0), Outcome::Untouched);
+        Ok(())
+    }
+
+    #[test]
+    fn holes_and_pages_are_told_apart() -> Result {
+        let memory = UserMemory::map(3)?;
+
+        memory.write(1, 7)?;
+        let seen = collect(memory.span(), |pages| {
+            assert_eq!(pages.len(), 3);
+            // Behind the end nothing was collected.
+            assert_eq!(pages.source(3), Source::None);
+            [0, 1, 2].map(|i| pages.source(i))
+        })?;
+        let [hole, page, other] = seen;
+        assert_eq!((hole, other), (Source::Hole, Source::Hole));
+        assert!(matches!(page, Source::Page { anon: true, .. }));
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_dropped_stays() -> Result {
+        let memory = UserMemory::map(2)?;
+
+        memory.write(0, 7)?;
+        let destination = NewPage::system().ok_or(ENOMEM)?;
+        let pfn = destination.pfn();
+        collect(memory.span(), |mut pages| {
+            pages.set_destination(0, destination);
+        })?;
+        assert_eq!(memory.read(0)?, 7);
+        // The destination was given back: it is not where the page is.
+        let now = collect(memory.span(), |pages| [0, 1].map(|i| pages.source(i)))?;
+        let [page, hole] = now;
+        assert!(matches!(page, Source::Page { pfn: at, .. } if at != pfn));
+        assert_eq!(hole, Source::Hole);
+        Ok(())
+    }
+
+    #[test]
+    fn pages_move_with_their_content() -> Result {
+        let memory = UserMemory::map(3)?;
+
+        for page in 0..3 {
+            memory.write(page, 7 + page as u64)?;
+        }
+        let first = NewPage::system().ok_or(ENOMEM)?;
+        let last = NewPage::system().ok_or(ENOMEM)?;
+        let (to_first, to_last) = (first.pfn(), last.pfn());
+        collect(memory.span(), |mut pages| {
+            pages.set_destination(0, first);
+            pages.set_destination(2, last);
+            let done = pages.install(Mover::Cpu);
+            assert_eq!(done.outcome(0), Outcome::Moved);
+            assert_eq!(done.outcome(1), Outcome::Untouched);
+            assert_eq!(done.outcome(2), Outcome::Moved);
+            assert_eq!(done.outcome(3), Outcome::Untouched);
+        })?;
+        for page in 0..3 {
+            assert_eq!(memory.read(page)?, 7 + page as u64);
+        }
+        let [a, b, c] = collect(memory.span(), |pages| [0, 1, 2].map(|i| pages.source(i)))?;
+        assert!(matches!(a, Source::Page { pfn, .. } if pfn == to_first));
+        assert!(matches!(b, Source::Page { pfn, .. } if pfn != to_first && pfn != to_last));
+        assert!(matches!(c, Source::Page { pfn, .. } if pfn == to_last));
+        Ok(())
+    }
+
+    #[test]
+    fn a_page_has_one_destination() -> Result {
+        let memory = UserMemory::map(1)?;
+
+        memory.write(0, 7)?;
+        let (first, second) = (
+            NewPage::system().ok_or(ENOMEM)?,
+            NewPage::system().ok_or(ENOMEM)?,
+        );
+        let beyond = NewPage::system().ok_or(ENOMEM)?;
+        let pfn = first.pfn();
+        collect(memory.span(), |mut pages| {
+            pages.set_destination(0, first);
+            pages.set_destination(0, second);
+            // There is no such page.
+            pages.set_destination(1, beyond);
+            assert_eq!(pages.install(Mover::Cpu).outcome(0), Outcome::Moved);
+        })?;
+        let [page] = collect(memory.span(), |pages| [pages.source(0)])?;
+        assert!(matches!(page, Source::Page { pfn: at, .. } if at == pfn));
+        Ok(())
+    }
+}
