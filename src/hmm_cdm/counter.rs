@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Numbers that only grow.
+//! Counters of events, for statistics.
 
 use kernel::{
     prelude::*,
-    sync::atomic::{Atomic, Relaxed},
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    }, //
 };
 
-/// A number that events are counted in. Nothing is ordered by it.
+/// A counter of events. It orders nothing.
 pub struct Counter(Atomic<u64>);
 
 impl Counter {
-    /// A counter at zero.
+    /// Makes a counter at zero.
     pub const fn new() -> Self {
         Self(Atomic::new(0))
     }
@@ -21,7 +24,7 @@ impl Counter {
         self.0.fetch_add(n, Relaxed);
     }
 
-    /// How many events there were.
+    /// Returns the number of events.
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }

@@ -1,61 +1,76 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Device memory that is charged to cgroups: the dmem controller.
+//! Device memory charged to cgroups: the dmem controller.
 //!
-//! C files: `kernel/cgroup/dmem.c`, `include/linux/cgroup_dmem.h`.
-//!
-//! A charge is always that of the current task's cgroup: `dmem_cgroup_try_charge()` looks at nothing
-//! else. It keeps the cgroup's books alive, though not the cgroup, until it is undone, in whatever
-//! cgroup the process is then.
+//! `dmem_cgroup_try_charge()` charges the cgroup of the current task, and no other. A charge keeps
+//! the cgroup's accounts, though not the cgroup, until it is undone, wherever the process is by
+//! then.
 //!
 //! # Contexts
 //!
-//! Charging may sleep: it allocates, and takes a lock that leaves interrupts on. Undoing a charge
-//! may be done anywhere, interrupts included: `dmem_cgroup_uncharge()` is atomic counters
-//! (`page_counter_uncharge()`) and two references, and what happens when the last of these goes is
-//! put off to RCU (`dmemcg_pool_put()`) and to a work queue (`css_release()`).
+//! Charging may sleep: it allocates, and takes a lock that leaves interrupts enabled. A charge can
+//! be undone in any context, interrupts included: `dmem_cgroup_uncharge()` updates atomic counters
+//! (`page_counter_uncharge()`) and drops two references; what the last of these frees is left to
+//! RCU (`dmemcg_pool_put()`) and to a workqueue (`css_release()`).
+//!
+//! C files: `kernel/cgroup/dmem.c`, `include/linux/cgroup_dmem.h`.
 
 use crate::bindings;
-use core::{marker::PhantomData, ptr::NonNull};
+use core::{
+    marker::PhantomData,
+    ptr::{
+        null_mut,
+        NonNull, //
+    },
+};
 use kernel::{
-    error::{from_err_ptr, to_result},
-    ffi::{c_int, c_void},
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    ffi::{
+        c_int,
+        c_void, //
+    },
     prelude::*,
-    sync::Arc,
+    sync::Arc, //
 };
 
-/// A limit of some cgroup, which memory has to go below.
+/// The limit of a cgroup that has to be met.
+///
+/// # Invariants
+///
+/// `pool` is valid for `'a`.
 #[derive(Copy, Clone)]
 pub struct Limit<'a> {
     pool: NonNull<bindings::dmem_cgroup_pool_state>,
     _valid: PhantomData<&'a ()>,
 }
 
-/// Who moves memory away from the device when a cgroup's limit is set below what it has there.
+/// Moves memory off the device when a cgroup's limit is set below its usage.
 pub trait Reclaim: Send + Sync {
-    /// Frees `bytes` of what is charged to the cgroup with the limit, or to those in it, or at least
-    /// some. ENOSPC if there is none that can be freed now; then it is called again, a few times.
-    /// Any other error ends that.
+    /// Frees up to `bytes` of what is charged to the cgroup with the limit or to its descendants.
+    /// ENOSPC if nothing can be freed now: it is called again, a few times. Any other error ends
+    /// the reclaim.
     ///
     /// Context: process, a write to `dmem.max`; sleeps. Unregistering the region waits for it.
     fn reclaim(&self, limit: Limit<'_>, bytes: u64) -> Result;
 }
 
-/// The memory of a device, as cgroups see it.
+/// The memory of a device, as the controller knows it. Dropping it unregisters the memory.
 ///
 /// # Invariants
 ///
-/// `region` is registered, and is given `reclaim`, which is from `KBox::into_raw()`, for its
-/// callback.
+/// `region` is registered with [`Self::OPS`] and `reclaim` as their data, which came from
+/// `KBox::into_raw()`.
 pub struct DmemRegion {
     region: NonNull<bindings::dmem_cgroup_region>,
     reclaim: NonNull<Arc<dyn Reclaim>>,
 }
 
-// SAFETY: The functions that get the pointer may be called by any task; `reclaim` is `Send` and
-// `Sync`.
+// SAFETY: A region may be unregistered by any task; `dyn Reclaim` is `Send` and `Sync`.
 unsafe impl Send for DmemRegion {}
-// SAFETY: As above.
+// SAFETY: As above. Charging takes the controller's own lock.
 unsafe impl Sync for DmemRegion {}
 
 impl DmemRegion {
@@ -72,8 +87,8 @@ impl DmemRegion {
             ops: &Self::OPS,
             reclaim_priv: reclaim.cast(),
         };
-        // SAFETY: The operations are static; what the callback gets lives until `Drop` has
-        // unregistered the region, which waits for callbacks. The name is copied.
+        // SAFETY: The operations are static, and their data lives until `drop()` has unregistered
+        // the region, which waits for callbacks. The name is copied.
         let region = unsafe { bindings::hmm_cdm_helper_dmem_register(&init, name.as_char_ptr()) };
 
         match (
@@ -83,7 +98,7 @@ impl DmemRegion {
             // INVARIANT: Just registered.
             (Ok(Some(region)), Some(reclaim)) => Ok(Some(Self { region, reclaim })),
             (other, _) => {
-                // SAFETY: From `into_raw()` above; nobody else has got it.
+                // SAFETY: From `into_raw()` above; the controller has not taken it.
                 drop(unsafe { KBox::from_raw(reclaim) });
                 other.map(|_| None)
             }
@@ -92,9 +107,9 @@ impl DmemRegion {
 
     /// Charges the current task's cgroup. EAGAIN if a limit would be exceeded, ENOMEM. Sleeps.
     pub fn try_charge(&self, bytes: u64) -> Result<Charge> {
-        let mut pool = core::ptr::null_mut();
+        let mut pool = null_mut();
 
-        // SAFETY: The region is registered by the type invariants.
+        // SAFETY: `dmem_cgroup_try_charge()` wants a registered region, as by the type invariants.
         to_result(unsafe {
             bindings::hmm_cdm_helper_dmem_try_charge(self.region.as_ptr(), bytes, &mut pool)
         })?;
@@ -114,11 +129,14 @@ impl DmemRegion {
         bytes: u64,
         data: *mut c_void,
     ) -> c_int {
-        // SAFETY: By the type invariants; unregistering waits for us.
+        // SAFETY: `data` is that of a registered region, by the type invariants. To unregister it
+        // waits for this callback.
         let reclaim = unsafe { &*data.cast::<Arc<dyn Reclaim>>() };
         let Some(pool) = NonNull::new(pool) else {
             return EINVAL.to_errno();
         };
+        // INVARIANT: The controller keeps the pool during the callback, which `reclaim()` cannot
+        // extend the lifetime beyond.
         let limit = Limit {
             pool,
             _valid: PhantomData,
@@ -133,68 +151,68 @@ impl DmemRegion {
 
 impl Drop for DmemRegion {
     fn drop(&mut self) {
-        // SAFETY: Registered by the type invariants, and unregistered only here. Charges that are
-        // left keep what they need of it.
+        // SAFETY: By the type invariants it is registered; it is unregistered only here. Remaining
+        // charges have references to their pools.
         unsafe { bindings::hmm_cdm_helper_dmem_unregister(self.region.as_ptr()) };
-        // SAFETY: From `into_raw()` by the type invariants. No callback runs any more.
+        // SAFETY: By the type invariants it came from `into_raw()`. No callback runs any more.
         drop(unsafe { KBox::from_raw(self.reclaim.as_ptr()) });
     }
 }
 
-/// Bytes that are charged to one cgroup, by one call or several. Dropping it undoes that; in any
+/// Bytes charged to one cgroup, by one call or several. Dropping it undoes the charge, in any
 /// context.
 ///
 /// # Invariants
 ///
-/// It owns what `calls` successful calls of `dmem_cgroup_try_charge()` for `pool` have taken, at
-/// least one: a reference on the pool and on its cgroup each; and of the bytes that these
-/// charged, `bytes`.
+/// The value owns the references of `calls` successful calls of `dmem_cgroup_try_charge()`, at
+/// least one: each has taken one on `pool` and one on its cgroup. `bytes` are charged to the pool.
 pub struct Charge {
     pool: NonNull<bindings::dmem_cgroup_pool_state>,
     calls: u64,
     bytes: u64,
 }
 
-// SAFETY: A charge can be undone by any task.
+// SAFETY: `dmem_cgroup_uncharge()` may be called by any task.
 unsafe impl Send for Charge {}
 
 impl Charge {
-    /// Bytes.
+    /// Returns the number of bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// How many calls charged them: as many parts can be split off, less one.
+    /// Returns the number of calls that charged them: one more than the parts that can be split
+    /// off.
     pub fn calls(&self) -> u64 {
         self.calls
     }
 
-    /// Whether both are the same cgroup's.
+    /// Returns whether both are charged to the same cgroup.
     pub fn is_same(&self, other: &Self) -> bool {
         self.pool == other.pool
     }
 
-    /// Makes one of two. Another cgroup's is handed back.
+    /// Merges two charges. One to another cgroup is handed back.
     pub fn join(&mut self, other: Self) -> Result<(), Self> {
         if !self.is_same(&other) {
             return Err(other);
         }
-        // INVARIANT: `other` is forgotten, so that what it owned is ours.
+        // INVARIANT: `other` is forgotten, so this value owns its references and bytes.
         self.calls += other.calls;
         self.bytes += other.bytes;
         core::mem::forget(other);
         Ok(())
     }
 
-    /// Takes `bytes` out, with `calls` calls, of which they are to be the charge, or with as many as
-    /// leave one. `None` if there are fewer bytes, or there is only one call.
+    /// Splits off `bytes`, with `calls` of the calls but never the last one. `None` if there are
+    /// fewer bytes, or only one call.
     pub fn split(&mut self, bytes: u64, calls: u64) -> Option<Self> {
         let calls = calls.min(self.calls.saturating_sub(1));
 
         if calls == 0 || self.bytes < bytes {
             return None;
         }
-        // INVARIANT: At least one call goes to the new value; one at least stays.
+        // INVARIANT: At least one call goes to the new value, and at least one stays.
         self.calls -= calls;
         self.bytes -= bytes;
         Some(Self {
@@ -204,13 +222,13 @@ impl Charge {
         })
     }
 
-    /// Whether it is worth while to free some of this for the sake of `limit`: whether it counts
-    /// there at all, and is not protected by its cgroup's `dmem.min`, or `dmem.low`, unless that is
-    /// not to be looked at; where it was what mattered, `hit_low` becomes true.
+    /// Returns whether freeing some of it helps to meet `limit`: it counts there, and its cgroup's
+    /// `dmem.min` does not protect it, nor `dmem.low` unless `ignore_low`. Sets `hit_low` if
+    /// `dmem.low` decided.
     ///
-    /// Context: any task; takes the time of a walk through the cgroups below the limit.
+    /// Context: any task. Walks the cgroups below the limit.
     pub fn is_worth_freeing(&self, limit: Limit<'_>, ignore_low: bool, hit_low: &mut bool) -> bool {
-        // SAFETY: Both pools are valid: ours by the type invariants, the limit's by its lifetime.
+        // SAFETY: Both pools are valid by the type invariants, `limit`'s for its lifetime.
         unsafe {
             bindings::hmm_cdm_helper_dmem_evict_valuable(
                 limit.pool.as_ptr(),
@@ -224,8 +242,8 @@ impl Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants these are references and bytes that have not been given
-        // back.
+        // SAFETY: By the type invariants the value owns the references of that many calls, and the
+        // bytes. Each call drops those of one.
         unsafe {
             bindings::hmm_cdm_helper_dmem_uncharge(self.pool.as_ptr(), self.bytes);
             for _ in 1..self.calls {

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An eventfd that is signalled from the kernel: `struct eventfd_ctx`.
+//! An eventfd that the kernel signals: `struct eventfd_ctx`.
 //!
 //! C file: `fs/eventfd.c`.
 
 use crate::bindings;
 use core::ptr::NonNull;
-use kernel::{error::from_err_ptr, prelude::*};
+use kernel::{
+    error::from_err_ptr,
+    prelude::*, //
+};
 
 /// A reference to an eventfd of a process.
 ///
@@ -17,16 +20,16 @@ pub struct EventFd {
     ctx: NonNull<bindings::eventfd_ctx>,
 }
 
-// SAFETY: The reference is not bound to a task.
+// SAFETY: `eventfd_ctx_put()` may be called by any task.
 unsafe impl Send for EventFd {}
-// SAFETY: `eventfd_signal()` synchronises itself.
+// SAFETY: `eventfd_signal()` takes the lock of the wait queue itself.
 unsafe impl Sync for EventFd {}
 
 impl EventFd {
-    /// Gets the eventfd that is file descriptor `fd` of the current task. EBADF if `fd` is not
-    /// open or not an eventfd.
+    /// Takes a reference to the eventfd that is file descriptor `fd` of the current task. EBADF if
+    /// `fd` is not open or not an eventfd.
     pub fn get(fd: i32) -> Result<Self> {
-        // SAFETY: Any number may be given.
+        // SAFETY: `eventfd_ctx_fdget()` looks the number up, and takes any.
         let ctx = from_err_ptr(unsafe { bindings::hmm_cdm_helper_eventfd_get(fd) });
 
         match ctx {
@@ -34,21 +37,21 @@ impl EventFd {
             Ok(ctx) => Ok(Self {
                 ctx: NonNull::new(ctx).ok_or(EBADF)?,
             }),
-            // "Not an eventfd" is EINVAL there.
+            // EINVAL for another kind of file.
             Err(_) => Err(EBADF),
         }
     }
 
     /// Adds one to the counter. Context: any.
     pub fn signal(&self) {
-        // SAFETY: The reference is valid by the type invariants.
+        // SAFETY: By the type invariants there is a reference.
         unsafe { bindings::hmm_cdm_helper_eventfd_signal(self.ctx.as_ptr()) };
     }
 }
 
 impl Drop for EventFd {
     fn drop(&mut self) {
-        // SAFETY: The value owns the reference.
+        // SAFETY: By the type invariants the value owns the reference that is dropped here.
         unsafe { bindings::hmm_cdm_helper_eventfd_put(self.ctx.as_ptr()) };
     }
 }

@@ -5,29 +5,32 @@
 //! C file: `kernel/module/main.c`.
 
 use crate::bindings;
-use core::ptr::NonNull;
+use core::ptr::{
+    null_mut,
+    NonNull, //
+};
 use kernel::prelude::*;
 
-/// A module that lives as long as what it registered.
+/// The module whose code a driver's callbacks are in, or built-in code.
 #[derive(Copy, Clone)]
 pub struct ModuleOwner(Option<NonNull<bindings::module>>);
 
-// SAFETY: The C functions that get the pointer may be called by any task.
+// SAFETY: try_module_get() and module_put() may be called by any task.
 unsafe impl Send for ModuleOwner {}
-// SAFETY: As above.
+// SAFETY: As above; they count with atomics.
 unsafe impl Sync for ModuleOwner {}
 
 impl ModuleOwner {
-    /// The owner of code in the module `module`.
+    /// Returns the owner of code in `module`.
     pub fn of(module: &'static ThisModule) -> Self {
         Self(NonNull::new(module.as_ptr()))
     }
 
-    /// The owner of code in the C module `module`, or of built-in code if that is null.
+    /// Returns the owner of code in the C module `module`, or of built-in code if that is null.
     ///
     /// # Safety
     ///
-    /// The pointer is valid as long as the value is used.
+    /// The pointer stays valid as long as the value is used.
     pub(crate) unsafe fn from_raw(module: *mut bindings::module) -> Self {
         Self(NonNull::new(module))
     }
@@ -41,12 +44,12 @@ impl ModuleOwner {
 pub struct ModuleRef(ModuleOwner);
 
 impl ModuleRef {
-    /// Takes a reference; ENODEV if the module is going away.
+    /// Takes a reference. ENODEV if the module is being unloaded.
     pub fn get(owner: ModuleOwner) -> Result<Self> {
-        let module = owner.0.map_or(core::ptr::null_mut(), NonNull::as_ptr);
+        let module = owner.0.map_or(null_mut(), NonNull::as_ptr);
 
-        // SAFETY: The pointer is null, or valid while code of the module can run; it was given by
-        // that module, which unregisters before it goes.
+        // SAFETY: The pointer is null or valid: a module unregisters what it has given the owner to
+        // before it is unloaded.
         if unsafe { bindings::try_module_get(module) } {
             // INVARIANT: Just taken.
             Ok(Self(owner))
@@ -58,9 +61,9 @@ impl ModuleRef {
 
 impl Drop for ModuleRef {
     fn drop(&mut self) {
-        let module = self.0 .0.map_or(core::ptr::null_mut(), NonNull::as_ptr);
+        let module = self.0 .0.map_or(null_mut(), NonNull::as_ptr);
 
-        // SAFETY: The value owns a reference.
+        // SAFETY: By the type invariants the value owns the reference that is dropped here.
         unsafe { bindings::module_put(module) };
     }
 }

@@ -1,19 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A range of physical addresses that is ours: `request_mem_region()`, and the questions that
-//! `memremap_pages()` wants answered before.
+//! Claimed ranges of physical addresses: `request_mem_region()`, and the checks that come before
+//! `memremap_pages()`.
 //!
 //! C files: `kernel/resource.c`, `mm/memory_hotplug.c`, `mm/memremap.c`.
 
 use crate::bindings;
-use kernel::{error::from_err_ptr, prelude::*, str::CString};
+use kernel::{
+    error::from_err_ptr,
+    prelude::*,
+    str::CString, //
+};
 
-/// A claimed range of physical addresses; it is in `/proc/iomem` under its name. Dropping it gives
-/// it back.
+/// A claimed range of physical addresses, in `/proc/iomem` under its name. Dropping it releases it.
+///
+/// It proves that no other driver has claimed the range, and that it is not RAM that the kernel
+/// uses; not that there is memory.
 ///
 /// # Invariants
 ///
-/// The `claimed` bytes from `start` are requested, by this value; they are no fewer than `size`.
+/// This value has requested the `claimed` bytes from `start`, at least `size`.
 pub struct ClaimedRange {
     start: u64,
     size: u64,
@@ -23,9 +29,10 @@ pub struct ClaimedRange {
 }
 
 impl ClaimedRange {
-    /// Claims `size` bytes from `start`. EBUSY if part of it is someone else's.
+    /// Claims `size` bytes from `start`. EBUSY if a part of it is claimed already.
     pub fn request(start: u64, size: u64, name: CString) -> Result<Self> {
-        // SAFETY: The name lives as long as the resource.
+        // SAFETY: `request_mem_region()` takes any range. It keeps the name, which lives as long as
+        // the value.
         let res =
             unsafe { bindings::hmm_cdm_helper_request_region(start, size, name.as_char_ptr()) };
 
@@ -41,17 +48,17 @@ impl ClaimedRange {
         })
     }
 
-    /// Claims `size` bytes, a multiple of [`alignment`], of addresses that nothing is behind, for
-    /// memory that only a device can access. ENOSPC if there are none.
+    /// Claims `size` bytes of addresses that no resource has, for memory that only a device can
+    /// access. `size` is a multiple of [`alignment`]. ENOSPC if there are none.
     pub fn request_free(size: u64, name: CString) -> Result<Self> {
-        // SAFETY: The name lives as long as the resource.
+        // SAFETY: As in `request()`.
         let res = unsafe { bindings::hmm_cdm_helper_request_free_region(size, name.as_char_ptr()) };
         let res = from_err_ptr(res).map_err(|_| ENOSPC)?;
-        // SAFETY: The resource is valid until it is released.
+        // SAFETY: No error, so it is a resource, which is valid until it is released.
         let (start, end) = unsafe { ((*res).start, (*res).end) };
 
-        // INVARIANT: Just requested. The size has been rounded up to that of a interval of the
-        // kernel's memory map (`get_free_mem_region()`), and only the whole can be released.
+        // INVARIANT: Just requested. `get_free_mem_region()` rounds the size up to that of a
+        // section of the kernel's memory map, and only all of it can be released.
         Ok(Self {
             start,
             size,
@@ -60,12 +67,12 @@ impl ClaimedRange {
         })
     }
 
-    /// The first address.
+    /// Returns the first address.
     pub fn start(&self) -> u64 {
         self.start
     }
 
-    /// Bytes.
+    /// Returns the size in bytes.
     pub fn size(&self) -> u64 {
         self.size
     }
@@ -73,9 +80,9 @@ impl ClaimedRange {
 
 #[cfg(CONFIG_KUNIT = "y")]
 impl ClaimedRange {
-    /// Claims nothing: for tests of what is done with a range that cannot be claimed.
+    /// Claims nothing, for tests of ranges that cannot be claimed.
     pub(crate) fn unclaimed(start: u64, size: u64) -> Result<Self> {
-        // INVARIANT: No bytes are requested; the tests use none of the range either.
+        // INVARIANT: Nothing is requested. The tests do not use the range.
         Ok(Self {
             start,
             size,
@@ -87,30 +94,30 @@ impl ClaimedRange {
 
 impl Drop for ClaimedRange {
     fn drop(&mut self) {
-        // Only of a test that is nothing.
+        // See `unclaimed()`.
         if self.claimed == 0 {
             return;
         }
-        // SAFETY: Requested by this value, and released only here.
+        // SAFETY: By the type invariants the value has requested it. It is released only here.
         unsafe { bindings::hmm_cdm_helper_release_region(self.start, self.claimed) };
     }
 }
 
 fn intersects(start: u64, size: u64, flags: u32, desc: u32) -> u32 {
-    // SAFETY: Any range may be asked about.
+    // SAFETY: `region_intersects()` searches the resource tree, and takes any range.
     unsafe {
         bindings::region_intersects(start, size as usize, flags as usize, desc as usize) as u32
     }
 }
 
-/// Whether any of the range is RAM that the kernel uses.
+/// Returns whether any of the range is RAM that the kernel uses.
 pub fn is_system_ram(start: u64, size: u64) -> bool {
     let flags = bindings::IORESOURCE_SYSTEM_RAM;
 
     intersects(start, size, flags, bindings::IORES_DESC_NONE) != bindings::REGION_DISJOINT
 }
 
-/// Whether the firmware's memory map has the whole range as reserved, or as set aside for a
+/// Returns whether the firmware's memory map has the whole range as reserved, or as reserved for a
 /// purpose.
 #[cfg(CONFIG_X86)]
 pub fn is_reserved(start: u64, size: u64) -> bool {
@@ -124,34 +131,35 @@ pub fn is_reserved(start: u64, size: u64) -> bool {
     })
 }
 
-/// The alignment that ranges of device memory need, in bytes.
+/// Returns the alignment that ranges of device memory need, in bytes.
 pub fn alignment() -> u64 {
-    // SAFETY: No requirements.
+    // SAFETY: The function returns a constant of the machine.
     unsafe { bindings::memremap_compat_align() as u64 }
 }
 
-/// The last physical address that can get a linear mapping.
+/// Returns the last physical address that can get a linear mapping.
 pub fn max_address() -> u64 {
-    // SAFETY: No requirements.
+    // SAFETY: `mhp_get_pluggable_range()` computes it from constants of the machine.
     unsafe { bindings::hmm_cdm_helper_max_phys() }
 }
 
-/// Whether memory can be registered on NUMA node `nid`.
+/// Returns whether memory can be registered on NUMA node `nid`.
 pub fn is_possible_nid(nid: i32) -> bool {
-    // SAFETY: Any number may be given.
+    // SAFETY: The helper checks the bounds before it asks node_possible().
     unsafe { bindings::hmm_cdm_helper_nid_possible(nid) }
 }
 
-/// The NUMA node that the kernel has kept for the address from the firmware's description.
+/// Returns the NUMA node that the firmware has described for the address, if the kernel has kept
+/// it.
 #[cfg(all(CONFIG_NUMA_MEMBLKS, CONFIG_NUMA_KEEP_MEMINFO))]
 pub fn nid_of(start: u64) -> Option<i32> {
-    // SAFETY: Any address may be asked about.
+    // SAFETY: `phys_to_target_node()` searches a table, and takes any address.
     let nid = unsafe { bindings::phys_to_target_node(start) };
 
     is_possible_nid(nid).then_some(nid)
 }
 
-/// Nothing was kept: `phys_to_target_node()` would guess node 0 (mm/numa.c).
+/// The kernel has kept nothing: `phys_to_target_node()` would return node 0 (mm/numa.c).
 #[cfg(not(all(CONFIG_NUMA_MEMBLKS, CONFIG_NUMA_KEEP_MEMINFO)))]
 pub fn nid_of(_start: u64) -> Option<i32> {
     None
