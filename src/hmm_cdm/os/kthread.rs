@@ -16,7 +16,7 @@ use kernel::{
 /// What a thread does.
 pub trait ThreadBody: Send + Sync + 'static {
     /// The body of the thread; the thread ends when it returns. It must return soon after
-    /// [`Worker::stop`] was called: from then on waits that a fatal signal would end in a process end
+    /// [`Self::stop`] was called: from then on waits that a fatal signal would end in a process end
     /// with EINTR, such as that in a page fault which a userfaultfd is to answer.
     fn run(&self);
 

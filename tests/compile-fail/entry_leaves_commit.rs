@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0
+// error: E0521
+
+//! An entry of the CPU's page table, and the page in it, hold inside of commit() alone.
+
+use hmm_cdm::mm::{
+    notifier::Invalidate,
+    range::{
+        CpuEntry,
+        Snapshot, //
+    }, //
+};
+
+pub fn keep<T: Invalidate + Unpin>(snapshot: Snapshot<'_, T>, addr: usize) -> bool {
+    let mut kept = None;
+
+    let _ = snapshot.commit(|_, view| {
+        #[cfg(not(misuse))]
+        {
+            kept = Some(matches!(view.at(addr), CpuEntry::None));
+        }
+        #[cfg(misuse)]
+        {
+            kept = Some(view.at(addr));
+        }
+    });
+    kept.is_some()
+}

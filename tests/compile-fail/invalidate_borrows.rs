@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-2.0
+// error: E0478
+
+//! The kernel calls a notifier that was leaked, so what it guards must not borrow anything.
+
+use hmm_cdm::mm::{
+    notifier::Invalidate,
+    Span, //
+};
+use kernel::prelude::*;
+
+#[cfg(not(misuse))]
+struct Entries(KVec<u64>);
+#[cfg(misuse)]
+struct Entries<'a>(&'a mut [u64]);
+
+#[cfg(not(misuse))]
+impl Invalidate for Entries {
+    fn invalidate(&mut self, _: Span) {
+        self.0.clear();
+    }
+}
+
+#[cfg(misuse)]
+impl<'a> Invalidate for Entries<'a> {
+    fn invalidate(&mut self, _: Span) {
+        self.0.fill(0);
+    }
+}

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-2.0
+// error: E0451
+
+//! with_user() compares the address spaces, so nothing else makes a pair.
+
+use hmm_cdm::mm::notifier::{
+    IntervalNotifier,
+    Invalidate,
+    NotifierWithUser, //
+};
+use kernel::{
+    mm::MmWithUser,
+    prelude::*, //
+};
+
+pub fn pair<'a, T: Invalidate>(
+    notifier: &'a IntervalNotifier<T>,
+    mm: &'a MmWithUser,
+) -> Result<NotifierWithUser<'a, T>> {
+    #[cfg(not(misuse))]
+    let pair = notifier.with_user(mm)?;
+    #[cfg(misuse)]
+    let pair = NotifierWithUser { notifier, mm };
+
+    Ok(pair)
+}

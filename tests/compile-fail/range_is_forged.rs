@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-2.0
+// error: E0624
+
+//! Only a region that somebody has answered for becomes the range of a pagemap.
+
+use hmm_cdm::{
+    mm::pagemap::{
+        DeviceRange,
+        Kind, //
+    },
+    os::resource::ClaimedRange, //
+};
+
+pub fn kind(range: &DeviceRange) -> Kind {
+    range.kind()
+}
+
+#[cfg(misuse)]
+pub fn range(claim: ClaimedRange) -> DeviceRange {
+    // SAFETY: None: a claim is no proof that there is memory.
+    unsafe { DeviceRange::memory(claim) }
+}
+
+#[cfg(not(misuse))]
+pub fn size(claim: &ClaimedRange) -> u64 {
+    claim.size()
+}

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: GPL-2.0
+// error: E0616
+
+//! A region stays what somebody has answered for.
+
+use hmm_cdm::node::region::Region;
+
+pub fn grow(region: &mut Region) -> u64 {
+    #[cfg(misuse)]
+    {
+        region.size += 4096;
+    }
+    region.start()
+}
