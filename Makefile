@@ -111,7 +111,7 @@ else
 	@set -e; $(modules_built); dir="$(INSTALL_MOD_PATH)/lib/modules/$$release/updates"; \
 	echo "  INSTALL $$dir"; \
 	$(INSTALL) -d "$$dir"; \
-	for m in $(DRIVERS); do $(INSTALL) -m 0644 "$$out/$$m.ko" "$$dir"; done; \
+	for m in $(DRIVERS); do $(INSTALL) -m 0644 "$$out/src/$$m/$$m.ko" "$$dir"; done; \
 	scripts/depmod "$$release" "$(INSTALL_MOD_PATH)"
 endif
 
