@@ -307,10 +307,11 @@ impl<'a> Collected<'a> {
 
     /// Returns page `i`, if one was collected.
     fn page(&self, i: usize) -> Option<PageRef<'_>> {
-        // SAFETY: By the type invariants of `Chain` the migration has locked the page, and has a
-        // reference on it.
-        (self.found(i) == Found::Page)
-            .then(|| unsafe { PageRef::new(Pfn::new(self.0.src(i) >> SHIFT)) })
+        (self.found(i) == Found::Page).then(|| {
+            // SAFETY: By the type invariants of `Chain` the migration has locked the page, and has
+            // a reference on it.
+            unsafe { PageRef::new(Pfn::new(self.0.src(i) >> SHIFT)) }
+        })
     }
 
     /// Returns the frame of page `i`, if one was collected.
