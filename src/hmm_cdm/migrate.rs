@@ -2,10 +2,10 @@
 
 //! Moving ranges of an address space to a node and back, window by window.
 //!
-//! A page that stays is not an error: it is counted under its reason, and the CPU and the device can
-//! still use it. Pages that could not be collected are located afterwards to find the reason. Busy
-//! ones (an elevated reference count, another migration) are tried again, since most are free soon:
-//! after a per-CPU LRU batch, a page lock, a pass of khugepaged.
+//! A page that stays is not an error: it is counted under its reason, and the CPU and the device
+//! can still use it. Pages that could not be collected are located afterwards to find the reason.
+//! Busy ones (an elevated reference count, another migration) are tried again, since most are free
+//! soon: after a per-CPU LRU batch, a page lock, a pass of khugepaged.
 //!
 //! | module | |
 //! | --- | --- |
@@ -71,9 +71,9 @@ use state::{
     PageState, //
 };
 
-/// Delays before the attempts after the first, in milliseconds. Most references are dropped at once.
-/// khugepaged isolates a whole window while it copies, and a task that was scheduled away keeps its
-/// references that long.
+/// Delays before the attempts after the first, in milliseconds. Most references are dropped at
+/// once. khugepaged isolates a whole window while it copies, and a task that was scheduled away
+/// keeps its references that long.
 const RETRY_DELAYS_MS: [i64; 4] = [0, 1, 4, 16];
 /// Sum of these delays in one migration: a pin for I/O is not dropped soon.
 const MAX_DELAY_MS: i64 = 64;
@@ -177,8 +177,8 @@ impl<'a> Migration<'a> {
         Ok(Part::Movable(part))
     }
 
-    /// Moves the pages of `part`, with further attempts for those that may move then, as long as the
-    /// mapping is there.
+    /// Moves the pages of `part`, with further attempts for those that may move then, as long as
+    /// the mapping is there.
     fn move_window(&mut self, part: Span) -> Result {
         let mut delays = RETRY_DELAYS_MS.into_iter();
         let evict = self.mover.plan.evict;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A mirror: the address space of one process on one device. It keeps the device's page table a copy
-//! of the CPU's: device faults fill it, and interval notifiers invalidate it.
+//! A mirror: the address space of one process on one device. It keeps the device's page table a
+//! copy of the CPU's: device faults fill it, and interval notifiers invalidate it.
 //!
 //! # Locking
 //!
@@ -20,10 +20,10 @@
 //!    invalidations, so with 2 and 3 held, and by each access of the device. Held for an access to
 //!    one page, to fill one window, or to clear at most an interval. A driver's [`Table`] is called
 //!    under it.
-//! 7. `NodePages::free`, a spinlock with interrupts off: protects the node's allocator. Taken in any
-//!    context.
-//! 8. `DmemCharges::table`, a spinlock with interrupts off: which cgroup a page is charged to. Taken
-//!    in any context.
+//! 7. `NodePages::free`, a spinlock with interrupts off: protects the node's allocator. Taken in
+//!    any context.
+//! 8. `DmemCharges::table`, a spinlock with interrupts off: which cgroup a page is charged to.
+//!    Taken in any context.
 //!
 //! No two of 5 to 8 are held together, and nothing sleeps under them.
 //!
@@ -176,14 +176,14 @@ impl Mirror {
 
     /// Attaches the device's own page table, which follows the library's from here on. It gets no
     /// entries that were made before, so it is attached before the first fault. The entries that it
-    /// has when the mirror is dropped are not invalidated, unless the mirror is retired first. EBUSY
-    /// if a table is attached already.
+    /// has when the mirror is dropped are not invalidated, unless the mirror is retired first.
+    /// EBUSY if a table is attached already.
     pub fn attach(&self, table: Arc<dyn Table>) -> Result {
         self.shared.table.populate(table).then_some(()).ok_or(EBUSY)
     }
 
-    /// Takes all entries away from the device, for ever: faults end with ESRCH, even if they sleep in
-    /// a kernel thread. When this returns, the attached table is not called any more. Sleeps.
+    /// Takes all entries away from the device, for ever: faults end with ESRCH, even if they sleep
+    /// in a kernel thread. When this returns, the attached table is not called any more. Sleeps.
     pub fn retire(&self) {
         self.shared.retire();
         self.kthread_faults.interrupt();
@@ -212,8 +212,8 @@ impl Mirror {
         }
     }
 
-    /// Sets what is done with the pages of `span` when the device faults on them. ENOSPC if that makes
-    /// too many ranges of different advice, ENOMEM. Sleeps.
+    /// Sets what is done with the pages of `span` when the device faults on them. ENOSPC if that
+    /// makes too many ranges of different advice, ENOMEM. Sleeps.
     pub fn advise(&self, span: Span, policy: Policy) -> Result {
         self.advice.set(span, policy)
     }

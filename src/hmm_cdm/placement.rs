@@ -54,13 +54,13 @@ impl FaultHandler {
 }
 
 impl Mirror {
-    /// Resolves a fault that the device took at `addr`. On return there was an entry that allows the
-    /// access. It may have been invalidated since; then the device faults again.
+    /// Resolves a fault that the device took at `addr`. On return there was an entry that allows
+    /// the access. It may have been invalidated since; then the device faults again.
     ///
-    /// Present pages of the window get entries, too. Absent ones are faulted in if they are among the
-    /// `len` bytes from `addr` and in the same window: a device that knows what it will access next
-    /// saves faults. Where there is advice (`HMM_CDM_IOC_ADVISE`), pages move to the device's memory
-    /// first; those that cannot are used where they are.
+    /// Present pages of the window get entries, too. Absent ones are faulted in if they are among
+    /// the `len` bytes from `addr` and in the same window: a device that knows what it will access
+    /// next saves faults. Where there is advice (`HMM_CDM_IOC_ADVISE`), pages move to the device's
+    /// memory first; those that cannot are used where they are.
     ///
     /// Repeats while the range keeps changing, until `give_up` returns true. Sleeps; takes the mmap
     /// lock and all locks of a CPU fault, so the caller must not hold any.
@@ -84,8 +84,8 @@ impl Mirror {
         self.fault_at(walk, placement, addr, len, access, give_up)
     }
 
-    /// Resolves faults for all of the `len` bytes from `addr`: for each page there was an entry that
-    /// allows the access, if not at the same time. Otherwise as [`Self::fault`].
+    /// Resolves faults for all of the `len` bytes from `addr`: for each page there was an entry
+    /// that allows the access, if not at the same time. Otherwise as [`Self::fault`].
     pub fn fault_range(
         &self,
         handler: &mut FaultHandler,
@@ -173,8 +173,8 @@ impl PlacementPolicy for AdvisedPlacement {
 }
 
 /// The part of `span`, from its start, that the device's first touch allocates: what the process
-/// could access, too. With MADV_HUGEPAGE the CPU's first touch takes a whole window, and so does the
-/// device's if all of it has the same advice.
+/// could access, too. With MADV_HUGEPAGE the CPU's first touch takes a whole window, and so does
+/// the device's if all of it has the same advice.
 fn first_touch_span(mirror: &Mirror, mm: &MmWithUser, span: Span) -> Option<Span> {
     let window = Span::window(span.start())?;
     let has_one_advice = mirror.advice(window.start()).1 >= window.end();

@@ -146,9 +146,9 @@ fn query_window(
 
 /// Corrects pages that are reported as unmapped but are mapped and absent.
 ///
-/// `hmm_range_fault()` returns `HMM_PFN_ERROR` for an address that may not be accessed, and for huge
-/// pages in the private memory of other devices (`hmm_vma_handle_absent_pmd()`). There the CPU and
-/// this device have no page, just as where such pages are not huge.
+/// `hmm_range_fault()` returns `HMM_PFN_ERROR` for an address that may not be accessed, and for
+/// huge pages in the private memory of other devices (`hmm_vma_handle_absent_pmd()`). There the CPU
+/// and this device have no page, just as where such pages are not huge.
 fn correct_absent(mm: &MmWithUser, part: Span, infos: &mut [PageInfo]) {
     let unmapped = Where::Unmapped as u8;
 

@@ -3,8 +3,8 @@
 //! Requests as the interfaces make them, carried out by the layers below.
 //!
 //! The ioctls of `/dev/hmm_cdm<N>` and the functions of the C interface take the same structures.
-//! Their arguments are checked and become a [`Plan`] or a [`Policy`] here, and results become counts
-//! in the structure again. `include/uapi/linux/hmm_cdm.h` describes what each of them means.
+//! Their arguments are checked and become a [`Plan`] or a [`Policy`] here, and results become
+//! counts in the structure again. `include/uapi/linux/hmm_cdm.h` describes what each of them means.
 //!
 //! Context: process; sleeps. No lock is held.
 

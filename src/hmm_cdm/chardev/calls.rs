@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The ioctls: each copies its argument in, has the layers below carry it out, and copies the result
-//! back. `include/uapi/linux/hmm_cdm.h` describes them.
+//! The ioctls: each copies its argument in, has the layers below carry it out, and copies the
+//! result back. `include/uapi/linux/hmm_cdm.h` describes them.
 
 use super::CdmFile;
 use crate::{

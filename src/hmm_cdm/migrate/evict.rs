@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Eviction: pages of a node move to system memory, of any process. Before the node is removed all of
-//! them do; where frames are needed, those of the least recently used windows.
+//! Eviction: pages of a node move to system memory, of any process. Before the node is removed all
+//! of them do; where frames are needed, those of the least recently used windows.
 //!
 //! Reclaim does not recurse into this: system memory is allocated with no lock held that reclaim
 //! could take, and the library has no shrinker. The charge of a page follows it
@@ -75,8 +75,8 @@ pub(crate) fn evict_all(node: &Node, interrupted: impl Fn() -> bool) -> Result<u
     Ok(moved)
 }
 
-/// Moves the least recently used windows to system memory until `goal` is met. Returns the number of
-/// pages that moved.
+/// Moves the least recently used windows to system memory until `goal` is met. Returns the number
+/// of pages that moved.
 ///
 /// The goal may be missed: the pages are pinned or in recent use, no system memory is free, or
 /// others took the frames.

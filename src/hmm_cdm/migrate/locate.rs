@@ -53,8 +53,8 @@ pub(super) enum PageLocation {
     Foreign,
 }
 
-/// Calls `each` with the index and the location of every page of `part`, which is no longer than the
-/// walker's arrays. If the range keeps changing, `each` is not called.
+/// Calls `each` with the index and the location of every page of `part`, which is no longer than
+/// the walker's arrays. If the range keeps changing, `each` is not called.
 ///
 /// Sleeps; takes the mmap lock for reading. `each` is called in atomic context.
 ///

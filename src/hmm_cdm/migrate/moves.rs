@@ -2,9 +2,9 @@
 
 //! One attempt to move the pages of a window.
 //!
-//! Pages of one kind are collected together. The first request is for system memory and holes. Pages
-//! that it leaves out are located, and collected by a request for each other kind: pages of zeros,
-//! and those of each other node.
+//! Pages of one kind are collected together. The first request is for system memory and holes.
+//! Pages that it leaves out are located, and collected by a request for each other kind: pages of
+//! zeros, and those of each other node.
 
 use super::{
     account::WindowAccount,
@@ -256,8 +256,8 @@ impl<'a> WindowMover<'a> {
         };
 
         self.move_pages(mapping, &batch);
-        // A device can copy from system memory, but not from another device's: with one, the two are
-        // collected apart.
+        // A device can copy from system memory, but not from another device's: with one, the two
+        // are collected apart.
         if matches!(self.node.mover(Direction::In), Mover::Cpu) {
             self.last_peer = Some(owner);
         }

@@ -58,8 +58,8 @@ impl Reclaimer {
         *self.node.lock() = Some(node);
     }
 
-    /// Waits for a reclaim that is running, and drops the reference to the node. There is none after
-    /// that.
+    /// Waits for a reclaim that is running, and drops the reference to the node. There is none
+    /// after that.
     pub(crate) fn end(&self) {
         let node = self.node.lock().take();
 

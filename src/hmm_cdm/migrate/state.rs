@@ -132,8 +132,8 @@ impl PageState {
                 peer.map_or(Self::Retry(Skip::Raced), Self::Peer)
             }
             (At::Peer(_) | At::Foreign, _) => Self::skipped(Skip::Elsewhere),
-            // Swapped out, or under migration by someone else: hmm_range_fault() reports both alike.
-            // Neither is untouched.
+            // Swapped out, or under migration by someone else: hmm_range_fault() reports both
+            // alike. Neither is untouched.
             (At::Absent, _) if plan.untouched_only => Self::skipped(Skip::Absent),
             (At::Absent, _) => Self::Retry(Skip::Absent),
             (At::Fixed | At::NotAnon, _) => Self::skipped(Skip::NotAnon),

@@ -43,8 +43,8 @@ pub(crate) struct Rights {
 }
 
 impl Mirror {
-    /// Looks up `addr` in the device's page table and, if the access is allowed, counts it and calls
-    /// `use_page` with the page.
+    /// Looks up `addr` in the device's page table and, if the access is allowed, counts it and
+    /// calls `use_page` with the page.
     ///
     /// No invalidation of the page returns while `use_page` runs, so it must be short: one access
     /// to this page. It is called with a spinlock held and must not sleep.

@@ -56,8 +56,8 @@ impl Advice {
         })
     }
 
-    /// Sets the policy for `span`. ENOSPC if that makes too many ranges, ENOMEM; nothing has changed
-    /// then.
+    /// Sets the policy for `span`. ENOSPC if that makes too many ranges, ENOMEM; nothing has
+    /// changed then.
     pub(super) fn set(&self, span: Span, policy: Policy) -> Result {
         let mut ranges = self.ranges.lock();
         // One range may be split in two, and one is new.

@@ -25,12 +25,12 @@ use kernel::{
 };
 
 impl Mirror {
-    /// Gives the device exclusive access to the pages of `span`. Each is faulted in for writing, and
-    /// gets an entry that is writable and [`super::Extent::exclusive`]. The CPU's first access to a
-    /// page takes it back.
+    /// Gives the device exclusive access to the pages of `span`. Each is faulted in for writing,
+    /// and gets an entry that is writable and [`super::Extent::exclusive`]. The CPU's first access
+    /// to a page takes it back.
     ///
-    /// Returns the number of pages, from the first, to which the device has got exclusive access. It
-    /// may have lost it again by then. If that is none, the error of the first:
+    /// Returns the number of pages, from the first, to which the device has got exclusive access.
+    /// It may have lost it again by then. If that is none, the error of the first:
     ///
     /// * EFAULT: the process could not write there
     /// * EOPNOTSUPP: it is not private anonymous memory
@@ -89,10 +89,10 @@ impl Mirror {
             if filled == Ok(true) {
                 return Ok(());
             }
-            // The CPU's page table has changed meanwhile, if only by the fault that was taken above.
-            // Its entry is exclusive now, and the next attempt would begin by taking that back,
-            // which is a change, and so on for ever. So take it back now, with a walk. If that
-            // fails, so will the next attempt.
+            // The CPU's page table has changed meanwhile, if only by the fault that was taken
+            // above. Its entry is exclusive now, and the next attempt would begin by taking that
+            // back, which is a change, and so on for ever. So take it back now, with a walk. If
+            // that fails, so will the next attempt.
             let _ = walker.walk(watched, page, Some(Access::Write), Owner::NOBODY);
             self.shared.stats.fault_retries.add(1);
             cond_resched();

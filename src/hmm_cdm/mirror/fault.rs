@@ -132,8 +132,8 @@ impl Placement<'_> {
         self.place(PlacementReason::Untouched, self.want)
     }
 
-    /// Offers pages that the device may access now, unless they are local. Returns whether the fault
-    /// has to walk again.
+    /// Offers pages that the device may access now, unless they are local. Returns whether the
+    /// fault has to walk again.
     fn place_present(&mut self, local: bool) -> bool {
         if local || self.asked_after {
             return false;
@@ -167,8 +167,8 @@ impl Placement<'_> {
 }
 
 impl Mirror {
-    /// Resolves a device fault at `addr`: on return, there has been an entry that allows the access.
-    /// It may have been invalidated again by then, and the device faults again.
+    /// Resolves a device fault at `addr`: on return, there has been an entry that allows the
+    /// access. It may have been invalidated again by then, and the device faults again.
     ///
     /// All present pages of the window get an entry. Of the absent ones, those of the `len` bytes
     /// from `addr` are faulted in, as far as they are in the window: a device that knows what it

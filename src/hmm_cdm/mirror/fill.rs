@@ -51,8 +51,8 @@ enum Found {
     Inaccessible,
 }
 
-/// Hands each of `entries` to `sink`, with its index and what `view` has for it. Both begin with the
-/// same page. Returns the number of pages.
+/// Hands each of `entries` to `sink`, with its index and what `view` has for it. Both begin with
+/// the same page. Returns the number of pages.
 ///
 /// Beside the walk itself this is most of what a fault costs.
 #[inline(always)]
@@ -90,7 +90,8 @@ fn map_pages(
 }
 
 /// The same for the pages at the start of `cpu` that are mapped like the first one: of most windows
-/// that is all. If the first is no page, it is the only one handed on, and the return value is zero.
+/// that is all. If the first is no page, it is the only one handed on, and the return value is
+/// zero.
 ///
 /// Every instruction in these loops is executed once for each page.
 #[inline(always)]
@@ -163,8 +164,8 @@ fn fill_new(entries: &mut [DeviceEntry], view: &View<'_>, memory: &DeviceMemory)
     })
 }
 
-/// Brings entries up to date, and calls `each` with the index, the old and the new entry of each page
-/// that is not exclusive. Returns how many are new.
+/// Brings entries up to date, and calls `each` with the index, the old and the new entry of each
+/// page that is not exclusive. Returns how many are new.
 #[inline(always)]
 fn update(
     entries: &mut [DeviceEntry],
@@ -249,7 +250,8 @@ impl Entries {
     /// `None` if the mirror takes no entries, or the window was freed since the caller looked and
     /// there is no spare one.
     ///
-    /// Pages that no device may access get no entry. Exclusive entries stay: the CPU has none there.
+    /// Pages that no device may access get no entry. Exclusive entries stay: the CPU has none
+    /// there.
     ///
     /// If the device has a page table of its own, it sees all entries. It writes without the
     /// library's knowledge, so pages that it may write count as written.
@@ -265,7 +267,8 @@ impl Entries {
             return None;
         }
         self.set_memory(memory);
-        // In a new window there is nothing to replace, and often only a few of its pages are mapped.
+        // In a new window there is nothing to replace, and often only a few of its pages are
+        // mapped.
         let part = (!self.has_window(view.span().start())).then(|| view.trimmed());
         let view = part.as_ref().unwrap_or(view);
         let (window, first) = self.locate(view.span().start())?;

@@ -2,9 +2,9 @@
 
 //! Device resets, and what they do to the device's mirrors.
 //!
-//! A device that hangs is reset, and starts with an empty page table again. Its earlier mappings must
-//! be considered lost. The content of its memory belongs to the processes, which go on using it:
-//! coherent memory does not depend on the device's engines.
+//! A device that hangs is reset, and starts with an empty page table again. Its earlier mappings
+//! must be considered lost. The content of its memory belongs to the processes, which go on using
+//! it: coherent memory does not depend on the device's engines.
 //!
 //! `Health::state`, a mutex, is taken with no other lock held. `Mirror::indexes` and the locks of
 //! intervals are taken under it.
@@ -48,8 +48,8 @@ impl Health {
         )
     }
 
-    /// Begins a reset of the device, which lasts until the returned value is dropped. It may be kept
-    /// for ever if the device does not come back. Sleeps.
+    /// Begins a reset of the device, which lasts until the returned value is dropped. It may be
+    /// kept for ever if the device does not come back. Sleeps.
     ///
     /// When this returns, no mirror of the device has entries, an attached page table has seen them
     /// all invalidated, and no access through a mirror is under way. No entries are made until the

@@ -40,8 +40,8 @@ impl KthreadFaults {
         Ok(KthreadFault(Some(self)))
     }
 
-    /// Interrupts all faults under way. Those that begin later are not interrupted, so the caller first
-    /// sets what they check.
+    /// Interrupts all faults under way. Those that begin later are not interrupted, so the caller
+    /// first sets what they check.
     pub(super) fn interrupt(&self) {
         for thread in self.threads.lock().iter_mut() {
             thread.interrupt();

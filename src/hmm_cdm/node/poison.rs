@@ -121,10 +121,7 @@ impl PoisonPages {
         });
 
         Ok(Self {
-            pagemap: KBox::pin_init(
-                Pagemap::register(range, nid, frames),
-                GFP_KERNEL,
-            )?,
+            pagemap: KBox::pin_init(Pagemap::register(range, nid, frames), GFP_KERNEL)?,
             _library: library,
         })
     }

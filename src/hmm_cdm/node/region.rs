@@ -115,15 +115,15 @@ impl fmt::Display for RegionError {
 }
 
 impl Region {
-    /// Makes a region of the `size` bytes from physical address `start` on, to be registered on NUMA
-    /// node `nid`; `None` asks the firmware, with node 0 as the fallback.
+    /// Makes a region of the `size` bytes from physical address `start` on, to be registered on
+    /// NUMA node `nid`; `None` asks the firmware, with node 0 as the fallback.
     ///
     /// # Safety
     ///
     /// If [`Self::check`] and [`Self::claim`] accept the range, it is memory that nothing but the
-    /// caller's device uses. The kernel gives its pages to processes, and its data is lost. A driver
-    /// can promise this for the memory behind its own device's BAR. For an address that is given to
-    /// it, such as a module parameter, the administrator has to.
+    /// caller's device uses. The kernel gives its pages to processes, and its data is lost. A
+    /// driver can promise this for the memory behind its own device's BAR. For an address that is
+    /// given to it, such as a module parameter, the administrator has to.
     ///
     /// # Examples
     ///

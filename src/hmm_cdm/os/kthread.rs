@@ -28,8 +28,8 @@ pub trait ThreadBody: Send + Sync + 'static {
 ///
 /// # Invariants
 ///
-/// `task` is a kthread that runs [`Self::main`] on `body` or has done so. The value owns a reference
-/// on its `task_struct`, which stays valid when the thread ends by itself.
+/// `task` is a kthread that runs [`Self::main`] on `body` or has done so. The value owns a
+/// reference on its `task_struct`, which stays valid when the thread ends by itself.
 pub struct Thread<T: ThreadBody> {
     task: NonNull<bindings::task_struct>,
     body: Arc<T>,
@@ -46,10 +46,10 @@ impl<T: ThreadBody> Thread<T> {
         Self::start(name, nr, body, false)
     }
 
-    /// Starts a thread that works for the current process: the device memory that it takes is charged
-    /// to the cgroup that the process is in now (see [`super::dmem`]). It does not follow the
-    /// process to another one, and keeps this one from being removed, as a process would. Errors as
-    /// above.
+    /// Starts a thread that works for the current process: the device memory that it takes is
+    /// charged to the cgroup that the process is in now (see [`super::dmem`]). It does not follow
+    /// the process to another one, and keeps this one from being removed, as a process would.
+    /// Errors as above.
     pub fn spawn_for_process(name: &CStr, nr: u32, body: Arc<T>) -> Result<Self> {
         Self::start(name, nr, body, true)
     }
@@ -94,8 +94,8 @@ impl<T: ThreadBody> Drop for Thread<T> {
     }
 }
 
-/// The current thread while its waits can be interrupted, if it is a kernel thread: those ignore all
-/// signals otherwise.
+/// The current thread while its waits can be interrupted, if it is a kernel thread: those ignore
+/// all signals otherwise.
 ///
 /// Dropping it leaves the thread as it was before. An interrupt that came in between is discarded,
 /// unless it was that of [`Thread`]'s end.

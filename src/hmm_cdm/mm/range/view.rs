@@ -185,9 +185,8 @@ impl View<'_> {
         }
         // SAFETY: The array has `nr` entries, of a transparent wrapper. By their invariants the
         // pages are mapped, so `struct page` and folio stay what they are.
-        let inaccessible = unsafe {
-            bindings::cdm_access_next_inaccessible(self.entries.as_ptr().cast(), i, nr)
-        };
+        let inaccessible =
+            unsafe { bindings::cdm_access_next_inaccessible(self.entries.as_ptr().cast(), i, nr) };
 
         if inaccessible < nr {
             inaccessible
