@@ -163,7 +163,7 @@ help:
 	@echo '             a text to work on'
 	@echo '  check      every test; ends with "N passed, M failed". TESTS="NAME..." for some, which'
 	@echo '             takes seconds: programs of tests/selftests, or lab and unit (unit tests),'
-	@echo '             kunit (with KERNEL=debug), cdmrun, demo'
+	@echo '             kunit (with KERNEL=debug), cdmrun, demo, examples'
 	@echo '  conformance  the kernel'"'"'s own HMM tests on our driver, cdm_dmirror, and on the one'
 	@echo '             that they come with, test_hmm, side by side; RUNS=N whole runs on ours'
 	@echo '             (3) before one in random order, SEED=N for the same order again,'

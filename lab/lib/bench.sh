@@ -20,7 +20,8 @@ MATPLOTLIB=3.10.7
 bench_variables() {
 	[[ $QUICK =~ ^(yes|no)$ ]] || die "QUICK=$QUICK is neither yes nor no"
 	[[ $DOCS =~ ^(yes|no)$ ]] || die "DOCS=$DOCS is neither yes nor no"
-	[ "$KIND-$FLAVOUR-${MACHINE:-}" = "stock-$PIN_KERNEL_FLAVOUR-" ] || die "make bench is for the stock kernel, on x86-64"
+	[ "$KIND-$FLAVOUR-${MACHINE:-}" = "stock-$PIN_KERNEL_FLAVOUR-" ] ||
+		die "make bench is for the stock kernel, on x86-64"
 }
 
 # matplotlib_need: sets PLOTTER to its directory, or to nothing if PyPI does not answer.

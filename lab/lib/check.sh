@@ -7,6 +7,7 @@
 #	kunit	the modules' KUnit suites (KERNEL=debug)
 #	cdmrun	Debian's programs under cdmrun
 #	demo	cdm-demo, and whether it notices mistakes
+#	examples	tools/examples, and the tests and examples of the crates
 
 # Whether the machine's device tree describes the device memory.
 TREE=n
@@ -19,6 +20,10 @@ check() {
 	list=$(programs tests/selftests "$TEST_DIR" "KERNEL=$NAME" "TREE=$TREE" -s list) ||
 		die "tests/selftests does not list its programs"
 	mapfile -t SELFTESTS <<<"$list"
+	EXAMPLES=(--plain "/out/$TOOL_DIR/examples/first")
+	# Where the root has a standard library of Rust for the guest.
+	[ -n "${FOREIGN_ARCH:-}" ] || EXAMPLES+=(--plain "/out/$TOOL_DIR/hmmcdm-sum"
+		--plain "/out/$TOOL_DIR/hmmcdm-test --ignored")
 	if [ $# -eq 0 ]; then check_all; else check_some "$@"; fi
 }
 
@@ -40,9 +45,7 @@ check_all() {
 	[ "$KIND" != debug ] || options+=(--kunit)
 	sample_modules
 	options+=("${SAMPLES[@]}" --userland /input/userland.tar --tools "/out/$TOOL_DIR"
-		--demo "/out/$TOOL_DIR/cdm-demo" --plain "/out/$TOOL_DIR/examples/first")
-	[ -n "${FOREIGN_ARCH:-}" ] || options+=(--plain "/out/$TOOL_DIR/hmmcdm-sum"
-		--plain "/out/$TOOL_DIR/hmmcdm-test --ignored")
+		--demo "/out/$TOOL_DIR/cdm-demo" "${EXAMPLES[@]}")
 	check_run "${options[@]}" "${SELFTESTS[@]/#//out/$TEST_DIR/}"
 }
 
@@ -67,9 +70,14 @@ check_some() {
 			options+=(--demo "/out/$TOOL_DIR/cdm-demo")
 			parts+=(modules tools)
 			;;
+		examples)
+			options+=("${EXAMPLES[@]}")
+			parts+=(modules tools crates)
+			;;
 		*)
 			[[ " ${SELFTESTS[*]} " == *" $test "* ]] ||
-				die "TESTS=$test: no such test here; there are lab unit kunit cdmrun demo ${SELFTESTS[*]}"
+				die "TESTS=$test: no such test here; there are lab unit kunit cdmrun" \
+					"demo examples ${SELFTESTS[*]}"
 			paths+=("/out/$TEST_DIR/$test")
 			parts+=(modules tests)
 			[ "$test" != samples ] || parts+=(samples)

@@ -62,7 +62,8 @@ run() {
 
 # Install the traps, and make $SCRATCH in the cache, which is removed at exit.
 scratch_init() {
-	mkdir -p "$CACHE" || die "cannot write to $CACHE; set XDG_CACHE_HOME to a directory that is writable"
+	mkdir -p "$CACHE" ||
+		die "cannot write to $CACHE; set XDG_CACHE_HOME to a directory that is writable"
 	SCRATCH=$(mktemp -d "$CACHE/tmp.$$.XXXXXX")
 	trap cleanup EXIT
 	trap 'exit 130' INT
@@ -150,7 +151,8 @@ unlock() {
 }
 
 need_root() {
-	[ "$(id -u)" -eq 0 ] || die "the lab makes a root file system and mounts: run make as root (sudo make ...)"
+	[ "$(id -u)" -eq 0 ] ||
+		die "the lab makes a root file system and mounts: run make as root (sudo make ...)"
 }
 
 need_namespaces() {
@@ -164,5 +166,6 @@ need_space() {
 
 	have=$(df --output=avail -BM "$CACHE" | tail -n 1 | tr -dc 0-9)
 	[ "$have" -ge $((need * 1024)) ] ||
-		die "$CACHE has $have MiB free and the set-up needs $need GiB: make room, or set XDG_CACHE_HOME to a larger disk"
+		die "$CACHE has $have MiB free and the set-up needs $need GiB: free some, or set" \
+			"XDG_CACHE_HOME to a larger disk"
 }

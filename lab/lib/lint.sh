@@ -54,7 +54,8 @@ ruff_need() {
 		# Another run may have been faster.
 		mv -T "$tmp" "$RUFF" 2>/dev/null || [ -d "$RUFF" ]
 	else
-		say "ruff $PIN_RUFF could not be installed from PyPI (see above): check the network, then start again"
+		say "ruff $PIN_RUFF could not be installed from PyPI (see above): check the network," \
+			"then start again"
 		RUFF=
 	fi
 }
