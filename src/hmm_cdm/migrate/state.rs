@@ -239,10 +239,11 @@ mod tests {
                 .map(move |from_peer| Finding::Installed { outcome, from_peer })
         });
 
-        core::iter::once(Finding::Refused)
-            .chain(collected)
-            .chain(located)
-            .chain(installed)
+        // By its path, as everything is an `Init`, which has a `chain()`, too.
+        let looked = Iterator::chain(collected, located);
+        let others = Iterator::chain(installed, [Finding::Refused]);
+
+        Iterator::chain(looked, others)
     }
 
     #[test]
