@@ -51,6 +51,6 @@ impl Frames for Count {
 }
 
 #[cfg(misuse)]
-impl<'a> Frames for Count<'a> {
+impl Frames for Count<'_> {
     operations!();
 }

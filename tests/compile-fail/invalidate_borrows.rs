@@ -22,7 +22,7 @@ impl Invalidate for Entries {
 }
 
 #[cfg(misuse)]
-impl<'a> Invalidate for Entries<'a> {
+impl Invalidate for Entries<'_> {
     fn invalidate(&mut self, _: Span) {
         self.0.fill(0);
     }
