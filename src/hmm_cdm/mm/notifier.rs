@@ -53,8 +53,8 @@ impl Invalidate for Nothing {
     fn invalidate(&mut self, _: Span) {}
 }
 
-/// Makes an address space ready for notifiers, so that inserting one does not fail with EINTR: see
-/// [`IntervalNotifier::new`].
+/// Prepares an address space for notifiers, so that inserting one later does not fail with EINTR:
+/// see [`IntervalNotifier::new`].
 ///
 /// Sleeps; takes the mmap lock for writing. EINTR, ENOMEM.
 pub(crate) fn prepare(mm: &MmWithUser) -> Result {
@@ -118,8 +118,8 @@ impl<T: Invalidate> IntervalNotifier<T> {
 
     /// Inserts a notifier for `span` of `mm`.
     ///
-    /// Takes the mmap lock for writing when the address space has no notifier yet, so the caller
-    /// must not hold it. Sleeps.
+    /// Sleeps. Takes the mmap lock for writing if it is the first of the address space, so the
+    /// caller must not hold it.
     ///
     /// * EINTR: a fatal signal arrived. For the first notifier of an address space also if the task
     ///   has to return to user space for another reason than a signal: it is being stopped or

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A thread of the kernel: `kthread_create()`, `kthread_stop_put()`.
+//! Kernel threads: `kthread_create()`, `kthread_stop_put()`.
 //!
 //! C file: `kernel/kthread.c`.
 
@@ -8,36 +8,58 @@ use crate::bindings;
 use core::ptr::NonNull;
 use kernel::{
     error::from_err_ptr,
-    ffi::{c_int, c_void},
+    ffi::{
+        c_int,
+        c_void, //
+    },
     prelude::*,
-    sync::Arc,
+    sync::Arc, //
 };
 
 /// What a thread does.
 pub trait ThreadBody: Send + Sync + 'static {
-    /// The body of the thread; the thread ends when it returns. It must return soon after
-    /// [`Self::stop`] was called: from then on waits that a fatal signal would end in a process end
-    /// with EINTR, such as that in a page fault which a userfaultfd is to answer.
+    /// The body of the thread, which ends when it returns. It must return soon after
+    /// [`Self::stop`] was called: from then on, waits that a fatal signal would end in a process
+    /// end with EINTR, such as that in a page fault which a userfaultfd is to answer.
     fn run(&self);
 
     /// Tells the body to return, and wakes it if it sleeps. Called once.
     fn stop(&self);
 }
 
-/// A thread. Dropping it stops it and waits for its end.
+/// A kernel thread. Dropping it stops the thread and waits for its end.
+///
+/// # Examples
+///
+/// ```ignore
+/// impl ThreadBody for Engine {
+///     fn run(&self) {
+///         while let Some(job) = self.next_job() {
+///             job.run();
+///         }
+///     }
+///
+///     fn stop(&self) {
+///         self.state.lock().stop = true;
+///         self.changed.notify_all();
+///     }
+/// }
+///
+/// let thread = Thread::spawn(c"engine", 0, engine.clone())?;
+/// ```
 ///
 /// # Invariants
 ///
-/// `task` is a kthread that runs [`Self::main`] on `body` or has done so. The value owns a
-/// reference on its `task_struct`, which stays valid when the thread ends by itself.
+/// `task` is a kthread that runs [`Self::main`] on `body`, or has done so. The value owns a
+/// reference to its `task_struct`, which stays valid if the thread ends by itself.
 pub struct Thread<T: ThreadBody> {
     task: NonNull<bindings::task_struct>,
     body: Arc<T>,
 }
 
-// SAFETY: Any task may stop a thread.
+// SAFETY: `kthread_stop_put()` may be called by any task, and `body` is `Send` and `Sync`.
 unsafe impl<T: ThreadBody> Send for Thread<T> {}
-// SAFETY: There are no methods on shared references.
+// SAFETY: A shared reference has no methods.
 unsafe impl<T: ThreadBody> Sync for Thread<T> {}
 
 impl<T: ThreadBody> Thread<T> {
@@ -55,8 +77,8 @@ impl<T: ThreadBody> Thread<T> {
     }
 
     fn start(name: &CStr, nr: u32, body: Arc<T>, join: bool) -> Result<Self> {
-        // SAFETY: `main` gets what it expects. `body` outlives the thread: it is dropped after
-        // `drop()` below has waited for the end. The name is copied.
+        // SAFETY: `main()` gets a `T` that outlives the thread: the value drops its reference after
+        // `drop()` has waited for the thread's end, or never if it is leaked. The name is copied.
         let task = from_err_ptr(unsafe {
             bindings::hmm_cdm_helper_kthread_run(
                 Some(Self::main),
@@ -67,7 +89,7 @@ impl<T: ThreadBody> Thread<T> {
             )
         })?;
 
-        // INVARIANT: The helper took a reference on the task for us.
+        // INVARIANT: The helper has taken a reference to the task.
         Ok(Self {
             task: NonNull::new(task).ok_or(ENOMEM)?,
             body,
@@ -78,9 +100,9 @@ impl<T: ThreadBody> Thread<T> {
     ///
     /// `body` points to a `T` that outlives the thread.
     unsafe extern "C" fn main(body: *mut c_void) -> c_int {
-        // SAFETY: Called in a kthread, for itself.
+        // SAFETY: `allow_kernel_signal()` changes the current task, which is a kthread.
         unsafe { bindings::hmm_cdm_helper_kthread_allow_interrupt() };
-        // SAFETY: By the safety requirements; `T` is only shared.
+        // SAFETY: By the safety requirements. All uses of it are shared.
         unsafe { &*body.cast::<T>() }.run();
         0
     }
@@ -89,38 +111,38 @@ impl<T: ThreadBody> Thread<T> {
 impl<T: ThreadBody> Drop for Thread<T> {
     fn drop(&mut self) {
         self.body.stop();
-        // SAFETY: The task is valid by the type invariants; the reference is given up here.
+        // SAFETY: By the type invariants the value owns the reference that is dropped here.
         unsafe { bindings::hmm_cdm_helper_kthread_stop_put(self.task.as_ptr()) };
     }
 }
 
-/// The current thread while its waits can be interrupted, if it is a kernel thread: those ignore
-/// all signals otherwise.
+/// The current kernel thread, whose killable waits can be interrupted while the value lives. Kernel
+/// threads ignore signals otherwise.
 ///
 /// Dropping it leaves the thread as it was before. An interrupt that came in between is discarded,
 /// unless it was that of [`Thread`]'s end.
 ///
 /// # Invariants
 ///
-/// The value owns a reference on `task`, which is a kernel thread that allows `SIGKILL` from the
-/// kernel. It is dropped by that thread.
+/// The value owns a reference to `task`, a kernel thread that allows SIGKILL from the kernel. That
+/// thread drops it.
 pub(crate) struct Interruptible {
     task: NonNull<bindings::task_struct>,
     allowed_here: bool,
     interrupted: bool,
 }
 
-// SAFETY: Any task may send the signal.
+// SAFETY: `send_sig()` may be called by any task.
 unsafe impl Send for Interruptible {}
 
 impl Interruptible {
-    /// `None` if the current task is not a kernel thread.
+    /// Returns the current thread; `None` if it is not a kernel thread.
     pub(crate) fn current() -> Option<Self> {
         let mut allowed_here = false;
-        // SAFETY: Looks at the current task, and takes a reference on it.
+        // SAFETY: The helper changes the current task, and takes a reference to it.
         let task = unsafe { bindings::hmm_cdm_helper_kthread_begin_wait(&mut allowed_here) };
 
-        // INVARIANT: The helper has done what they ask for.
+        // INVARIANT: The helper has allowed the signal, and taken a reference.
         NonNull::new(task).map(|task| Self {
             task,
             allowed_here,
@@ -128,22 +150,25 @@ impl Interruptible {
         })
     }
 
+    /// Returns whether it is the current thread.
     pub(crate) fn is_current(&self) -> bool {
-        // SAFETY: Compares with the current task.
+        // SAFETY: The helper compares pointers.
         unsafe { bindings::hmm_cdm_helper_is_current(self.task.as_ptr()) }
     }
 
-    /// Ends a wait of the thread that a fatal signal would end in a process.
+    /// Ends a wait of the thread that a fatal signal would end in a process. Waits after the value
+    /// has been dropped are not affected.
     pub(crate) fn interrupt(&mut self) {
         self.interrupted = true;
-        // SAFETY: By the type invariants.
+        // SAFETY: By the type invariants there is a reference to the task.
         unsafe { bindings::hmm_cdm_helper_kthread_interrupt(self.task.as_ptr()) };
     }
 }
 
 impl Drop for Interruptible {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants; called by the thread itself.
+        // SAFETY: By the type invariants this is the thread, and the value owns the reference that
+        // is dropped here.
         unsafe {
             bindings::hmm_cdm_helper_kthread_end_wait(
                 self.task.as_ptr(),
@@ -175,7 +200,7 @@ mod tests {
 
     #[pin_data]
     struct Body {
-        // Returns at once, without waiting to be told.
+        // Returns without waiting for `stop()`.
         short: bool,
         #[pin]
         state: Mutex<State>,
@@ -240,7 +265,7 @@ mod tests {
 
         body.wait_for(|state| state.ended);
         drop(thread);
-        // It was told all the same.
+        // `stop()` is called all the same.
         assert!(body.state.lock().stop);
         Ok(())
     }
@@ -255,7 +280,7 @@ mod tests {
 
     impl ThreadBody for Waiting {
         fn run(&self) {
-            // `Thread` has allowed the signal: it stays so.
+            // `Thread` has allowed the signal, and it stays allowed.
             let waiter = Interruptible::current();
             let current = waiter.as_ref().is_some_and(Interruptible::is_current);
             let kept = waiter.is_some_and(|waiter| !waiter.allowed_here);
@@ -290,7 +315,7 @@ mod tests {
 
     #[test]
     fn the_signal_is_gone_after_the_wait() -> Result {
-        // The tests run in a kernel thread too, which ignores signals.
+        // Tests run in a kernel thread, which ignores signals.
         let mut waiter = Interruptible::current().ok_or(EINVAL)?;
 
         assert!(waiter.is_current() && waiter.allowed_here);
