@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-// error: E0477 E0478 E0495
+// error: E0478
 
 //! The kernel calls the operations of a pagemap that was leaked.
 

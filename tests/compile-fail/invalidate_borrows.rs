@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-// error: E0478 E0495
+// error: E0478
 
 //! The kernel calls a notifier that was leaked, so what it guards must not borrow anything.
 
