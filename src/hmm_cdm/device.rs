@@ -27,9 +27,9 @@ pub trait Driver: Send + Sync {
     fn open(&self, mirror: Arc<Mirror>) -> Result<KBox<dyn Context>>;
 
     /// The device's copy engine. `None`, the default, means that the CPU copies; private memory
-    /// needs one.
-    fn copier(&self) -> Option<Arc<dyn Copier>> {
-        None
+    /// needs one. ENOMEM.
+    fn copier(&self) -> Result<Option<Arc<dyn Copier>>> {
+        Ok(None)
     }
 
     /// The state by which the driver announces resets. `None`, the default, stands for a device

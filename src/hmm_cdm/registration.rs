@@ -183,7 +183,7 @@ impl Registration {
         retry_orphans();
         let file = Chardev::new(|index| {
             let name = || CString::try_from_fmt(fmt!("hmm_cdm{index}"));
-            let node = spec.make(name()?, driver.copier())?;
+            let node = spec.make(name()?, driver.copier()?)?;
 
             node.set_device(index);
             // Other tasks may use it from here on, so a failure has to remove it.

@@ -52,16 +52,13 @@ impl Driver for Adapter {
         Ok(file)
     }
 
-    fn copier(&self) -> Option<Arc<dyn Copier>> {
+    fn copier(&self) -> Result<Option<Arc<dyn Copier>>> {
         let ops = self.0.ops.get();
 
         if ops.copy.is_none() && ops.freed.is_none() {
-            return None;
+            return Ok(None);
         }
-        // Out of memory: without a copier, adding private memory fails with EINVAL.
-        let copier = Arc::new(Adapter(self.0.clone()), GFP_KERNEL).ok()?;
-
-        Some(copier)
+        Ok(Some(Arc::new(Adapter(self.0.clone()), GFP_KERNEL)?))
     }
 }
 

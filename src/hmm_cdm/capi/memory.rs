@@ -80,7 +80,7 @@ fn add(device: &Arc<Device>, memory: &bindings::hmm_cdm_memory) -> Result {
             device.memory.clone(),
             &spec,
             device.ops.name(),
-            driver.copier(),
+            driver.copier()?,
         )?
     } else {
         // SAFETY: Rule `module`; the registration ends before the device is unregistered.
