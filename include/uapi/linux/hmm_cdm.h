@@ -4,7 +4,7 @@
  *
  * Each memory node has a file, /dev/hmm_cdm<N>. Opening it mirrors the caller's
  * address space on the node's device, and every call works on that address space.
- * In another process, which has inherited or received the descriptor, calls fail
+ * In another process that has inherited or received the descriptor, calls fail
  * with EPERM.
  */
 #ifndef _UAPI_LINUX_HMM_CDM_H
@@ -18,8 +18,8 @@
  *
  * Every structure begins with @size, which the caller sets to the sizeof() of the
  * structure that it was compiled with. The caller may be older or newer than the
- * kernel: fields that a smaller structure lacks are taken as zero and not written
- * back; bytes of a larger one that the kernel does not know must be zero. Command
+ * kernel: fields missing from a smaller structure are taken as zero and not written
+ * back; in a larger one, bytes that the kernel does not know must be zero. Command
  * numbers do not depend on the size, and the layout is the same for 32-bit and
  * 64-bit callers on all architectures.
  *
@@ -106,12 +106,11 @@ enum hmm_cdm_target {
  * @HMM_CDM_SKIP_PINNED: the page has elevated references: a pin for I/O, a page
  *	table that cannot be changed now, or a reference of the kernel
  * @HMM_CDM_SKIP_NOT_ANON: not private anonymous memory: a file, shared memory,
- *	hugetlb, a special mapping, or a page that KSM has merged. Also a page of an
- *	unreadable mapping that did not move for whatever reason; it may be at the
- *	target already
+ *	hugetlb, a special mapping, or a page that KSM has merged. Also any page of
+ *	an unreadable mapping that did not move; it may be at the target already
  * @HMM_CDM_SKIP_NO_MEMORY: no free page at the destination
  * @HMM_CDM_SKIP_ABSENT: no page to move: swapped out, or untouched memory that was
- *	to move to system memory; or another migration had the page throughout
+ *	to move to system memory; or another migration held the page throughout
  * @HMM_CDM_SKIP_RACED: the page was changed, moved or locked concurrently; another
  *	attempt may succeed
  * @HMM_CDM_SKIP_ELSEWHERE: the page is in another device's memory and was to move to
@@ -135,8 +134,8 @@ enum hmm_cdm_skip {
 #define HMM_CDM_SKIP_MAX	8
 
 /*
- * If the node is full, evict the windows that the device has accessed least recently
- * to system memory, of any process.
+ * If the node is full, evict the windows that the device has used least recently, of
+ * any process, to system memory.
  */
 #define HMM_CDM_MIGRATE_EVICT	(1 << 0)
 /*
@@ -213,9 +212,10 @@ struct hmm_cdm_migrate {
  *
  * Backs untouched memory with node pages, without a copy, so that the CPU uses device
  * memory from its first touch on. Memory that was only read, and maps the shared zero
- * page, counts as untouched. Ranges registered with userfaultfd (missing or
- * write-protect) and PROT_NONE mappings are left alone: untouched pages there stay so
- * and count as HMM_CDM_SKIP_ABSENT, also in HMM_CDM_IOC_MIGRATE.
+ * page, counts as untouched. The huge zero page does not: its pages count in @stayed.
+ * Ranges registered with userfaultfd (missing or write-protect) and PROT_NONE mappings
+ * are left alone: their untouched pages stay untouched and count as
+ * HMM_CDM_SKIP_ABSENT, in HMM_CDM_IOC_MIGRATE as well.
  *
  * @populated, @present, @stayed, @migrated and @skipped add up to the mapped pages of
  * the range. A full node is no error: memory that gets no device memory stays as it
@@ -311,7 +311,7 @@ enum hmm_cdm_where {
 #define HMM_CDM_ACCESS_READ	(1 << 0)
 #define HMM_CDM_ACCESS_WRITE	(1 << 1)
 
-/* The shared zero page (not the huge one): memory that was only read. */
+/* The shared zero page (not the huge one): the memory was only read. */
 #define HMM_CDM_PAGE_ZERO	(1 << 0)
 /* In private memory; a CPU access moves it to system memory. */
 #define HMM_CDM_PAGE_PRIVATE	(1 << 1)
@@ -516,9 +516,9 @@ struct hmm_cdm_stats {
  * @CDM_EMU_WALK: follow linked structures that the CPU built; args[0] is the
  *	address of a struct cdm_emu_walk; result[0] is the number of elements,
  *	result[1] the sum of their counts, result[2] the entries written to @top
- * @CDM_EMU_HANG: occupy the execution unit forever, to test what the driver does
- *	about it: it resets the device. Earlier jobs of this file end with -EIO;
- *	those of other files continue. Needs CAP_SYS_ADMIN, otherwise -EPERM
+ * @CDM_EMU_HANG: occupy the execution unit until the driver resets the device. For
+ *	tests. All jobs that this file has submitted by then end with -EIO; those of
+ *	other files continue. Needs CAP_SYS_ADMIN, otherwise -EPERM
  *
  * Addresses of 64-bit elements are 8-byte aligned; otherwise the job fails with
  * -EINVAL. Plain accesses have the ordering of a CPU's plain loads and stores; atomic
