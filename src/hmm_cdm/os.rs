@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Safe wrappers of what the `kernel` crate lacks outside of memory management, one C object each.
+//! Safe wrappers for what the `kernel` crate lacks outside memory management, one C object each.
 
 pub mod dmem;
 pub mod eventfd;
@@ -11,7 +11,7 @@ pub mod resource;
 
 use crate::bindings;
 
-/// Lets other tasks run if they wait for this CPU. Context: process, no locks.
+/// Lets other tasks run if they are waiting for this CPU. Context: process, no locks.
 pub fn cond_resched() {
     // SAFETY: cond_resched() only asserts its context.
     unsafe { bindings::hmm_cdm_helper_cond_resched() }
@@ -43,10 +43,10 @@ pub fn capable_sys_admin() -> bool {
     unsafe { bindings::hmm_cdm_helper_capable_sys_admin() }
 }
 
-/// Returns whether the `size` bytes from `start` are addresses of a process. Ask before reading
-/// from them: copy_from_user() does not refuse the kernel's addresses on every architecture (see
-/// the C helper).
+/// Returns whether the `size` bytes from `start` are in the user address space. Check this before
+/// reading them: copy_from_user() does not refuse kernel addresses on every architecture (see the C
+/// helper).
 pub fn is_user_range(start: usize, size: usize) -> bool {
-    // SAFETY: access_ok() compares numbers, and takes any.
+    // SAFETY: access_ok() takes any range: it only compares numbers.
     unsafe { bindings::hmm_cdm_helper_user_range(start, size) }
 }

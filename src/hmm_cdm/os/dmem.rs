@@ -2,16 +2,16 @@
 
 //! Device memory charged to cgroups: the dmem controller.
 //!
-//! `dmem_cgroup_try_charge()` charges the cgroup of the current task, and no other. A charge keeps
-//! the cgroup's accounts, though not the cgroup, until it is undone, wherever the process is by
-//! then.
+//! `dmem_cgroup_try_charge()` charges the cgroup of the current task, and no other. The charge
+//! stays with that cgroup if the process moves to another. Until it is undone, it keeps the
+//! cgroup's accounts, although the cgroup itself can be removed.
 //!
 //! # Contexts
 //!
 //! Charging may sleep: it allocates, and takes a lock that leaves interrupts enabled. A charge can
 //! be undone in any context, interrupts included: `dmem_cgroup_uncharge()` updates atomic counters
-//! (`page_counter_uncharge()`) and drops two references; what the last of these frees is left to
-//! RCU (`dmemcg_pool_put()`) and to a workqueue (`css_release()`).
+//! (`page_counter_uncharge()`) and drops two references. Dropping the last one only queues the
+//! freeing, to RCU (`dmemcg_pool_put()`) or a workqueue (`css_release()`).
 //!
 //! C files: `kernel/cgroup/dmem.c`, `include/linux/cgroup_dmem.h`.
 
@@ -36,7 +36,7 @@ use kernel::{
     sync::Arc, //
 };
 
-/// The limit of a cgroup that has to be met.
+/// A cgroup's limit that its usage exceeds.
 ///
 /// # Invariants
 ///
@@ -49,11 +49,11 @@ pub struct Limit<'a> {
 
 /// Moves memory off the device when a cgroup's limit is set below its usage.
 pub trait Reclaim: Send + Sync {
-    /// Frees up to `bytes` of what is charged to the cgroup with the limit or to its descendants.
-    /// ENOSPC if nothing can be freed now: it is called again, a few times. Any other error ends
-    /// the reclaim.
+    /// Frees up to `bytes` that are charged to the cgroup with the limit or to its descendants. On
+    /// ENOSPC, which means that nothing can be freed now, the controller retries a few times. Any
+    /// other error ends reclaim.
     ///
-    /// Context: process, a write to `dmem.max`; sleeps. Unregistering the region waits for it.
+    /// Context: process, in a write to `dmem.max`; sleeps. Unregistering the region waits for this.
     fn reclaim(&self, limit: Limit<'_>, bytes: u64) -> Result;
 }
 
@@ -87,8 +87,9 @@ impl DmemRegion {
             ops: &Self::OPS,
             reclaim_priv: reclaim.cast(),
         };
-        // SAFETY: The operations are static, and their data lives until `drop()` has unregistered
-        // the region, which waits for callbacks. The name is copied.
+        // SAFETY: `dmem_cgroup_register_region()` keeps the operations and their data. The
+        // operations are static, and the data lives until `drop()` has unregistered the region,
+        // which waits for callbacks. The name is copied.
         let region = unsafe { bindings::hmm_cdm_helper_dmem_register(&init, name.as_char_ptr()) };
 
         match (
@@ -109,12 +110,13 @@ impl DmemRegion {
     pub fn try_charge(&self, bytes: u64) -> Result<Charge> {
         let mut pool = null_mut();
 
-        // SAFETY: `dmem_cgroup_try_charge()` wants a registered region, as by the type invariants.
+        // SAFETY: `dmem_cgroup_try_charge()` requires a registered region, which this is by the
+        // type invariants.
         to_result(unsafe {
             bindings::hmm_cdm_helper_dmem_try_charge(self.region.as_ptr(), bytes, &mut pool)
         })?;
         Ok(Charge {
-            // INVARIANT: That was one call.
+            // INVARIANT: One call has charged `bytes`.
             pool: NonNull::new(pool).ok_or(EINVAL)?,
             calls: 1,
             bytes,
@@ -129,14 +131,14 @@ impl DmemRegion {
         bytes: u64,
         data: *mut c_void,
     ) -> c_int {
-        // SAFETY: `data` is that of a registered region, by the type invariants. To unregister it
-        // waits for this callback.
+        // SAFETY: `data` is the `reclaim` of a registered region, by the type invariants. It lives
+        // until the region is unregistered, which waits for this callback.
         let reclaim = unsafe { &*data.cast::<Arc<dyn Reclaim>>() };
         let Some(pool) = NonNull::new(pool) else {
             return EINVAL.to_errno();
         };
-        // INVARIANT: The controller keeps the pool during the callback, which `reclaim()` cannot
-        // extend the lifetime beyond.
+        // INVARIANT: The controller keeps the pool for the duration of the callback, and
+        // `reclaim()` cannot keep `limit` for longer.
         let limit = Limit {
             pool,
             _valid: PhantomData,
@@ -151,21 +153,22 @@ impl DmemRegion {
 
 impl Drop for DmemRegion {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants it is registered; it is unregistered only here. Remaining
-        // charges have references to their pools.
+        // SAFETY: By the type invariants it is registered; it is unregistered only here. Charges
+        // that remain hold references on their pools.
         unsafe { bindings::hmm_cdm_helper_dmem_unregister(self.region.as_ptr()) };
-        // SAFETY: By the type invariants it came from `into_raw()`. No callback runs any more.
+        // SAFETY: By the type invariants it came from `into_raw()`. Unregistering has waited for
+        // callbacks, so none uses it.
         drop(unsafe { KBox::from_raw(self.reclaim.as_ptr()) });
     }
 }
 
-/// Bytes charged to one cgroup, by one call or several. Dropping it undoes the charge, in any
+/// Bytes charged to one cgroup, by one or more calls. Dropping it undoes the charge, in any
 /// context.
 ///
 /// # Invariants
 ///
 /// The value owns the references of `calls` successful calls of `dmem_cgroup_try_charge()`, at
-/// least one: each has taken one on `pool` and one on its cgroup. `bytes` are charged to the pool.
+/// least one: each took one on `pool` and one on its cgroup. `bytes` are charged to the pool.
 pub struct Charge {
     pool: NonNull<bindings::dmem_cgroup_pool_state>,
     calls: u64,
@@ -181,8 +184,7 @@ impl Charge {
         self.bytes
     }
 
-    /// Returns the number of calls that charged them: one more than the parts that can be split
-    /// off.
+    /// Returns the number of calls that charged them. One less can be split off.
     pub fn calls(&self) -> u64 {
         self.calls
     }
@@ -192,7 +194,7 @@ impl Charge {
         self.pool == other.pool
     }
 
-    /// Merges two charges. One to another cgroup is handed back.
+    /// Merges `other` into this charge. Returns it if it is to another cgroup.
     pub fn join(&mut self, other: Self) -> Result<(), Self> {
         if !self.is_same(&other) {
             return Err(other);
@@ -204,8 +206,8 @@ impl Charge {
         Ok(())
     }
 
-    /// Splits off `bytes`, with `calls` of the calls but never the last one. `None` if there are
-    /// fewer bytes, or only one call.
+    /// Splits off `bytes` and up to `calls` of the calls; one call always stays. `None` if there
+    /// are fewer bytes, or only one call.
     pub fn split(&mut self, bytes: u64, calls: u64) -> Option<Self> {
         let calls = calls.min(self.calls.saturating_sub(1));
 
@@ -222,9 +224,9 @@ impl Charge {
         })
     }
 
-    /// Returns whether freeing some of it helps to meet `limit`: it counts there, and its cgroup's
-    /// `dmem.min` does not protect it, nor `dmem.low` unless `ignore_low`. Sets `hit_low` if
-    /// `dmem.low` decided.
+    /// Returns whether freeing some of it helps to meet `limit`: it counts towards that limit, and
+    /// is not protected by its cgroup's `dmem.min` or, unless `ignore_low` is set, by its
+    /// `dmem.low`. Sets `hit_low` if `dmem.low` is the reason for the result.
     ///
     /// Context: any task. Walks the cgroups below the limit.
     pub fn is_worth_freeing(&self, limit: Limit<'_>, ignore_low: bool, hit_low: &mut bool) -> bool {
@@ -242,8 +244,9 @@ impl Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants the value owns the references of that many calls, and the
-        // bytes. Each call drops those of one.
+        // SAFETY: `dmem_cgroup_uncharge()` drops the references of one charging call. By the type
+        // invariants the value owns those of `calls` calls, and `bytes`, all of which the first one
+        // returns.
         unsafe {
             bindings::hmm_cdm_helper_dmem_uncharge(self.pool.as_ptr(), self.bytes);
             for _ in 1..self.calls {

@@ -29,7 +29,7 @@ impl EventFd {
     /// Takes a reference to the eventfd that is file descriptor `fd` of the current task. EBADF if
     /// `fd` is not open or not an eventfd.
     pub fn get(fd: i32) -> Result<Self> {
-        // SAFETY: `eventfd_ctx_fdget()` looks the number up, and takes any.
+        // SAFETY: `eventfd_ctx_fdget()` takes any number, and looks it up.
         let ctx = from_err_ptr(unsafe { bindings::hmm_cdm_helper_eventfd_get(fd) });
 
         match ctx {
@@ -37,14 +37,14 @@ impl EventFd {
             Ok(ctx) => Ok(Self {
                 ctx: NonNull::new(ctx).ok_or(EBADF)?,
             }),
-            // EINVAL for another kind of file.
+            // EINVAL means another kind of file.
             Err(_) => Err(EBADF),
         }
     }
 
     /// Adds one to the counter. Context: any.
     pub fn signal(&self) {
-        // SAFETY: By the type invariants there is a reference.
+        // SAFETY: By the type invariants the value owns a reference, so the context is valid.
         unsafe { bindings::hmm_cdm_helper_eventfd_signal(self.ctx.as_ptr()) };
     }
 }

@@ -16,18 +16,18 @@ use kernel::{
     sync::Arc, //
 };
 
-/// What a thread does.
+/// The work of a kernel thread.
 pub trait ThreadBody: Send + Sync + 'static {
-    /// The body of the thread, which ends when it returns. It must return soon after
-    /// [`Self::stop`] was called: from then on, waits that a fatal signal would end in a process
-    /// end with EINTR, such as that in a page fault which a userfaultfd is to answer.
+    /// Runs in the thread, which ends when this returns. It must return soon after [`Self::stop`]
+    /// was called. Killable waits end with EINTR from then on, such as that of a page fault for a
+    /// userfaultfd.
     fn run(&self);
 
-    /// Tells the body to return, and wakes it if it sleeps. Called once.
+    /// Tells [`Self::run`] to return, and wakes it if it sleeps. Called once.
     fn stop(&self);
 }
 
-/// A kernel thread. Dropping it stops the thread and waits for its end.
+/// A kernel thread. Dropping it stops the thread and waits until it has ended.
 ///
 /// # Examples
 ///
@@ -51,7 +51,7 @@ pub trait ThreadBody: Send + Sync + 'static {
 /// # Invariants
 ///
 /// `task` is a kthread that runs [`Self::main`] on `body`, or has done so. The value owns a
-/// reference to its `task_struct`, which stays valid if the thread ends by itself.
+/// reference to the `task_struct`, which therefore stays valid if the thread ends by itself.
 pub struct Thread<T: ThreadBody> {
     task: NonNull<bindings::task_struct>,
     body: Arc<T>,
@@ -68,17 +68,18 @@ impl<T: ThreadBody> Thread<T> {
         Self::start(name, nr, body, false)
     }
 
-    /// Starts a thread that works for the current process: the device memory that it takes is
-    /// charged to the cgroup that the process is in now (see [`super::dmem`]). It does not follow
-    /// the process to another one, and keeps this one from being removed, as a process would.
-    /// Errors as above.
+    /// Starts a thread that works for the current process: device memory that it allocates is
+    /// charged to the cgroup that the process is in now (see [`super::dmem`]). The thread does not
+    /// follow the process to another cgroup, and while it exists its cgroup cannot be removed.
+    /// Errors are those of [`Self::spawn`], and those of joining the cgroup.
     pub fn spawn_for_process(name: &CStr, nr: u32, body: Arc<T>) -> Result<Self> {
         Self::start(name, nr, body, true)
     }
 
     fn start(name: &CStr, nr: u32, body: Arc<T>, join: bool) -> Result<Self> {
-        // SAFETY: `main()` gets a `T` that outlives the thread: the value drops its reference after
-        // `drop()` has waited for the thread's end, or never if it is leaked. The name is copied.
+        // SAFETY: `main()` requires a `T` that outlives the thread: the value drops its reference
+        // after `drop()` has waited for the thread's end, or never if it is leaked. The name is
+        // copied.
         let task = from_err_ptr(unsafe {
             bindings::hmm_cdm_helper_kthread_run(
                 Some(Self::main),
@@ -102,7 +103,8 @@ impl<T: ThreadBody> Thread<T> {
     unsafe extern "C" fn main(body: *mut c_void) -> c_int {
         // SAFETY: `allow_kernel_signal()` changes the current task, which is a kthread.
         unsafe { bindings::hmm_cdm_helper_kthread_allow_interrupt() };
-        // SAFETY: By the safety requirements. All uses of it are shared.
+        // SAFETY: By the safety requirements it is valid while the thread runs. It is only used by
+        // shared reference.
         unsafe { &*body.cast::<T>() }.run();
         0
     }
@@ -116,16 +118,16 @@ impl<T: ThreadBody> Drop for Thread<T> {
     }
 }
 
-/// The current kernel thread, whose killable waits can be interrupted while the value lives. Kernel
-/// threads ignore signals otherwise.
+/// The current kernel thread, whose killable waits can be interrupted while the value lives.
+/// Otherwise kernel threads ignore signals.
 ///
-/// Dropping it leaves the thread as it was before. An interrupt that came in between is discarded,
-/// unless it was that of [`Thread`]'s end.
+/// Dropping it restores the thread's earlier state. An interrupt that came meanwhile is discarded,
+/// unless it came from the drop of its [`Thread`].
 ///
 /// # Invariants
 ///
-/// The value owns a reference to `task`, a kernel thread that allows SIGKILL from the kernel. That
-/// thread drops it.
+/// The value owns a reference to `task`, a kernel thread that allows SIGKILL from the kernel. Only
+/// that thread drops the value.
 pub(crate) struct Interruptible {
     task: NonNull<bindings::task_struct>,
     allowed_here: bool,
@@ -156,11 +158,12 @@ impl Interruptible {
         unsafe { bindings::hmm_cdm_helper_is_current(self.task.as_ptr()) }
     }
 
-    /// Ends a wait of the thread that a fatal signal would end in a process. Waits after the value
-    /// has been dropped are not affected.
+    /// Interrupts a killable wait of the thread, as a fatal signal does in a process. Waits that
+    /// begin after the value was dropped are not affected.
     pub(crate) fn interrupt(&mut self) {
         self.interrupted = true;
-        // SAFETY: By the type invariants there is a reference to the task.
+        // SAFETY: By the type invariants the value owns a reference to the task, which `send_sig()`
+        // requires to be valid.
         unsafe { bindings::hmm_cdm_helper_kthread_interrupt(self.task.as_ptr()) };
     }
 }
@@ -265,7 +268,7 @@ mod tests {
 
         body.wait_for(|state| state.ended);
         drop(thread);
-        // `stop()` is called all the same.
+        // `stop()` is still called.
         assert!(body.state.lock().stop);
         Ok(())
     }
@@ -280,7 +283,7 @@ mod tests {
 
     impl ThreadBody for Waiting {
         fn run(&self) {
-            // `Thread` has allowed the signal, and it stays allowed.
+            // `Thread` has allowed the signal, which stays allowed.
             let waiter = Interruptible::current();
             let current = waiter.as_ref().is_some_and(Interruptible::is_current);
             let kept = waiter.is_some_and(|waiter| !waiter.allowed_here);
@@ -361,7 +364,7 @@ mod tests {
                 wait.interrupt();
             }
             self.started.complete_all();
-            // SAFETY: Called in a kernel thread.
+            // SAFETY: `kthread_should_stop()` requires a kernel thread, in which `run()` is called.
             while self.stopped && !unsafe { bindings::kthread_should_stop() } {
                 crate::os::cond_resched();
             }
@@ -390,7 +393,7 @@ mod tests {
         let body = Interrupted::new(true)?;
         let thread = Thread::spawn(c"hmm_cdm test", 5, body.clone())?;
 
-        // A thread that is stopped before it runs does nothing.
+        // A thread that is stopped before it has run never runs.
         body.started.wait_for_completion();
         drop(thread);
         assert_eq!(*body.pending.lock(), Some([true, true]));

@@ -11,7 +11,7 @@ use core::ptr::{
 };
 use kernel::prelude::*;
 
-/// The module whose code a driver's callbacks are in, or built-in code.
+/// The module that contains a driver's callbacks, or none if they are built in.
 #[derive(Copy, Clone)]
 pub struct ModuleOwner(Option<NonNull<bindings::module>>);
 
@@ -48,8 +48,8 @@ impl ModuleRef {
     pub fn get(owner: ModuleOwner) -> Result<Self> {
         let module = owner.0.map_or(null_mut(), NonNull::as_ptr);
 
-        // SAFETY: The pointer is null or valid: a module unregisters what it has given the owner to
-        // before it is unloaded.
+        // SAFETY: `try_module_get()` requires null or a valid module. Before a module is unloaded,
+        // it unregisters everything that it has given the owner to.
         if unsafe { bindings::try_module_get(module) } {
             // INVARIANT: Just taken.
             Ok(Self(owner))

@@ -2,7 +2,7 @@
 
 //! A node of the device tree: `struct device_node`.
 //!
-//! A kernel without `CONFIG_OF` has no nodes: everything here compiles, and finds nothing.
+//! Without `CONFIG_OF` there are no nodes: everything here compiles, and finds nothing.
 //!
 //! C files: `drivers/of/base.c`, `include/linux/of.h`.
 
@@ -27,12 +27,12 @@ use kernel::{
     types::Opaque, //
 };
 
-/// The length at which paths are cut when they are shown.
+/// The size of the buffer for a path that is shown. Longer paths are truncated.
 const PATH_MAX: usize = 256;
 
-/// A node of the device tree, to be looked at when it is found and not to be kept: a reference
-/// keeps the node but not its parent, once an overlay or the hypervisor has detached both
-/// (`__of_detach_node()` in drivers/of/dynamic.c), and paths, cells and NUMA nodes are looked up
+/// A node of the device tree. Use it when it is found, and do not keep it: a reference keeps the
+/// node but not its parent, once an overlay or the hypervisor has detached both
+/// (`__of_detach_node()` in drivers/of/dynamic.c). Paths, cells and NUMA nodes are looked up
 /// through the parent. Keep a [`NodePath`] instead.
 ///
 /// # Invariants
@@ -45,10 +45,10 @@ pub struct DeviceNode(Opaque<bindings::device_node>);
 // SAFETY: `of_node_put()` may be called by any task.
 unsafe impl Send for DeviceNode {}
 // SAFETY: The functions called on shared nodes take `devtree_lock` where they need it. What they
-// read without it is constant: properties only move from one list to another.
+// read without the lock is constant: properties only move from one list to another.
 unsafe impl Sync for DeviceNode {}
 
-// SAFETY: `of_node_get()` keeps a node until the matching `of_node_put()`.
+// SAFETY: `of_node_get()` keeps a node valid until the matching `of_node_put()`.
 unsafe impl AlwaysRefCounted for DeviceNode {
     fn inc_ref(&self) {
         // SAFETY: By the type invariants the reference count is above zero.
@@ -70,7 +70,7 @@ impl fmt::Display for DeviceNode {
     }
 }
 
-/// The full path of a node at some moment.
+/// The full path of a node, at the time of [`DeviceNode::to_path`].
 #[derive(Clone)]
 pub struct NodePath(Arc<CString>);
 
@@ -96,7 +96,7 @@ enum What {
 }
 
 impl DeviceNode {
-    /// Takes a reference to a node of C code; `None` if it is null.
+    /// Takes a reference to a node that C code passes; `None` if it is null.
     ///
     /// # Safety
     ///
@@ -104,7 +104,8 @@ impl DeviceNode {
     pub(crate) unsafe fn from_raw(node: *mut bindings::device_node) -> Option<ARef<Self>> {
         let node = NonNull::new(node)?;
 
-        // SAFETY: By the safety requirements it is valid. The type is a transparent wrapper.
+        // SAFETY: By the safety requirements the caller's reference keeps it valid. The type is a
+        // transparent wrapper.
         Some(unsafe { node.cast::<Self>().as_ref() }.into())
     }
 
@@ -127,13 +128,13 @@ impl DeviceNode {
         let mut last: Option<ARef<Self>> = None;
 
         core::iter::from_fn(move || {
-            // The C functions drop a reference to the node that they start after.
+            // The C functions search after `from`, and drop the reference to it.
             let from = last
                 .take()
                 .map_or(core::ptr::null_mut(), |node| ARef::into_raw(node).as_ptr())
                 .cast();
-            // SAFETY: `from` is null, or a node whose reference is given up here. The names are
-            // static.
+            // SAFETY: The C functions require null, or a node whose reference the caller gives up,
+            // as `from` is. The names are static.
             let next = unsafe {
                 match what {
                     What::Compatible(name) => {
@@ -158,7 +159,7 @@ impl DeviceNode {
     ///
     /// `node` is null, or the caller gives up a reference to it.
     unsafe fn adopt(node: *mut bindings::device_node) -> Option<ARef<Self>> {
-        // SAFETY: By the safety requirements the reference is the new value's.
+        // SAFETY: By the safety requirements the new value owns the reference.
         NonNull::new(node.cast()).map(|node| unsafe { ARef::from_raw(node) })
     }
 
@@ -175,14 +176,14 @@ impl DeviceNode {
         self.0.get()
     }
 
-    /// Returns the full path, to be kept. ENOMEM.
+    /// Returns the full path as a value that can be kept. ENOMEM.
     pub fn to_path(&self) -> Result<NodePath> {
         let path = CString::try_from_fmt(fmt!("{self}"))?;
 
         Ok(NodePath(Arc::new(path, GFP_KERNEL)?))
     }
 
-    /// Returns the full path, cut to one byte less than the buffer.
+    /// Returns the full path, truncated to one byte less than the buffer.
     fn path<'a>(&self, buffer: &'a mut [u8]) -> &'a [u8] {
         // SAFETY: By the type invariants the node is valid. The helper writes up to `len` bytes.
         let len = unsafe {
@@ -192,8 +193,8 @@ impl DeviceNode {
         buffer.get(..len).unwrap_or_default()
     }
 
-    /// Returns the value of a property; numbers in it are big endian. `None` or empty if it has no
-    /// value.
+    /// Returns the value of a property, in which numbers are big endian. `None` or empty if it has
+    /// no value.
     pub fn property(&self, name: &CStr) -> Option<&[u8]> {
         let mut len: c_int = 0;
         // SAFETY: By the type invariants the node is valid.
@@ -205,7 +206,7 @@ impl DeviceNode {
         if value.is_null() {
             return None;
         }
-        // SAFETY: `of_get_property()` has returned that length. A property that is removed or
+        // SAFETY: `of_get_property()` has returned this length. A property that is removed or
         // replaced stays in memory as long as its node (`deadprops`), and its value is constant.
         Some(unsafe { core::slice::from_raw_parts(value.cast(), len) })
     }
@@ -242,15 +243,15 @@ impl DeviceNode {
             )
         };
 
-        // No cells, which callers refuse, for numbers that do not fit.
+        // Numbers that do not fit become zero, which callers refuse.
         (
             cells.0.try_into().unwrap_or(0),
             cells.1.try_into().unwrap_or(0),
         )
     }
 
-    /// Returns the NUMA node that this node describes; on powerpc also that of a node around it.
-    /// `None` if the kernel has none for it, as with `numa=off`.
+    /// Returns the NUMA node of this device tree node; on powerpc, if it has none of its own, that
+    /// of the closest ancestor with one. `None` if the kernel has none for it, as with `numa=off`.
     pub fn nid(&self) -> Option<i32> {
         // SAFETY: By the type invariants the node is valid.
         let nid = unsafe { bindings::hmm_cdm_helper_of_nid(self.as_raw()) };

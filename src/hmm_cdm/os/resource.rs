@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Claimed ranges of physical addresses: `request_mem_region()`, and the checks that come before
+//! Claimed ranges of physical addresses: `request_mem_region()`, and the checks to make before
 //! `memremap_pages()`.
 //!
 //! C files: `kernel/resource.c`, `mm/memory_hotplug.c`, `mm/memremap.c`.
@@ -12,27 +12,29 @@ use kernel::{
     str::CString, //
 };
 
-/// A claimed range of physical addresses, in `/proc/iomem` under its name. Dropping it releases it.
+/// A claimed range of physical addresses, which `/proc/iomem` lists under its name. Dropping it
+/// releases the range.
 ///
-/// It proves that no other driver has claimed the range, and that it is not RAM that the kernel
-/// uses; not that there is memory.
+/// It proves that no other driver has claimed the range, and that the range is not RAM in use by
+/// the kernel. It does not prove that there is memory.
 ///
 /// # Invariants
 ///
-/// This value has requested the `claimed` bytes from `start`, at least `size`.
+/// This value has requested the `claimed` bytes from `start`, which are at least `size`; or, in
+/// tests, none.
 pub struct ClaimedRange {
     start: u64,
     size: u64,
     claimed: u64,
-    // The resource refers to it.
+    // The resource points to it.
     _name: CString,
 }
 
 impl ClaimedRange {
     /// Claims `size` bytes from `start`. EBUSY if a part of it is claimed already.
     pub fn request(start: u64, size: u64, name: CString) -> Result<Self> {
-        // SAFETY: `request_mem_region()` takes any range. It keeps the name, which lives as long as
-        // the value.
+        // SAFETY: `request_mem_region()` takes any range. It keeps a pointer to the name, which
+        // lives as long as the value.
         let res =
             unsafe { bindings::hmm_cdm_helper_request_region(start, size, name.as_char_ptr()) };
 
@@ -48,17 +50,17 @@ impl ClaimedRange {
         })
     }
 
-    /// Claims `size` bytes of addresses that no resource has, for memory that only a device can
-    /// access. `size` is a multiple of [`alignment`]. ENOSPC if there are none.
+    /// Claims `size` bytes of addresses that no resource uses, for memory that only a device can
+    /// access. `size` is a multiple of [`alignment`]. ENOSPC if there is no such range.
     pub fn request_free(size: u64, name: CString) -> Result<Self> {
         // SAFETY: As in `request()`.
         let res = unsafe { bindings::hmm_cdm_helper_request_free_region(size, name.as_char_ptr()) };
         let res = from_err_ptr(res).map_err(|_| ENOSPC)?;
-        // SAFETY: No error, so it is a resource, which is valid until it is released.
+        // SAFETY: It is not an error, so it is a resource, which is valid until it is released.
         let (start, end) = unsafe { ((*res).start, (*res).end) };
 
-        // INVARIANT: Just requested. `get_free_mem_region()` rounds the size up to that of a
-        // section of the kernel's memory map, and only all of it can be released.
+        // INVARIANT: Just requested. `get_free_mem_region()` rounds the size up to whole sections
+        // of the kernel's memory map, and the range can only be released as a whole.
         Ok(Self {
             start,
             size,
@@ -80,7 +82,7 @@ impl ClaimedRange {
 
 #[cfg(CONFIG_KUNIT = "y")]
 impl ClaimedRange {
-    /// Claims nothing, for tests of ranges that cannot be claimed.
+    /// Makes a value that claims nothing, to test ranges that cannot be claimed.
     pub(crate) fn unclaimed(start: u64, size: u64) -> Result<Self> {
         // INVARIANT: Nothing is requested. The tests do not use the range.
         Ok(Self {
@@ -98,27 +100,29 @@ impl Drop for ClaimedRange {
         if self.claimed == 0 {
             return;
         }
-        // SAFETY: By the type invariants the value has requested it. It is released only here.
+        // SAFETY: By the type invariants the value has requested the range. It is released only
+        // here.
         unsafe { bindings::hmm_cdm_helper_release_region(self.start, self.claimed) };
     }
 }
 
 fn intersects(start: u64, size: u64, flags: u32, desc: u32) -> u32 {
-    // SAFETY: `region_intersects()` searches the resource tree, and takes any range.
+    // SAFETY: `region_intersects()` takes any range, and searches the resource tree.
     unsafe {
         bindings::region_intersects(start, size as usize, flags as usize, desc as usize) as u32
     }
 }
 
-/// Returns whether any of the range is RAM that the kernel uses.
+/// Returns whether any part of the range is RAM that the kernel uses.
 pub fn is_system_ram(start: u64, size: u64) -> bool {
     let flags = bindings::IORESOURCE_SYSTEM_RAM;
 
     intersects(start, size, flags, bindings::IORES_DESC_NONE) != bindings::REGION_DISJOINT
 }
 
-/// Returns whether the firmware's memory map has the whole range as reserved, or as reserved for a
-/// purpose.
+/// Returns whether the firmware's memory map has the whole range as reserved. Soft-reserved ranges
+/// (EFI_MEMORY_SP) count only if `iomem_resource` has them: 7.3 puts them into
+/// `soft_reserve_resource` instead (`e820__reserve_resources_late()`).
 #[cfg(CONFIG_X86)]
 pub fn is_reserved(start: u64, size: u64) -> bool {
     [
@@ -149,17 +153,17 @@ pub fn is_possible_nid(nid: i32) -> bool {
     unsafe { bindings::hmm_cdm_helper_nid_possible(nid) }
 }
 
-/// Returns the NUMA node that the firmware has described for the address, if the kernel has kept
-/// it.
+/// Returns the NUMA node that the firmware gives for the address, if the kernel has kept that
+/// information.
 #[cfg(all(CONFIG_NUMA_MEMBLKS, CONFIG_NUMA_KEEP_MEMINFO))]
 pub fn nid_of(start: u64) -> Option<i32> {
-    // SAFETY: `phys_to_target_node()` searches a table, and takes any address.
+    // SAFETY: `phys_to_target_node()` takes any address, and searches a table.
     let nid = unsafe { bindings::phys_to_target_node(start) };
 
     is_possible_nid(nid).then_some(nid)
 }
 
-/// The kernel has kept nothing: `phys_to_target_node()` would return node 0 (mm/numa.c).
+/// The kernel has not kept it: `phys_to_target_node()` would return node 0 (mm/numa.c).
 #[cfg(not(all(CONFIG_NUMA_MEMBLKS, CONFIG_NUMA_KEEP_MEMINFO)))]
 pub fn nid_of(_start: u64) -> Option<i32> {
     None
@@ -173,8 +177,8 @@ mod tests {
         ClaimedRange::request(start, size, c"hmm_cdm test".try_into()?)
     }
 
-    /// The start of `size` bytes that nobody has claimed: below some power of two. How far physical
-    /// addresses reach depends on the processor.
+    /// Returns the start of `size` bytes that nobody has claimed, right below some power of two.
+    /// The number of physical address bits depends on the processor.
     fn unclaimed(size: u64) -> Result<u64> {
         (32..52)
             .rev()
@@ -200,7 +204,7 @@ mod tests {
         assert_eq!(claim(start, size).err(), Some(EBUSY));
         assert_eq!(claim(start + size - 1, 1).err(), Some(EBUSY));
         assert_eq!(claim(before, 2 * size).err(), Some(EBUSY));
-        // Right before it is not in it.
+        // The range right before it is free.
         assert!(claim(before, size).is_ok());
         drop(first);
         assert!(claim(before, 2 * size).is_ok());
@@ -209,7 +213,7 @@ mod tests {
 
     #[test]
     fn nothing_is_neither_ram_nor_reserved() {
-        // At the end of what can be mapped no machine has anything.
+        // No machine has anything at the end of the linear mapping's reach.
         let size = alignment();
         let start = max_address() + 1 - size;
 
