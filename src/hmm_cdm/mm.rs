@@ -2,8 +2,8 @@
 
 //! Safe wrappers of the kernel's memory management, one C object each.
 //!
-//! Most `unsafe` code of the module is here and in [`crate::os`], in pieces that can be checked
-//! against one C file each:
+//! Most of the module's `unsafe` code is here and in [`crate::os`], in pieces that can each be
+//! checked against one C file:
 //!
 //! | module | C object | C file |
 //! | --- | --- | --- |
@@ -17,9 +17,9 @@
 //! | [`migrate`] | `struct migrate_vma` | `mm/migrate_device.c` |
 //! | [`vma`] | `struct vm_area_struct`, under the mmap lock | `mm/mmap.c` |
 //!
-//! Order is a type: steps that follow each other are a chain of types whose `Drop` completes the
-//! rest, and data that is valid in a critical section alone cannot leave it. tests/compile-fail has
-//! the misuse that must not compile.
+//! Order is a type: consecutive steps are a chain of types whose `Drop` completes the rest, and
+//! data that is valid only in a critical section cannot leave it. tests/compile-fail has misuse
+//! that must not compile.
 
 pub mod copy;
 pub mod exclusive;
@@ -42,8 +42,8 @@ use kernel::{
     prelude::*, //
 };
 
-/// Returns the order of the pages that one page middle directory entry maps: that of the largest
-/// huge page that migrates as one.
+/// Returns the order of a page that one page middle directory entry maps: that of the largest huge
+/// page that migrates in one piece.
 pub fn pmd_order() -> u32 {
     // SAFETY: The function returns a constant of the architecture, HPAGE_PMD_ORDER.
     unsafe { bindings::hmm_cdm_helper_pmd_order() }
@@ -55,8 +55,8 @@ pub fn huge_pages_move() -> bool {
     unsafe { bindings::hmm_cdm_helper_huge_pages_move() }
 }
 
-/// Returns the number of pages of a window, the unit of faults, walks and migrations: those of the
-/// largest huge page that can migrate.
+/// Returns the number of pages of a window, the unit of faults, walks and migrations. A window has
+/// the size of the largest huge page that can migrate.
 pub fn window_pages() -> usize {
     1 << pmd_order()
 }
@@ -139,7 +139,7 @@ impl Span {
 mod tests {
     use super::*;
 
-    /// The last page of the address space; no span reaches its end.
+    /// The last page of the address space, whose end no span can reach.
     const LAST: usize = usize::MAX & !(PAGE_SIZE - 1);
 
     #[test]
@@ -185,7 +185,7 @@ mod tests {
         assert_eq!(with(3, 5), at(3, 5));
         assert_eq!(with(0, 3), at(2, 3));
         assert_eq!(with(5, 9), at(5, 6));
-        // Side by side is nothing in common.
+        // Adjacent spans do not overlap.
         assert_eq!(with(0, 2), None);
         assert_eq!(with(6, 9), None);
         Ok(())

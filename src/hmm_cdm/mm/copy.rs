@@ -2,9 +2,9 @@
 
 //! Copying pages that migrate and zeroing new ones, by the CPU or by the device.
 //!
-//! Both pages are locked then, and mapped by migration entries alone: nothing changes the source or
-//! sees the destination. It is done before the destination replaces the source, so that a page
-//! whose copy fails stays where it is.
+//! During this both pages are locked, and page tables have only migration entries for them: nothing
+//! changes the source or sees the destination. The copy precedes the replacement of the source by
+//! the destination, so that a page whose copy fails stays where it is.
 
 use super::folio::Pfn;
 use crate::bindings;
@@ -30,7 +30,7 @@ pub enum Direction {
     Out,
 }
 
-/// A device that copies and zeroes its memory itself.
+/// A driver whose device copies and zeroes its memory itself.
 ///
 /// Context of [`Self::copy`] and [`Self::zero`]: process. They may sleep, but the mmap lock and
 /// page locks may be held, so they must not access user memory, or wait for a task that does.
@@ -51,17 +51,17 @@ pub enum Direction {
 /// }
 /// ```
 pub trait Copier: Send + Sync {
-    /// Returns whether it copies and zeroes at all. One that only implements [`Self::freed`] leaves
-    /// that to the CPU, which cannot do it for private memory.
+    /// Returns whether the device copies and zeroes. A driver that needs only [`Self::freed`]
+    /// returns false and leaves both to the CPU, which is not possible for private memory.
     fn copies(&self) -> bool {
         true
     }
 
-    /// Copies the runs in order, and returns how many are complete. The pages of the others stay
-    /// where they are.
+    /// Copies the runs in order, and returns the number of complete ones. The pages of the others
+    /// stay where they are.
     fn copy(&self, direction: Direction, runs: &[CopyRun]) -> usize;
 
-    /// Zeroes `pages` pages of the device's memory from page `index` on. On error they are not
+    /// Zeroes `pages` pages of the device's memory from page `index` on. On an error they are not
     /// used.
     fn zero(&self, index: usize, pages: usize) -> Result;
 
@@ -71,10 +71,10 @@ pub trait Copier: Send + Sync {
     fn freed(&self, _index: usize, _pages: usize) {}
 }
 
-/// What copies in a migration.
+/// The agent that copies in a migration.
 #[derive(Copy, Clone)]
 pub enum Mover<'a> {
-    /// Nothing, as the content is lost: for destinations that cannot be read.
+    /// No copy, as the content is lost: for destinations that cannot be read.
     Nothing,
     /// The CPU. Both sides are in the direct map.
     Cpu,
@@ -89,7 +89,7 @@ pub enum Mover<'a> {
     },
 }
 
-/// The number of runs that a device gets at a time.
+/// The largest number of runs that a device is given at a time.
 const BATCH: usize = 32;
 
 /// Joins pages into runs, and passes them to a device.
@@ -157,15 +157,14 @@ pub(super) struct Task {
 }
 
 impl Mover<'_> {
-    /// Gives the destinations of the tasks their content. The tasks are in the order of their
-    /// places. Calls `failed` with the place and the number of base pages of those for which that
-    /// fails.
+    /// Fills the destinations of the tasks, which are in the order of their places. Calls `failed`
+    /// with the place and the number of base pages of each that fails.
     ///
     /// # Safety
     ///
     /// Nothing else uses the destinations or changes the sources. For [`Mover::Cpu`] all are in the
-    /// direct map. For [`Mover::Device`] the side that its direction says, and the destinations of
-    /// holes, are in its memory.
+    /// direct map. For [`Mover::Device`] the destinations (for `In`) or the sources (for `Out`) are
+    /// in its memory, and so are the destinations of holes.
     pub(super) unsafe fn run(
         self,
         tasks: impl Iterator<Item = Task>,
@@ -179,7 +178,7 @@ impl Mover<'_> {
             } => (copier, first, direction),
             Mover::Cpu => {
                 for task in tasks {
-                    // SAFETY: By the safety requirements, which are the same.
+                    // SAFETY: By the safety requirements, which are those of `with_cpu()`.
                     unsafe { Self::with_cpu(task, &mut failed) };
                 }
                 return;
@@ -249,10 +248,11 @@ impl Mover<'_> {
             let to = task.to.raw() + i;
 
             match task.from {
-                // SAFETY: By the safety requirements the page is in the direct map, and not in use.
+                // SAFETY: By the safety requirements the page is in the direct map, and nothing
+                // else uses it.
                 None => unsafe { bindings::hmm_cdm_helper_clear_page(to) },
                 Some(from) => {
-                    // SAFETY: As above; the source does not change.
+                    // SAFETY: As above. Nothing changes the source.
                     let copied = unsafe { bindings::hmm_cdm_helper_copy_page(to, from.raw() + i) };
 
                     if !copied {
@@ -295,7 +295,7 @@ mod tests {
         copies: KVec<(Direction, CopyRun)>,
         zeroed: KVec<(usize, usize)>,
         calls: usize,
-        // The number of runs, or calls of `zero()`, that succeed.
+        // The number of runs, or calls of `zero()`, that will succeed.
         good: usize,
     }
 
@@ -346,7 +346,8 @@ mod tests {
         unsafe { Pfn::new(raw) }
     }
 
-    /// A copy of system page `system` into device page `device`, or a hole for it.
+    /// Makes the task to copy system page `system` into device page `device`; of a hole without
+    /// `system`.
     fn task(place: usize, system: Option<usize>, device: usize) -> Task {
         Task {
             place,
@@ -382,10 +383,10 @@ mod tests {
             &[
                 task(0, Some(100), 7),
                 task(1, Some(101), 8),
-                // Contiguous in the system only, and in the device only.
+                // Contiguous in system memory only, and in device memory only.
                 task(2, Some(102), 30),
                 task(3, Some(200), 31),
-                // Contiguous in both, with a page between that stays.
+                // Contiguous in both, but with a page between that stays.
                 task(5, Some(201), 32),
             ],
         )?;
@@ -457,7 +458,7 @@ mod tests {
         assert_eq!(log.zeroed.len(), 2);
         assert_eq!(log.zeroed.first(), Some(&(3, 2)));
         assert_eq!(log.zeroed.get(1), Some(&(9, 2)));
-        // The second could not be.
+        // The second call failed.
         assert_eq!(failed.len(), 1);
         assert_eq!(failed.first(), Some(&(2, 2)));
         Ok(())

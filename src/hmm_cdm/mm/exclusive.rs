@@ -3,8 +3,8 @@
 //! Exclusive access to a page, for a device whose atomic operations are not atomic with respect to
 //! the CPU's: `make_device_exclusive()`.
 //!
-//! The page stays where it is, but the CPU's page table gets an entry that faults. A fault gives
-//! the CPU its access back, after an invalidation (`remove_device_exclusive_entry()` in
+//! The page stays where it is, but the CPU's page table gets an entry that faults. A fault
+//! invalidates the device's entry and restores the CPU's (`remove_device_exclusive_entry()` in
 //! `mm/memory.c`).
 //!
 //! C file: `mm/rmap.c`.
@@ -53,8 +53,9 @@ impl Taken {
         let mut folio = core::ptr::null_mut();
         let owner = watched.notifier().as_raw().cast();
 
-        // SAFETY: `make_device_exclusive()` wants the mmap lock, which is held, and an address
-        // space that is not torn down, which `MmWithUser` is. The owner is only compared.
+        // SAFETY: `make_device_exclusive()` requires the mmap lock, which is held, and an address
+        // space that is not being torn down, which `MmWithUser` ensures. The owner is only
+        // compared.
         from_err_ptr(unsafe {
             bindings::make_device_exclusive(mm.as_raw(), addr, owner, &mut folio)
         })
@@ -78,12 +79,12 @@ impl Drop for Taken {
     }
 }
 
-/// Makes the page at `addr` exclusive, inside of the notifier's span, and runs `enter` on the data
-/// that the notifier guards and on the page, if it is still mapped there. While `enter` runs, no
-/// invalidation of the page returns. Snapshots from before are stale then.
+/// Makes the page at `addr`, which is within the notifier's span, exclusive. If the page is still
+/// mapped there afterwards, runs `enter` on the notifier's data and on the page; while `enter`
+/// runs, no invalidation of the page returns. This makes earlier snapshots stale.
 ///
-/// The folio's lock keeps faults from taking the page back before that, but not munmap(2) or
-/// madvise(2): hence [`Stale`].
+/// The folio lock keeps faults from taking the page back before that, but does not exclude
+/// munmap(2) or madvise(2): hence [`Stale`].
 ///
 /// Sleeps; takes the mmap lock for reading.
 ///
@@ -152,7 +153,7 @@ mod tests {
             take(ours.with_user(mm)?, at, |seen, _| seen.0),
             Ok(Ok(count)) if count == before
         ));
-        // Other notifiers saw an invalidation. The CPU's access is one for ours.
+        // Other notifiers saw an invalidation. Ours sees one when the CPU accesses the page.
         assert!(others.lock().0 > before);
         assert_eq!(ours.lock().0, before);
         assert_eq!(memory.read(0)?, 7);
@@ -188,7 +189,7 @@ mod tests {
         memory.unmap(memory.pages(1, 2)?)?;
         let hole = take(watched, memory.pages(1, 2)?.start(), |_, _| ());
         assert_eq!(hole.err(), Some(EFAULT));
-        // Outside of what is watched.
+        // Outside the notifier's span.
         let outside = take(watched, memory.pages(2, 3)?.start(), |_, _| ());
         assert_eq!(outside.err(), Some(EINVAL));
         // Nothing stays locked.
@@ -214,7 +215,7 @@ mod tests {
         assert!(matches!(take(watched, at, |_, _| ()), Ok(Ok(()))));
         assert_eq!(before.commit(|_, _| ()), Err(Stale));
 
-        // A new look finds no page: the CPU's entry is that of an exclusive one.
+        // A new walk finds no page, as the CPU's entry is device-exclusive.
         let after = walker.look(watched, memory.span(), at, Owner::NOBODY)?;
         let entry = after.commit(|_, view| view.at(at) == CpuEntry::None);
         assert_eq!(entry, Ok(true));

@@ -27,8 +27,8 @@ use kernel::{
 /// # Invariants
 ///
 /// For `'a`, `vmf` is the fault that `migrate_to_ram` was called for: the caller has locked its
-/// page and has a reference to it, and holds the mmap lock for reading (these faults are not
-/// handled under the lock of a vma alone).
+/// page, holds a reference to it, and holds the mmap lock for reading (these faults are not handled
+/// under a vma lock alone).
 pub struct CpuFault<'a> {
     vmf: NonNull<bindings::vm_fault>,
     _call: PhantomData<&'a ()>,
@@ -37,14 +37,14 @@ pub struct CpuFault<'a> {
 /// How a fault ends.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum FaultOutcome {
-    /// The page is in system memory, or something has changed: the CPU retries. Allowed without
-    /// progress if something else makes progress.
+    /// The page is in system memory, or something has changed: the CPU retries. Without progress
+    /// this is allowed only if something else makes progress.
     Again,
     /// Something else makes progress and may need the mmap lock: the CPU retries, and drops the
-    /// lock meanwhile if the fault allows that. Retries under the lock could starve a writer that
-    /// waits for it (`__get_user_pages()` keeps the lock).
+    /// lock in between if the fault allows that. Retries that keep the lock, as
+    /// `__get_user_pages()` would, could starve a writer that waits for it.
     Later,
-    /// There is no memory.
+    /// No system memory was free.
     NoMemory,
     /// The device could not provide the content: SIGBUS.
     Lost,
@@ -53,13 +53,13 @@ pub enum FaultOutcome {
 }
 
 impl FaultOutcome {
-    /// Ends the fault, and returns what the kernel gets.
+    /// Ends the fault, and returns the kernel's result code for it.
     pub(super) fn end(self, fault: CpuFault<'_>) -> bindings::vm_fault_t {
         match self {
             FaultOutcome::Again => 0,
-            // SAFETY: By the type invariants the mmap lock is held, which the helper may drop, and
-            // the mapping may go with it. The fault is consumed; the caller of the operation only
-            // unlocks and puts the page.
+            // SAFETY: The helper requires the mmap lock, which is held by the type invariants. It
+            // may drop the lock, after which the mapping may be gone, but the fault is consumed
+            // here, and the caller of the operation only unlocks and puts the page.
             FaultOutcome::Later => unsafe {
                 bindings::hmm_cdm_helper_fault_retry(fault.vmf.as_ptr())
             },
@@ -73,7 +73,7 @@ impl FaultOutcome {
 impl CpuFault<'_> {
     /// # Safety
     ///
-    /// `vmf` is not null, and is as in the type's invariants as long as the value lives.
+    /// `vmf` is not null, and meets the type's invariants as long as the value lives.
     pub(super) unsafe fn from_raw(vmf: *mut bindings::vm_fault) -> Self {
         // SAFETY: By the safety requirements it is not null.
         let vmf = unsafe { NonNull::new_unchecked(vmf) };
@@ -103,7 +103,7 @@ impl CpuFault<'_> {
         unsafe { bindings::hmm_cdm_helper_fault_is_huge(self.vmf.as_ptr()) }
     }
 
-    /// Returns whether the page is part of a huge page, however that is mapped.
+    /// Returns whether the page is part of a huge page, however that huge page is mapped.
     pub fn is_in_huge(&self) -> bool {
         // SAFETY: By the type invariants the page is locked, so its folio is not split.
         unsafe { bindings::hmm_cdm_helper_folio_order(self.folio()) > 0 }
@@ -121,7 +121,7 @@ impl CpuFault<'_> {
         unsafe { bindings::hmm_cdm_helper_page_is_damaged(self.page()) }
     }
 
-    /// Returns the page aligned address.
+    /// Returns the faulting address, rounded down to its page.
     pub fn address(&self) -> usize {
         // SAFETY: By the type invariants the fault is valid.
         unsafe { bindings::hmm_cdm_helper_fault_address(self.vmf.as_ptr()) & !(PAGE_SIZE - 1) }

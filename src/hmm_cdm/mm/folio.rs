@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Page frames, and the pages in them: lent by what keeps them in use ([`PageRef`]), mapped by the
-//! device ([`MappedPage`]), or about to be mapped ([`NewPage`]).
+//! Page frames and their pages: lent by what keeps them in use ([`PageRef`]), mapped by a device
+//! ([`MappedPage`]), or not mapped yet ([`NewPage`]).
 //!
 //! C files: `mm/page_alloc.c`, `mm/memremap.c`, `include/asm-generic/memory_model.h`.
 
@@ -17,7 +17,7 @@ use kernel::prelude::*;
 
 /// The number of a page frame that has a `struct page`.
 ///
-/// It is not a reference: the page may be freed, and used for something else. See [`PageRef`].
+/// It is not a reference: the page may be freed and reused. See [`PageRef`].
 ///
 /// # Invariants
 ///
@@ -41,26 +41,26 @@ impl Pfn {
         self.0
     }
 
-    /// Returns how many frames follow this one in its naturally aligned block of `1 << order`.
+    /// Returns the number of frames that follow this one in its naturally aligned block of
+    /// `1 << order` frames.
     pub(crate) fn following(self, order: u8) -> usize {
         let mask = (1_usize << order) - 1;
 
         mask - (self.0 & mask)
     }
 
-    /// Returns the page, for C.
+    /// Returns the page, for C functions.
     pub(crate) fn as_raw_page(self) -> *mut bindings::page {
         // SAFETY: By the type invariants there is a page for this number.
         unsafe { bindings::hmm_cdm_helper_pfn_to_page(self.0) }
     }
 
-    /// Returns the numbers of references to the page and of page table entries that map it, at this
-    /// moment.
+    /// Returns the current numbers of references to the page and of page table entries that map it.
     pub(crate) fn counts(self) -> (i32, i32) {
         let page = self.as_raw_page();
 
-        // SAFETY: Reads a counter of `struct page`, which exists by the type invariants whether or
-        // not the page is in use.
+        // SAFETY: The helper reads a counter of `struct page`, which exists by the type invariants
+        // whether or not the page is in use.
         let references = unsafe { bindings::hmm_cdm_helper_page_refs(page) };
         // SAFETY: As above.
         let mappings = unsafe { bindings::hmm_cdm_helper_page_maps(page) };
@@ -68,34 +68,35 @@ impl Pfn {
         (references, mappings)
     }
 
-    /// Marks the page as damaged, until its last user has gone: the device gets no entry for it any
-    /// more, and it is not copied. Returns the first frame and the order of the folio that it is
-    /// part of; `None` if the page has no user.
+    /// Marks the page as damaged until it is freed: devices get no entry for it, and it is not
+    /// copied. Returns the first frame and the order of its folio; `None` if the page is not in
+    /// use.
     pub(crate) fn set_damaged(self) -> Option<(Self, u32)> {
         let (mut first, mut order) = (0, 0);
         let page = self.as_raw_page();
 
-        // SAFETY: By the type invariants there is a `struct page`. The function takes a reference,
-        // if the page is in use, before it looks further.
+        // SAFETY: `cdm_damage_set()` requires a `struct page`, which exists by the type invariants.
+        // If the page is in use, it takes a reference before it accesses the folio.
         unsafe { bindings::cdm_damage_set(page, &mut first, &mut order) }
-            // INVARIANT: `first` came from a `struct page`.
+            // INVARIANT: `first` is the frame of a `struct page`.
             .then_some((Self(first), order))
     }
 
-    /// Returns whether it is the zero page, or a part of the huge one.
+    /// Returns whether it is the zero page. Modules cannot recognise the huge one (see the C
+    /// helper).
     pub(crate) fn is_zero(self) -> bool {
-        // SAFETY: The function compares numbers.
+        // SAFETY: The helper only compares numbers.
         unsafe { bindings::hmm_cdm_helper_pfn_is_zero(self.0) }
     }
 
-    /// Returns whether it is system memory, and not that of a device.
+    /// Returns whether it is system memory, not device memory.
     pub fn is_system(self) -> bool {
-        // SAFETY: The function looks the number up in the kernel's memory map, and takes any.
+        // SAFETY: The helper takes any number, and looks it up in the kernel's memory map.
         unsafe { bindings::hmm_cdm_helper_pfn_online(self.0) }
     }
 }
 
-/// A page that cannot be freed for `'v`: what lends it keeps it in use.
+/// A page that cannot be freed for `'v`: its lender keeps it in use.
 ///
 /// # Invariants
 ///
@@ -110,7 +111,7 @@ pub struct PageRef<'v> {
 impl PageRef<'_> {
     /// # Safety
     ///
-    /// For all of its lifetime the page is in use, as in the type's invariants.
+    /// For the lifetime of the value the page is in use, as in the type's invariants.
     #[inline(always)]
     pub(super) unsafe fn new(pfn: Pfn) -> Self {
         // INVARIANT: By the safety requirements.
@@ -127,30 +128,31 @@ impl PageRef<'_> {
     }
 
     /// Returns whether the folio has more references than its mappings, its caches and the page
-    /// cache account for: it is pinned, or someone is about to use it.
+    /// cache account for: it is pinned, or about to be used.
     pub(crate) fn has_extra_refs(self) -> bool {
-        // SAFETY: The function reads the counts of the page's folio, which stays what it is as long
-        // as the page is in use.
+        // SAFETY: The function reads the counts of the page's folio, which stays valid while the
+        // page is in use, as by the type invariants.
         unsafe { bindings::cdm_refs_has_extra(self.pfn.as_raw_page()) }
     }
 
-    /// Returns whether it is anonymous memory that KSM has not merged, at this moment.
+    /// Returns whether it is currently anonymous memory that KSM has not merged.
     pub(crate) fn is_anon(self) -> bool {
-        // SAFETY: The function reads the mapping of the page's folio, which stays what it is as
-        // long as the page is in use.
+        // SAFETY: The function reads the mapping of the page's folio, which stays valid while the
+        // page is in use, as by the type invariants.
         unsafe { bindings::hmm_cdm_helper_page_is_anon(self.pfn.as_raw_page()) }
     }
 }
 
-/// Marks a page dirty that the device is going to write to, which the CPU's page table does not
-/// show. The C function says why, and for which pages.
+/// Marks a page dirty to which the device is going to write, as the CPU's page table will not show
+/// that. The C function explains why, and for which pages.
 ///
 /// # Safety
 ///
 /// The page is mapped by a mirrored address space, and the caller holds the lock that the
 /// invalidation of its entry takes.
 pub(crate) unsafe fn mark_written(pfn: Pfn) {
-    // SAFETY: By the safety requirements the page cannot be freed meanwhile.
+    // SAFETY: By the safety requirements the page is mapped and cannot be unmapped, so it is not
+    // freed meanwhile.
     unsafe { bindings::cdm_access_mark_written(pfn.raw()) };
 }
 

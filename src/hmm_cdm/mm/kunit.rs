@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! For the wrappers' tests: address spaces with memory, and expected warnings of the kernel.
+//! Helpers for the wrappers' tests: address spaces with memory, and expected warnings of the
+//! kernel.
 //!
 //! C files: `lib/kunit/user_alloc.c`, `lib/kunit/bug.c`.
 
@@ -44,8 +45,8 @@ fn current_test() -> Result<NonNull<bindings::kunit>> {
     NonNull::new(unsafe { bindings::kunit_get_current_test() }).ok_or(ENOENT)
 }
 
-/// Anonymous memory in the test's own address space. The first one makes that address space, which
-/// is `current!().mm()` from then on and goes with the test's thread.
+/// Anonymous memory in the test's own address space. The first call of [`Self::map`] creates that
+/// address space, which is `current!().mm()` from then on and goes with the test's thread.
 pub(crate) struct UserMemory(Span);
 
 impl UserMemory {
@@ -56,8 +57,8 @@ impl UserMemory {
         let kind = bindings::MAP_PRIVATE | bindings::MAP_ANONYMOUS;
         let len = pages << PAGE_SHIFT;
 
-        // SAFETY: `kunit_attach_mm()` wants a thread without another use for an address space, and
-        // `kunit_vm_mmap()` the current test.
+        // SAFETY: `kunit_attach_mm()` requires a thread that has no other use for an address space,
+        // and `kunit_vm_mmap()` the current test.
         let addr = unsafe {
             to_result(bindings::kunit_attach_mm())?;
             bindings::kunit_vm_mmap(
@@ -70,7 +71,7 @@ impl UserMemory {
                 0,
             )
         };
-        // An error is zero, or no multiple of the page size.
+        // An error is zero, or not a multiple of the page size.
         if addr == 0 {
             return Err(ENOMEM);
         }
@@ -113,7 +114,7 @@ impl UserMemory {
     }
 }
 
-/// A thread that makes an address space for itself and hands out a reference.
+/// A thread that creates an address space for itself and passes on a reference.
 #[pin_data]
 struct MmMaker {
     #[pin]
@@ -124,8 +125,8 @@ struct MmMaker {
 
 impl ThreadBody for MmMaker {
     fn run(&self) {
-        // SAFETY: A kernel thread without an address space may get one, and this one has no other
-        // use for it.
+        // SAFETY: `kunit_attach_mm()` requires a kernel thread without an address space, and this
+        // one has no other use for one.
         let attached = to_result(unsafe { bindings::kunit_attach_mm() });
         let current = current!();
         let mm = attached.and_then(|()| current.mm().map(ARef::from).ok_or(ESRCH));
@@ -137,7 +138,7 @@ impl ThreadBody for MmMaker {
     fn stop(&self) {}
 }
 
-/// Makes an address space that is not the test's, and empty.
+/// Makes an empty address space that is not the test's.
 pub(crate) fn other_mm() -> Result<ARef<MmWithUser>> {
     let maker = Arc::pin_init(
         pin_init!(MmMaker {

@@ -2,10 +2,10 @@
 
 //! Notification of changes to a span of an address space: `struct mmu_interval_notifier`.
 //!
-//! The protocol of `Documentation/mm/hmm.rst` is built in. The notifier owns the data that depends
-//! on the span, such as a device's page table entries, under a lock that the invalidation takes.
-//! What was read from the CPU's page table gets there only through `commit()`, which holds that
-//! lock and has rechecked the sequence.
+//! The types enforce the protocol of `Documentation/mm/hmm.rst`. The notifier owns the data that
+//! depends on the span, such as a device's page table entries, under a lock that the invalidation
+//! takes. Results of a walk of the CPU's page table get there only through `commit()`, which takes
+//! that lock and rechecks the sequence.
 //!
 //! C files: `mm/mmu_notifier.c`, `include/linux/mmu_notifier.h`.
 
@@ -33,28 +33,27 @@ use kernel::{
     types::Opaque, //
 };
 
-/// Data about a span of an address space, which is invalid once the CPU's page table changes.
+/// Data about a span of an address space, which becomes invalid when the CPU's page table changes.
 ///
-/// `'static`, because the kernel calls [`Self::invalidate`] until the notifier is dropped, and one
-/// that is leaked ([`core::mem::forget`]) is never dropped.
+/// `'static`, because the kernel calls [`Self::invalidate`] until the notifier is dropped, and a
+/// leaked one ([`core::mem::forget`]) is never dropped.
 pub trait Invalidate: Send + 'static {
-    /// Drops all data about `span`. When this returns, the device must not use those pages any
-    /// more.
+    /// Drops all data about `span`. When this returns, the device must no longer use those pages.
     ///
-    /// Context: under the notifier's spinlock; must not sleep, and must end soon. The caller may
+    /// Context: under the notifier's spinlock; must not sleep, and must be short. The caller may
     /// hold the mmap lock, rmap locks and page locks, and may be in memory reclaim.
     fn invalidate(&mut self, span: Span);
 }
 
-/// The data of a notifier that only tells whether a span has changed.
+/// The data of a notifier that only detects changes of a span.
 pub(crate) struct Nothing;
 
 impl Invalidate for Nothing {
     fn invalidate(&mut self, _: Span) {}
 }
 
-/// Prepares an address space for notifiers, so that inserting one later does not fail with EINTR:
-/// see [`IntervalNotifier::new`].
+/// Prepares an address space for notifiers, so that inserting one later does not fail with EINTR
+/// without a fatal signal: see [`IntervalNotifier::new`].
 ///
 /// Sleeps; takes the mmap lock for writing. EINTR, ENOMEM.
 pub(crate) fn prepare(mm: &MmWithUser) -> Result {
@@ -63,11 +62,11 @@ pub(crate) fn prepare(mm: &MmWithUser) -> Result {
     KBox::pin_init(IntervalNotifier::new(mm, page, Nothing), GFP_KERNEL).map(drop)
 }
 
-/// The range has changed since it was read, or is changing now: read it again.
+/// The range has changed since it was read, or is changing now; the caller has to read it again.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Stale;
 
-/// The state of a span at some moment: `mmu_interval_read_begin()`.
+/// The state of a span at one point in time: `mmu_interval_read_begin()`.
 #[derive(Copy, Clone)]
 pub struct Sequence {
     /// `notifier_seq` of `struct hmm_range`.
@@ -96,8 +95,8 @@ pub struct IntervalNotifier<T: Invalidate> {
     #[pin]
     inner: Opaque<bindings::mmu_interval_notifier>,
     span: Span,
-    // How many pages were made exclusive through this notifier. The C sequence does not change
-    // then, as `invalidate()` ignores these invalidations.
+    // The number of pages made exclusive through this notifier. These do not change the C sequence,
+    // as `invalidate()` ignores their invalidations.
     exclusives: Atomic<usize>,
     #[pin]
     data: SpinLock<T>,
@@ -118,12 +117,12 @@ impl<T: Invalidate> IntervalNotifier<T> {
 
     /// Inserts a notifier for `span` of `mm`.
     ///
-    /// Sleeps. Takes the mmap lock for writing if it is the first of the address space, so the
+    /// Sleeps. The first notifier of an address space takes the mmap lock for writing, so the
     /// caller must not hold it.
     ///
-    /// * EINTR: a fatal signal arrived. For the first notifier of an address space also if the task
-    ///   has to return to user space for another reason than a signal: it is being stopped or
-    ///   frozen, or there is task work (`mm_take_all_locks()`).
+    /// * EINTR: a fatal signal arrived. For the first notifier of an address space, also if the
+    ///   task has to return to user space for a reason other than a signal (`mm_take_all_locks()`):
+    ///   it is being stopped or frozen, or has task work.
     /// * ENOMEM
     pub fn new<'a>(mm: &'a MmWithUser, span: Span, data: T) -> impl PinInit<Self, Error> + 'a
     where
@@ -133,11 +132,13 @@ impl<T: Invalidate> IntervalNotifier<T> {
             data <- new_spinlock!(data, "IntervalNotifier::data"),
             span,
             exclusives: Atomic::new(0),
-            // Last: once it is inserted, `invalidate()` may be called, which uses the other fields.
+            // Last: once the notifier is inserted, `invalidate()` may be called, which uses the
+            // other fields.
             inner <- Opaque::try_ffi_init(move |slot: *mut bindings::mmu_interval_notifier| {
-                // SAFETY: `slot` is pinned, and `T` is `'static`, so both stay until `drop()` has
-                // removed the notifier. `mmu_interval_notifier_insert()` wants `mm_users` above
-                // zero, which `MmWithUser` ensures, and takes a reference on `mm_count` itself.
+                // SAFETY: `mmu_interval_notifier_insert()` requires a notifier that stays valid
+                // until it is removed: `slot` is pinned and `T` is `'static`, and `drop()` removes
+                // it. It requires `mm_users` above zero, which `MmWithUser` ensures, and takes a
+                // reference on `mm_count` itself.
                 to_result(unsafe {
                     bindings::hmm_cdm_helper_interval_insert(
                         slot,
@@ -156,7 +157,7 @@ impl<T: Invalidate> IntervalNotifier<T> {
         self.span
     }
 
-    /// Pairs the notifier with a reference to its address space, for a walk of the page tables.
+    /// Pairs the notifier with a reference to its address space, for a walk of the page table.
     /// EINVAL if `mm` is another address space.
     pub fn with_user<'a>(&'a self, mm: &'a MmWithUser) -> Result<NotifierWithUser<'a, T>> {
         // SAFETY: By the type invariants the notifier is inserted, which has set the field. It is
@@ -173,8 +174,8 @@ impl<T: Invalidate> IntervalNotifier<T> {
         self.data.lock()
     }
 
-    /// Runs `enter` on the data, if nothing in the span has changed since `seq` was taken. This is
-    /// the only place where what was read in between may be used.
+    /// Runs `enter` on the data, if nothing in the span has changed since `seq` was taken. Only
+    /// there may data be used that was read in between.
     pub(super) fn commit<R>(
         &self,
         seq: Sequence,
@@ -190,8 +191,8 @@ impl<T: Invalidate> IntervalNotifier<T> {
         )
     }
 
-    /// The same for a page that was made exclusive since `seq` was taken. It makes what was read of
-    /// the span before stale, as that may be an ordinary entry of the page.
+    /// The same for a page that was made exclusive since `seq` was taken. Everything that was read
+    /// from the span before becomes stale, as it may include an ordinary entry of the page.
     pub(super) fn commit_exclusive<R>(
         &self,
         seq: Sequence,
@@ -204,8 +205,8 @@ impl<T: Invalidate> IntervalNotifier<T> {
             seq,
             || true,
             |data| {
-                // Pairs with `sequence()`: a walk that has seen this number sees the exclusive
-                // entry, too. The lock serialises writers.
+                // Pairs with `sequence()`: a walk that reads this number sees the exclusive entry,
+                // too. The lock serialises writers.
                 let count = self.exclusives.load(Relaxed);
                 self.exclusives.store(count.wrapping_add(1), Release);
                 enter(data)
@@ -224,8 +225,8 @@ impl<T: Invalidate> IntervalNotifier<T> {
     {
         let mut data = self.data.lock();
 
-        // SAFETY: By the type invariants the notifier is inserted. The lock that `invalidate()`
-        // takes is held, as `mmu_interval_read_retry()` requires.
+        // SAFETY: `mmu_interval_read_retry()` requires an inserted notifier, which it is by the
+        // type invariants, and the lock that `invalidate()` takes, which is held.
         let retry =
             unsafe { bindings::hmm_cdm_helper_interval_read_retry(self.inner.get(), seq.mmu) };
         if retry || !still() {
@@ -234,11 +235,12 @@ impl<T: Invalidate> IntervalNotifier<T> {
         Ok(enter(&mut data))
     }
 
-    /// Begins to read the span: waits until no invalidation is running. Sleeps; takes no lock.
+    /// Begins a read of the span: waits until no invalidation is running. Sleeps; takes no lock.
     pub(super) fn begin(&self) -> Sequence {
         let mut seq = self.sequence();
 
-        // SAFETY: Inserted by the type invariants.
+        // SAFETY: `mmu_interval_read_begin()` requires an inserted notifier, which it is by the
+        // type invariants.
         seq.mmu = unsafe { bindings::mmu_interval_read_begin(self.as_raw()) };
         seq
     }
@@ -265,23 +267,23 @@ impl<T: Invalidate> IntervalNotifier<T> {
         seq: usize,
     ) -> bool {
         let field: *mut Opaque<bindings::mmu_interval_notifier> = inner.cast();
-        // SAFETY: By the type invariants it is that field. It is not freed before
-        // `mmu_interval_notifier_remove()` has waited for this callback.
+        // SAFETY: By the type invariants `inner` is the field of an `IntervalNotifier<T>`, which is
+        // not freed before `mmu_interval_notifier_remove()` has waited for this callback.
         let this = unsafe { &*kernel::container_of!(field, Self, inner) };
         // SAFETY: The range is valid during the callback.
         let (start, end, event, owner) =
             unsafe { ((*range).start, (*range).end, (*range).event, (*range).owner) };
 
-        // A page is being made exclusive through this notifier: its device keeps its entry. The
-        // sequence must not change, or the commit of that would always fail.
+        // A page is being made exclusive through this notifier, and the device keeps its entry. The
+        // sequence must not change, or `commit_exclusive()` would always fail.
         if event == bindings::mmu_notifier_event_MMU_NOTIFY_EXCLUSIVE && owner == inner.cast() {
             return true;
         }
 
-        // A spinlock, as the caller may not allow sleeping.
+        // A spinlock, as the caller may not be allowed to sleep.
         let mut data = this.data.lock();
-        // SAFETY: `mmu_interval_set_seq()` is called from the callback, under the lock that
-        // `commit_if()` takes.
+        // SAFETY: `mmu_interval_set_seq()` must be called from the callback, under the lock that
+        // `commit_if()` takes, which is held.
         unsafe { bindings::hmm_cdm_helper_interval_set_seq(inner, seq) };
 
         // The end is page aligned, or ULONG_MAX on exit.
@@ -297,7 +299,7 @@ impl<T: Invalidate> IntervalNotifier<T> {
 }
 
 /// A notifier and a reference that keeps its address space from being torn down, as a walk of the
-/// page tables needs. See [`IntervalNotifier::with_user`].
+/// page table requires. See [`IntervalNotifier::with_user`].
 ///
 /// # Invariants
 ///
@@ -330,8 +332,9 @@ impl<'a, T: Invalidate> NotifierWithUser<'a, T> {
 #[pinned_drop]
 impl<T: Invalidate> PinnedDrop for IntervalNotifier<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariants it is inserted. It is removed only here, which waits for
-        // running callbacks. Their lock is not held: a guard would borrow this value.
+        // SAFETY: By the type invariants the notifier is inserted, and it is removed only here.
+        // Removal waits for running callbacks, so their lock must not be held, and it is not: a
+        // guard would borrow this value.
         unsafe { bindings::mmu_interval_notifier_remove(self.inner.get()) };
     }
 }

@@ -2,7 +2,7 @@
 
 //! Device memory as `ZONE_DEVICE` pages: `struct dev_pagemap`.
 //!
-//! A [`DeviceRange`] says what the pages are made of, [`Frames`] what happens to them.
+//! A [`DeviceRange`] is the range of the pages, [`Frames`] are the operations on them.
 //!
 //! C files: `mm/memremap.c`, `include/linux/memremap.h`.
 
@@ -39,16 +39,16 @@ use kernel::{
     types::Opaque, //
 };
 
-/// What kind of memory a device has.
+/// The kind of a device's memory.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The CPU maps and accesses it as any other memory (`MEMORY_DEVICE_COHERENT`).
+    /// The CPU maps and accesses it like any other memory (`MEMORY_DEVICE_COHERENT`).
     Coherent,
-    /// Only the device accesses it; an access of the CPU faults (`MEMORY_DEVICE_PRIVATE`).
+    /// Only the device accesses it; a CPU access faults (`MEMORY_DEVICE_PRIVATE`).
     Private,
 }
 
-/// The owner of a pagemap, by which the kernel tells devices' pages apart.
+/// The owner of a pagemap, by which the kernel distinguishes the pages of devices.
 ///
 /// It is compared and never dereferenced, so it may outlive the pagemap.
 #[derive(Copy, Clone, PartialEq, Eq)]
@@ -68,13 +68,13 @@ impl Owner {
     }
 }
 
-/// A claimed range of physical addresses that a device's pages can be made of.
+/// A claimed range of physical addresses for a device's pages.
 ///
 /// # Invariants
 ///
-/// If `kind` is [`Kind::Coherent`], the whole range is memory, and nothing but the claimant uses
-/// it: as long as the value lives, the CPU may read and write all of it. Otherwise there is nothing
-/// at the addresses.
+/// If `kind` is [`Kind::Coherent`], the whole range is memory that nothing but the claimant uses:
+/// as long as the value lives, the CPU may read and write all of it. Otherwise there is nothing at
+/// the addresses.
 pub struct DeviceRange {
     claim: ClaimedRange,
     kind: Kind,
@@ -85,9 +85,9 @@ impl DeviceRange {
     ///
     /// # Safety
     ///
-    /// The range is as in the type's invariants, and may lose its data. The claim does not prove
-    /// this: it excludes other drivers' claims and the kernel's RAM, but not firmware, a
-    /// hypervisor, drivers that claim nothing, or the registers of a device.
+    /// The range meets the type's invariants, and its data may be lost. The claim does not prove
+    /// this: it excludes claims of other drivers and RAM of the kernel, but not use by firmware, a
+    /// hypervisor or drivers that claim nothing, nor registers of a device.
     pub(crate) unsafe fn memory(claim: ClaimedRange) -> Self {
         // INVARIANT: By the safety requirements.
         Self {
@@ -122,10 +122,10 @@ impl DeviceRange {
     }
 }
 
-/// What the driver of device memory does for its pages: the operations of `struct dev_pagemap_ops`.
+/// The operations of the driver of device memory: `struct dev_pagemap_ops`.
 ///
-/// `'static`, because the kernel calls them until the pagemap is dropped, and one that is leaked is
-/// never dropped.
+/// `'static`, because the kernel calls them until the pagemap is dropped, and a leaked one is never
+/// dropped.
 pub trait Frames: Send + Sync + Sized + 'static {
     /// The last reference to the `1 << order` pages from `index` on has gone, and they may be
     /// allocated again. Indices count from the first page of the memory.
@@ -133,7 +133,7 @@ pub trait Frames: Send + Sync + Sized + 'static {
     /// Context: any, interrupts included; locks must be taken accordingly, and nothing may sleep.
     fn folio_free(&self, index: usize, order: u32);
 
-    /// Moves a page of private memory to system memory, as the CPU has accessed it.
+    /// Moves a page of private memory to system memory because the CPU has accessed it.
     ///
     /// Context: a page fault, with the mmap lock held for reading and the page locked; sleeps.
     fn migrate_to_ram(memory: &Pagemap<Self>, fault: &CpuFault<'_>) -> FaultOutcome;
@@ -146,15 +146,15 @@ pub trait Frames: Send + Sync + Sized + 'static {
     fn memory_failure(memory: &Pagemap<Self>, index: usize) -> Result;
 }
 
-/// Device memory that is registered as pages, which the kernel itself never allocates.
+/// Device memory that is registered as pages. The kernel itself never allocates from it.
 ///
-/// Dropping it waits without a limit until no page is in use (`memunmap_pages()`): move the pages
+/// Dropping it waits, without a limit, until no page is in use (`memunmap_pages()`). Move the pages
 /// to system memory first.
 ///
 /// # Invariants
 ///
-/// `pgmap` is registered by `memremap_pages()` for the `nr` pages from `first`, which are those of
-/// `range`; its ops are [`Self::OPS`], and it is the field of a pinned `Pagemap<T>`.
+/// `pgmap` is registered by `memremap_pages()` for the `nr` pages from `first` on, which are those
+/// of `range`. Its ops are [`Self::OPS`], and it is the field of a pinned `Pagemap<T>`.
 #[pin_data(PinnedDrop)]
 pub struct Pagemap<T: Frames> {
     #[pin]
@@ -169,8 +169,8 @@ pub struct Pagemap<T: Frames> {
 
 // SAFETY: `memunmap_pages()` may be called by any task.
 unsafe impl<T: Frames> Send for Pagemap<T> {}
-// SAFETY: Of a shared `pgmap` only the address and constant fields are used, and C functions that
-// synchronise themselves.
+// SAFETY: Through a shared reference only the address and constant fields of `pgmap` are used, and
+// C functions that synchronise themselves.
 unsafe impl<T: Frames> Sync for Pagemap<T> {}
 
 impl<T: Frames> Pagemap<T> {
@@ -188,12 +188,12 @@ impl<T: Frames> Pagemap<T> {
         &Self::OPS
     }
 
-    /// Runs `look` on the pagemap of a page, if that is of this type.
+    /// Runs `look` on the pagemap of a page, if the pagemap is of this type.
     pub(crate) fn with_page<R>(page: PageRef<'_>, look: impl FnOnce(&Self) -> R) -> Option<R> {
-        // SAFETY: The helper reads `pgmap` of ZONE_DEVICE pages alone, which is set while the page
-        // is in use: as long as it is lent.
+        // SAFETY: The helper reads `pgmap` of ZONE_DEVICE pages only. The field is set while the
+        // page is in use, which it is while lent.
         let pgmap = unsafe { bindings::hmm_cdm_helper_page_pgmap(page.pfn().as_raw_page()) };
-        // SAFETY: A pagemap outlives its pages that are in use (`memunmap_pages()` waits for them).
+        // SAFETY: A pagemap outlives its pages in use, as `memunmap_pages()` waits for them.
         let ours = !pgmap.is_null() && core::ptr::eq(unsafe { (*pgmap).ops }, Self::ops());
 
         // SAFETY: With these ops it is the field of a `Pagemap<T>`, by the type invariants.
@@ -202,11 +202,11 @@ impl<T: Frames> Pagemap<T> {
 
     /// Registers `range` on NUMA node `nid`. Sleeps.
     ///
-    /// The caller has checked what `memremap_pages()` WARNs about: alignment to
-    /// `memremap_compat_align()`, system RAM inside, addresses outside of the linear mapping.
+    /// The caller has checked the range for what `memremap_pages()` WARNs about: misalignment
+    /// (`memremap_compat_align()`), system RAM inside, addresses outside the linear mapping.
     ///
     /// * ENXIO: there is no such NUMA node, or system RAM is inside
-    /// * ENODEV: coherent memory does not keep what is written to it
+    /// * ENODEV: coherent memory does not keep data that is written to it
     /// * ENOMEM, EINVAL
     pub fn register(
         range: DeviceRange,
@@ -222,7 +222,7 @@ impl<T: Frames> Pagemap<T> {
             first,
             nr,
             range,
-            // Last, so that nothing can fail after it: from here on `drop()` unregisters.
+            // Last, so that nothing can fail after it: from here on `drop()` has to unregister.
             pgmap <- Opaque::try_ffi_init(move |slot: *mut bindings::dev_pagemap| {
                 let range = bindings::range { start, end: start + size - 1 };
 
@@ -230,8 +230,8 @@ impl<T: Frames> Pagemap<T> {
                 if !resource::is_possible_nid(nid) {
                     return Err(ENXIO);
                 }
-                // SAFETY: `slot` is memory to be initialised, and all-zeroes is a valid
-                // `dev_pagemap`. The union begins with the one range of `nr_range == 1`.
+                // SAFETY: `slot` is memory to be initialised, and all zeroes is a valid
+                // `dev_pagemap`. The union begins with the single range of `nr_range == 1`.
                 unsafe {
                     slot.write_bytes(0, 1);
                     (*slot).type_ = match kind {
@@ -246,13 +246,15 @@ impl<T: Frames> Pagemap<T> {
                         .write(range);
                 }
 
-                // SAFETY: `memremap_pages()` wants a claimed range, which `DeviceRange` is, and a
-                // `slot` that stays where it is until `memunmap_pages()`, here or in `drop()`: it
-                // is pinned. The operations are not called before a page is handed out.
+                // SAFETY: `memremap_pages()` requires a claimed range, which `DeviceRange` is, and
+                // a `dev_pagemap` that does not move before `memunmap_pages()`, which is called
+                // here or in `drop()`: `slot` is pinned. The operations are not called before a
+                // page is handed out.
                 from_err_ptr(unsafe { bindings::memremap_pages(slot, nid) })?;
 
-                // SAFETY: The pages are registered, by the invariants of `DeviceRange` nothing else
-                // uses the memory, and no page has been handed out yet.
+                // SAFETY: The pages are registered, so they are in the linear mapping. By the
+                // invariants of `DeviceRange` nothing else uses the memory, and no page has been
+                // handed out yet.
                 if kind == Kind::Coherent && !unsafe { holds_data(*first, *nr) } {
                     // SAFETY: Registered above. No page is in use.
                     unsafe { bindings::memunmap_pages(slot) };
@@ -275,7 +277,8 @@ impl<T: Frames> Pagemap<T> {
 
     /// Returns the frame of page `index`; `None` beyond the end.
     pub fn pfn(&self, index: usize) -> Option<Pfn> {
-        // SAFETY: By the type invariants the frame is registered, so it has a `struct page`.
+        // SAFETY: By the type invariants the frame is registered, so it has a `struct page` while
+        // `self` lives.
         (index < self.nr).then(|| unsafe { Pfn::new(self.first + index) })
     }
 
@@ -304,19 +307,19 @@ impl<T: Frames> Pagemap<T> {
         Owner(self.pgmap.get().cast())
     }
 
-    /// Prepares the `1 << order` pages from `index` on for a new user, as one page. `None` beyond
+    /// Prepares the `1 << order` pages from `index` on for a new user, as one folio. `None` beyond
     /// the end.
     ///
     /// # Safety
     ///
     /// The caller has allocated the pages, and they are not allocated again before
-    /// [`Frames::folio_free`] is called for them. `order` is zero, or, if the memory is private,
-    /// [`super::pmd_order`]; then they are naturally aligned.
+    /// [`Frames::folio_free`] is called for them. `order` is zero or, if the memory is private,
+    /// [`super::pmd_order`], in which case the pages are naturally aligned.
     pub unsafe fn hand_out(&self, index: usize, order: u32) -> Option<NewPage> {
         let pfn = self.pfn(index)?;
 
-        // SAFETY: By the type invariants the pages are registered with `pgmap`; by the safety
-        // requirements they are free.
+        // SAFETY: By the type invariants the pages are registered with `pgmap`. By the safety
+        // requirements they are free, and aligned if `order` is not zero.
         Some(unsafe { NewPage::device(pfn, self.pgmap.get(), order) })
     }
 
@@ -355,7 +358,8 @@ impl<T: Frames> Pagemap<T> {
     /// Called by `do_swap_page()` or `do_huge_pmd_device_private()` for a page of a pagemap with
     /// these ops, which is locked and referenced.
     unsafe extern "C" fn migrate_to_ram(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
-        // SAFETY: By the safety requirements the fault is as `CpuFault` wants it, for this call.
+        // SAFETY: By the safety requirements the fault meets the invariants of `CpuFault` during
+        // this call.
         let fault = unsafe { CpuFault::from_raw(vmf) };
         // SAFETY: The page is in use, so its folio has a `pgmap`.
         let pgmap = unsafe { bindings::hmm_cdm_helper_folio_pgmap(fault.folio()) };
@@ -365,8 +369,9 @@ impl<T: Frames> Pagemap<T> {
         T::migrate_to_ram(this, &fault).end(fault)
     }
 
-    /// Never returns -EOPNOTSUPP, which calls the generic handler: that dereferences the mapping of
-    /// an anonymous page (`mf_generic_kill_procs()` in mm/memory-failure.c).
+    /// Never returns -EOPNOTSUPP. That would make the kernel call the generic handler, which
+    /// dereferences the mapping of an anonymous page (`mf_generic_kill_procs()` in
+    /// mm/memory-failure.c).
     ///
     /// # Safety
     ///
@@ -377,29 +382,30 @@ impl<T: Frames> Pagemap<T> {
         nr: kernel::ffi::c_ulong,
         _flags: c_int,
     ) -> c_int {
-        // SAFETY: As in `folio_free()`. The caller has a reference to the pagemap.
+        // SAFETY: As in `folio_free()`. The caller holds a reference to the pagemap.
         let this = unsafe { Self::from_raw(pgmap) };
         let first = pfn.saturating_sub(this.first);
         let pages = first..first.saturating_add(nr).min(this.nr);
 
-        // All of them, even if one fails.
+        // Handles all of them, even if one fails.
         let failed = pages.filter_map(|index| T::memory_failure(this, index).err());
         failed.last().map_or(0, Error::to_errno)
     }
 }
 
-/// Returns whether the first and the last of the `nr` pages from frame `first` keep what is written
-/// to them. Most addresses without memory do not, unless a cache hides it: the check finds a wrong
-/// address, but proves nothing.
+/// Returns whether the first and the last of the `nr` pages from frame `first` on keep data that is
+/// written to them. Addresses without memory mostly do not, unless a cache hides that: the check
+/// finds a wrong address, but proves nothing.
 ///
 /// # Safety
 ///
-/// The pages are coherent memory in the linear mapping, and nothing uses it.
+/// The pages are coherent memory in the linear mapping, and nothing else uses them.
 unsafe fn holds_data(first: usize, nr: usize) -> bool {
     const PATTERN: u64 = 0x6864_6d63_5f6d_6d68;
 
     [first, first + nr - 1].into_iter().all(|pfn| {
-        // SAFETY: By the safety requirements. A page begins with an aligned word.
+        // SAFETY: By the safety requirements the pages are mapped, and nothing else uses them. A
+        // page begins with an aligned word.
         unsafe {
             let p = bindings::hmm_cdm_helper_pfn_to_virt(pfn);
 
@@ -439,8 +445,8 @@ mod tests {
         }
     }
 
-    /// Returns the error for the `size` bytes from `start`, and the number of the kernel's
-    /// warnings.
+    /// Returns the error of registering the `size` bytes from `start`, and the number of the
+    /// kernel's warnings.
     fn refused(start: u64, size: u64, nid: i32) -> Result<(Option<Error>, i32)> {
         let kept = Arc::new((), GFP_KERNEL)?;
         let owner = Owner {

@@ -3,9 +3,9 @@
 //! Reading the CPU's page table for a device, and faulting pages in where asked: `struct
 //! hmm_range`.
 //!
-//! A [`Walker`] gives a [`Snapshot`], which may be out of date. Its entries can be used only in
-//! [`Snapshot::commit`], under the notifier's lock and after its sequence has been rechecked: that
-//! is where there is a [`View`], whose [`CpuEntry`]s lend their pages and cannot leave.
+//! A [`Walker`] returns a [`Snapshot`], which may be out of date. Its entries can be used only in
+//! [`Snapshot::commit`], under the notifier's lock and after its sequence has been rechecked. There
+//! it is a [`View`], whose [`CpuEntry`]s lend their pages and cannot leave.
 //!
 //! C file: `mm/hmm.c`.
 

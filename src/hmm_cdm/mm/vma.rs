@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Mappings, looked up under the mmap lock, as far as [`kernel::mm`] has no functions for it.
+//! Mappings, looked up under the mmap lock, where [`kernel::mm`] lacks the functions.
 //!
 //! C file: `mm/mmap.c` (`find_vma()`).
 
@@ -17,7 +17,7 @@ use kernel::{
     types::NotThreadSafe, //
 };
 
-/// The mappings of an address space, locked for reading: none appears, goes or changes.
+/// The mappings of an address space, locked for reading: none is added, removed or changed.
 ///
 /// # Invariants
 ///
@@ -39,7 +39,7 @@ impl<'a> Mappings<'a> {
         }
     }
 
-    /// The same, but EINTR if the task is killed while it waits. Sleeps.
+    /// The same, but returns EINTR if the task is killed while it waits. Sleeps.
     pub fn lock_killable(mm: &'a MmWithUser) -> Result<Self> {
         // SAFETY: `MmWithUser` is a valid address space.
         to_result(unsafe { bindings::hmm_cdm_helper_mmap_read_lock_killable(mm.as_raw()) })?;
@@ -50,7 +50,8 @@ impl<'a> Mappings<'a> {
         })
     }
 
-    /// Returns whether the OOM killer is taking memory away from it: pages may read as zeros.
+    /// Returns whether the OOM killer is taking memory away from the address space: pages may read
+    /// as zeros.
     pub(super) fn is_unstable(&self) -> bool {
         // SAFETY: check_stable_address_space() tests a flag of a valid address space.
         unsafe { bindings::hmm_cdm_helper_mm_is_unstable(self.mm.as_raw()) }
@@ -64,7 +65,7 @@ impl<'a> Mappings<'a> {
         if vma.is_null() {
             return None;
         }
-        // SAFETY: A vma found under the mmap lock is valid as long as that is held, which the
+        // SAFETY: A vma found under the mmap lock is valid while the lock is held, which the
         // lifetime ensures.
         Some(Mapping(unsafe { VmaRef::from_raw(vma) }))
     }
@@ -81,15 +82,15 @@ impl Drop for Mappings<'_> {
 pub struct Mapping<'a>(&'a VmaRef);
 
 impl<'a> Mapping<'a> {
-    /// Wraps a mapping. The mmap lock is held, at least for reading, as long as there is a
-    /// [`VmaRef`].
+    /// Wraps a mapping. By the invariants of [`VmaRef`] the mmap lock is held, at least for
+    /// reading.
     pub(super) fn new(vma: &'a VmaRef) -> Self {
         Self(vma)
     }
 }
 
 impl Mapping<'_> {
-    /// Returns the addresses that it maps.
+    /// Returns the address range of the mapping.
     pub fn span(&self) -> Option<Span> {
         Span::new(self.0.start(), self.0.end())
     }
@@ -99,12 +100,13 @@ impl Mapping<'_> {
         (self.0.start()..self.0.end()).contains(&addr)
     }
 
-    /// Returns whether the process may read from it. If not, `hmm_range_fault()` reports no page.
+    /// Returns whether the process may read the mapping. If not, `hmm_range_fault()` reports no
+    /// page.
     pub fn is_readable(&self) -> bool {
         self.0.flags() & virt::flags::READ != 0
     }
 
-    /// Returns whether it may have pages that mm does not manage.
+    /// Returns whether it may contain pages that mm does not manage.
     pub fn is_special(&self) -> bool {
         let special = virt::flags::IO | virt::flags::PFNMAP | virt::flags::MIXEDMAP;
 
@@ -116,8 +118,9 @@ impl Mapping<'_> {
         self.0.start() <= span.start() && span.end() <= self.0.end()
     }
 
-    /// Returns whether its pages can be migrated at all. Of special mappings, hugetlb and shared
-    /// mappings of files `migrate_vma_setup()` collects nothing.
+    /// Returns whether its pages can be migrated at all. `migrate_vma_setup()` refuses special
+    /// mappings and hugetlb. Shared mappings have no anonymous pages, and only those move to device
+    /// memory.
     pub fn is_movable(&self) -> bool {
         let fixed = virt::flags::IO
             | virt::flags::PFNMAP
@@ -129,24 +132,25 @@ impl Mapping<'_> {
         self.0.flags() & fixed == 0
     }
 
-    /// Returns whether it may have huge pages: not after MADV_NOHUGEPAGE.
+    /// Returns whether it may have huge pages, which MADV_NOHUGEPAGE forbids.
     pub fn takes_huge_pages(&self) -> bool {
         self.0.flags() & virt::flags::NOHUGEPAGE == 0
     }
 
-    /// Returns whether it should have huge pages: after MADV_HUGEPAGE.
+    /// Returns whether it should have huge pages, which MADV_HUGEPAGE requests.
     pub fn wants_huge_pages(&self) -> bool {
         self.0.flags() & virt::flags::HUGEPAGE != 0
     }
 
-    /// Returns whether userfaultfd write-protects pages of it, or waits for their first access. Its
-    /// marks are in the page table entries, that of the zero page included.
+    /// Returns whether userfaultfd write-protects pages of the mapping, or waits for their first
+    /// access. Its marks are in page table entries, including that of the zero page.
     pub(super) fn is_protected(&self) -> bool {
-        // SAFETY: `VmaRef` is a valid vma under the mmap lock, for longer than `self`.
+        // SAFETY: By the invariants of `VmaRef` it is a valid vma under the mmap lock, for longer
+        // than `self`.
         unsafe { bindings::hmm_cdm_helper_vma_is_protected(self.as_ptr()) }
     }
 
-    /// Returns whether it is anonymous: its pages are anonymous memory, or the zero page.
+    /// Returns whether the mapping is anonymous: its pages are anonymous memory or the zero page.
     pub(super) fn is_anonymous(&self) -> bool {
         // SAFETY: As above.
         unsafe { bindings::hmm_cdm_helper_vma_is_anonymous(self.as_ptr()) }
@@ -157,7 +161,7 @@ impl Mapping<'_> {
         self.is_anonymous() && self.is_accessible() && !self.is_protected()
     }
 
-    /// Returns whether it can be accessed at all: PROT_NONE only reserves addresses.
+    /// Returns whether the mapping can be accessed at all: PROT_NONE only reserves addresses.
     pub(super) fn is_accessible(&self) -> bool {
         // SAFETY: As above.
         unsafe { bindings::hmm_cdm_helper_vma_is_accessible(self.as_ptr()) }

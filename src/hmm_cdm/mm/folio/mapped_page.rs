@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The accesses of a device to memory that the CPU uses at the same time.
+//! Device accesses to memory that the CPU may access at the same time.
 //!
 //! C files: `include/asm-generic/rwonce.h`, `include/linux/atomic.h`.
 
@@ -13,11 +13,11 @@ use kernel::{
     prelude::*, //
 };
 
-/// The memory of a page that the device's page table maps. It can be used in the critical section
-/// in which no invalidation of it returns (see [`crate::mm::notifier`]).
+/// The memory of a page that the device's page table maps. It can be used only in a critical
+/// section in which no invalidation of the entry returns (see [`crate::mm::notifier`]).
 ///
-/// The CPU, other processes and other devices may access the same bytes at the same time, as with a
-/// real device: a read gives what is there at the moment.
+/// As with a real device, the CPU, other processes and other devices may access the same bytes at
+/// the same time: a read returns their current value.
 ///
 /// # Invariants
 ///
@@ -33,9 +33,9 @@ pub struct MappedPage<'a> {
 impl MappedPage<'_> {
     /// # Safety
     ///
-    /// For all of `'a` the caller holds the lock that the invalidation of this entry of the
-    /// device's page table takes, and the entry is valid, for writing if `writable`. Unless
-    /// `private`, the CPU can access the page.
+    /// For `'a` the caller holds the lock that the invalidation of this entry of the device's page
+    /// table takes, and the entry is valid, for writing if `writable`. Unless `private`, the CPU
+    /// can access the page.
     pub(crate) unsafe fn new(pfn: Pfn, writable: bool, private: bool) -> Self {
         // INVARIANT: The invalidation precedes any change of the CPU's page table, and cannot
         // return while the lock is held.
@@ -53,7 +53,7 @@ impl MappedPage<'_> {
     }
 
     /// Returns whether only the device can access the page. If so, the functions below, which run
-    /// on the CPU, return `None`, and the driver accesses its memory itself.
+    /// on the CPU, return `None`, and the driver has to access its memory itself.
     pub fn is_private(&self) -> bool {
         self.private
     }
@@ -65,7 +65,8 @@ impl MappedPage<'_> {
             return None;
         }
 
-        // SAFETY: By the type invariants there is a page, in the direct map.
+        // SAFETY: The helper requires a page in the direct map, which this is by the type
+        // invariants.
         let base: *mut u8 = unsafe { bindings::hmm_cdm_helper_pfn_to_virt(self.pfn.raw()) }.cast();
         Some(base.wrapping_add(offset))
     }
@@ -78,21 +79,19 @@ impl MappedPage<'_> {
         Some(self.at(offset, 8)?.cast())
     }
 
-    /// Reads `buf.len()` bytes at `offset`. Each is read by itself: if the CPU writes a word
-    /// meanwhile, some of its bytes may be old and some new. `None` if they are not all in the
-    /// page.
+    /// Reads `buf.len()` bytes at `offset`, one by one: if the CPU writes a word meanwhile, some of
+    /// its bytes may be old and some new. `None` if they are not all in the page.
     #[must_use]
     pub fn read(&self, offset: usize, buf: &mut [u8]) -> Option<()> {
         let from = self.at(offset, buf.len())?;
 
-        // SAFETY: `at()` checked the bounds, and by the type invariants the page is mapped and in
-        // the direct map. `buf` is memory of the kernel's own, and not part of it.
+        // SAFETY: `at()` has checked the bounds, and by the type invariants the page is mapped and
+        // in the direct map. `buf` is the kernel's own memory, so it does not overlap.
         unsafe { copy_shared(buf.as_mut_ptr(), from, buf.len()) };
         Some(())
     }
 
-    /// Writes `buf` at `offset`, each byte by itself. `None` if it does not fit or the page is
-    /// read-only.
+    /// Writes `buf` at `offset`, byte by byte. `None` if it does not fit or the page is read-only.
     #[must_use]
     pub fn write(&self, offset: usize, buf: &[u8]) -> Option<()> {
         let to = self.at(offset, buf.len()).filter(|_| self.writable)?;
@@ -106,8 +105,8 @@ impl MappedPage<'_> {
     pub fn read_u64(&self, offset: usize) -> Option<u64> {
         let p = self.word(offset, false)?;
 
-        // SAFETY: `word()` checked alignment and bounds; the page is mapped by the type invariants.
-        // The helper is READ_ONCE(), which may race with any write.
+        // SAFETY: `word()` has checked alignment and bounds, and the page is mapped by the type
+        // invariants. The helper is READ_ONCE(), which may race with any write.
         Some(unsafe { bindings::hmm_cdm_helper_read_u64(p) })
     }
 
@@ -117,8 +116,8 @@ impl MappedPage<'_> {
     pub fn write_u64(&self, offset: usize, value: u64) -> Option<()> {
         let p = self.word(offset, true)?;
 
-        // SAFETY: `word()` checked alignment, bounds and permission; the page is mapped by the type
-        // invariants. The helper is WRITE_ONCE().
+        // SAFETY: `word()` has checked alignment, bounds and permission, and the page is mapped by
+        // the type invariants. The helper is WRITE_ONCE(), which may race with any access.
         unsafe { bindings::hmm_cdm_helper_write_u64(p, value) };
         Some(())
     }
@@ -142,23 +141,24 @@ impl MappedPage<'_> {
     }
 }
 
-/// Copies to or from memory that others write to at the same time.
+/// Copies to or from memory that others may write at the same time.
 ///
-/// Rust's memory model allows such a copy only with atomic accesses, of at least a byte each, and
-/// has no operation for it. In the kernel's model memcpy() is a C function that may race:
-/// rust/kernel/io.rs uses it for such memory too. The compiler must not see that it is memcpy(), or
-/// it might drop the copy and read the source again later, when it has changed. So this is not
-/// inlined, and the pointers escape.
+/// Rust's memory model allows such a copy only with atomic accesses of at least a byte each, and
+/// has no operation for it. In the kernel's model memcpy() is a C function that may race;
+/// rust/kernel/io.rs uses it for such memory, too. The compiler must not recognise memcpy() here,
+/// or it might elide the copy and read the source again later, after it has changed. So this
+/// function is not inlined, and the pointers escape.
 ///
 /// # Safety
 ///
 /// `from` is valid for reads of `len` bytes, `to` for writes, and they do not overlap. One of them
-/// is the kernel's own memory, which nobody else uses.
+/// is the kernel's own memory, which nothing else uses.
 #[inline(never)]
 unsafe fn copy_shared(to: *mut u8, from: *const u8, len: usize) {
-    // SAFETY: By the safety requirements.
+    // SAFETY: memcpy() requires valid ranges that do not overlap, as by the safety requirements.
     unsafe { bindings::memcpy(to.cast(), from.cast(), len) };
-    // SAFETY: No instruction. It may access all memory, as barrier_data() does in C.
+    // SAFETY: It is no instruction. For the compiler it may access all memory, like barrier_data()
+    // in C.
     unsafe { core::arch::asm!("/* {0} {1} */", in(reg) to, in(reg) from, options(nostack)) };
 }
 
@@ -168,7 +168,8 @@ mod tests {
     use crate::mm::folio::NewPage;
 
     fn mapped(page: &NewPage, writable: bool) -> MappedPage<'_> {
-        // SAFETY: Nothing maps the page, and nobody but the test uses it while it is borrowed.
+        // SAFETY: Nothing maps the page, so no invalidation can concern it, and only the test uses
+        // it while it is borrowed.
         unsafe { MappedPage::new(page.pfn(), writable, false) }
     }
 
@@ -187,7 +188,7 @@ mod tests {
         assert_eq!(page.read(usize::MAX, &mut two), None);
         assert_eq!(page.read_u64(PAGE_SIZE), None);
         assert_eq!(page.write_u64(PAGE_SIZE, 5), None);
-        // What was refused has written nothing.
+        // The refused writes have written nothing.
         assert_eq!(page.read(PAGE_SIZE - 2, &mut two), Some(()));
         assert_eq!(two, [1, 2]);
         Ok(())

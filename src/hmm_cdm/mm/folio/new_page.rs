@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Destinations of a migration: locked pages that nothing maps yet.
+//! Destinations of a migration: locked pages that are not mapped yet.
 //!
 //! C files: `mm/page_alloc.c`, `mm/memremap.c` (`zone_device_page_init()`).
 
@@ -12,8 +12,8 @@ use crate::{
 use core::ptr::NonNull;
 use kernel::prelude::*;
 
-/// A single or huge page that is locked, that nothing maps and to which there is one reference: the
-/// destination of a migration. Dropping it frees the page.
+/// The destination of a migration: a base page or huge page that is locked, not mapped, and has one
+/// reference. Dropping it frees the page.
 ///
 /// # Invariants
 ///
@@ -24,18 +24,18 @@ pub struct NewPage {
     order: u32,
 }
 
-// SAFETY: A folio lock belongs to no task: folio_unlock() may be called by any.
+// SAFETY: A folio lock has no owner: folio_unlock() may be called by any task.
 unsafe impl Send for NewPage {}
 
 impl NewPage {
     /// Allocates a page of system memory for a process. Sleeps; `None` if there is none.
     pub fn system() -> Option<Self> {
-        // SAFETY: The helper allocates with GFP_HIGHUSER_MOVABLE, which any context that can sleep
-        // may do, and returns null or a new page.
+        // SAFETY: The helper allocates with GFP_HIGHUSER_MOVABLE, which requires a context that may
+        // sleep, and returns null or a new page.
         unsafe { Self::take(bindings::hmm_cdm_helper_alloc_page(), 0) }
     }
 
-    /// The same for a page fault: may call the OOM killer. `None` if that has killed the caller.
+    /// The same for a page fault: may invoke the OOM killer. `None` if that has killed the caller.
     pub(crate) fn system_for_fault() -> Option<Self> {
         // SAFETY: As in `system()`.
         unsafe { Self::take(bindings::hmm_cdm_helper_alloc_page_hard(), 0) }
@@ -47,7 +47,7 @@ impl NewPage {
         unsafe { Self::take(bindings::hmm_cdm_helper_alloc_huge_page(false), pmd_order()) }
     }
 
-    /// The same for a caller that has no alternative: reclaims and compacts memory.
+    /// The same for a caller without an alternative: reclaims and compacts memory.
     pub(crate) fn system_huge_patiently() -> Option<Self> {
         // SAFETY: As in `system_huge()`.
         unsafe { Self::take(bindings::hmm_cdm_helper_alloc_huge_page(true), pmd_order()) }
@@ -62,26 +62,26 @@ impl NewPage {
 
         // SAFETY: The page is new, so nobody else can have locked it.
         let pfn = unsafe { bindings::hmm_cdm_helper_lock_new_page(page.as_ptr()) };
-        // INVARIANT: By the safety requirements, and just locked. The frame is that of a page.
+        // INVARIANT: By the safety requirements, and just locked. The frame has a `struct page`.
         Some(Self {
             pfn: Pfn(pfn),
             order,
         })
     }
 
-    /// Prepares free pages of device memory, as one page.
+    /// Initialises free pages of device memory as one folio.
     ///
     /// # Safety
     ///
-    /// The `1 << order` frames from `pfn` belong to `pgmap`, which is registered, are naturally
-    /// aligned, and free: the caller has just got them from their allocator. `order` is zero, or
-    /// [`pmd_order`] if the memory is private.
+    /// The `1 << order` frames from `pfn` on belong to `pgmap`, which is registered, and are
+    /// naturally aligned and free: the caller has just allocated them. `order` is zero or, if the
+    /// memory is private, [`pmd_order`].
     pub(in crate::mm) unsafe fn device(
         pfn: Pfn,
         pgmap: *mut bindings::dev_pagemap,
         order: u32,
     ) -> Self {
-        // SAFETY: `zone_device_page_init()` wants pages of `pgmap` that nobody refers to, as by the
+        // SAFETY: `zone_device_page_init()` requires pages of `pgmap` without references, as by the
         // safety requirements.
         unsafe { bindings::zone_device_page_init(pfn.as_raw_page(), pgmap, order) };
         // INVARIANT: `zone_device_page_init()` sets the reference count to one and locks the page.
@@ -106,10 +106,10 @@ impl NewPage {
         1 << self.order
     }
 
-    /// Leaves data in the page, as its last user may have.
+    /// Fills the page with data, as its last user may have left it.
     #[cfg(CONFIG_KUNIT = "y")]
     pub(crate) fn fill(&mut self, value: u8) {
-        // SAFETY: The value owns the page, which the tests allocate from system memory, so it is in
+        // SAFETY: The value owns the page. The tests allocate it from system memory, so it is in
         // the direct map.
         unsafe {
             bindings::hmm_cdm_helper_pfn_to_virt(self.pfn.raw())
@@ -118,8 +118,8 @@ impl NewPage {
         };
     }
 
-    /// Turns the page into an entry of a migration's destination array, which then owns lock and
-    /// reference.
+    /// Turns the page into an entry of a migration's destination array, which then owns the lock
+    /// and the reference.
     pub(in crate::mm) fn into_mpfn(self) -> usize {
         let huge = if self.order > 0 {
             bindings::MIGRATE_PFN_COMPOUND as usize
@@ -136,7 +136,7 @@ impl NewPage {
     ///
     /// # Safety
     ///
-    /// `mpfn` came from [`NewPage::into_mpfn`], and the array gives lock and reference up.
+    /// `mpfn` came from [`NewPage::into_mpfn`], and the array gives up the lock and the reference.
     pub(in crate::mm) unsafe fn from_mpfn(mpfn: usize) -> Self {
         let huge = mpfn & bindings::MIGRATE_PFN_COMPOUND as usize != 0;
 
@@ -150,7 +150,8 @@ impl NewPage {
 
 impl Drop for NewPage {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants the value owns the lock and a reference.
+        // SAFETY: The helper unlocks the page and drops a reference. By the type invariants the
+        // value owns both.
         unsafe { bindings::hmm_cdm_helper_unlock_put_page(self.pfn.as_raw_page()) };
     }
 }
@@ -165,7 +166,7 @@ mod tests {
 
         assert!(page.pfn().is_system());
         assert_eq!(page.pfn().counts(), (1, 0));
-        // The one reference is ours; the kernel takes it for that of a page on its way to the LRU.
+        // The one reference is ours; the kernel counts it as that of a page on its way to the LRU.
         assert!(!page.lend().has_extra_refs());
         Ok(())
     }
@@ -180,7 +181,8 @@ mod tests {
         // SAFETY: It was made right above, and is not used again.
         let back = unsafe { NewPage::from_mpfn(mpfn) };
         assert_eq!(back.pfn(), pfn);
-        // Neither the reference nor the lock was lost or doubled: dropping it gives up both.
+        // Neither the reference nor the lock was lost or duplicated; dropping the value releases
+        // both.
         assert_eq!(back.pfn().counts(), (1, 0));
         Ok(())
     }
@@ -188,7 +190,7 @@ mod tests {
     #[test]
     fn huge_pages_are_one_destination() -> Result {
         let Some(page) = NewPage::system_huge() else {
-            // There may be none, which is no fault of ours.
+            // There may be none, which is not an error.
             return Ok(());
         };
         let (pfn, pages) = (page.pfn(), page.pages());

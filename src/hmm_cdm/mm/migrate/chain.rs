@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The steps of a migration, each a type.
+//! The steps of a migration, each of which is a type.
 //!
 //! C file: `mm/migrate_device.c`.
 
@@ -41,7 +41,7 @@ pub(crate) enum Found {
     None,
     /// A hole.
     Hole,
-    /// A hole that has to stay one.
+    /// A hole that must stay one.
     KeptHole,
     /// A page.
     Page,
@@ -52,13 +52,14 @@ pub(crate) enum Found {
 pub enum Source {
     /// Nothing: there is no such page, or it cannot be moved now.
     None,
-    /// There is no page; a destination would be the first.
+    /// There is no page; a destination would be the first one.
     Hole,
     /// A page, locked and unmapped.
     Page {
         /// Its frame.
         pfn: Pfn,
-        /// It is anonymous memory that KSM has not merged, the only kind that device memory takes.
+        /// It is anonymous memory that KSM has not merged. Only such pages may move to device
+        /// memory.
         anon: bool,
     },
 }
@@ -70,14 +71,14 @@ pub enum Outcome {
     Moved,
     /// A hole got its first page.
     Filled,
-    /// The page has elevated references, so the kernel refused its destination or would have.
+    /// The page has elevated references, so the kernel refused its destination, or would have.
     RefusedPage,
-    /// The kernel refused the destination of a hole: it was filled by somebody else, or userfaultfd
+    /// The kernel refused the destination of a hole: something else has filled it, or userfaultfd
     /// is to fill it.
     RefusedHole,
     /// It had no destination, or was not collected.
     Untouched,
-    /// Its destination could not be given its content.
+    /// The content could not be copied to its destination.
     NotCopied,
 }
 
@@ -92,11 +93,12 @@ enum Stage {
 /// # Invariants
 ///
 /// `migrate_vma_setup()` or `migrate_device_range()` has filled the first `nr` entries of
-/// `bufs.src`, and `stage` says what has been called since. `bufs.dst` has zeros, our flags, and
-/// pages that came from [`NewPage::into_mpfn`]. With `vma`, the mmap lock is held for `'a`.
+/// `bufs.src`, and `stage` records the calls since. Each entry of `bufs.dst` is zero, one of our
+/// flags, or a page that came from [`NewPage::into_mpfn`]. With `vma`, the mmap lock is held for
+/// `'a`.
 pub(super) struct Chain<'a> {
     vma: Option<bindings::migrate_vma>,
-    // Pages of device memory may have been collected, not just system memory.
+    // Pages of device memory may have been collected, not only of system memory.
     pub(super) from_device: bool,
     // Holes get no destination.
     keeps_holes: bool,
@@ -115,8 +117,7 @@ impl Chain<'_> {
         Self::entry(&self.bufs.dst, i, self.nr)
     }
 
-    /// Returns entry `i` of the `nr` that are in use, and beyond them zero, which stands for
-    /// nothing.
+    /// Returns entry `i` of the `nr` that are in use; zero, which means no page, beyond them.
     fn entry(array: &[usize], i: usize, nr: usize) -> usize {
         array
             .get(..nr)
@@ -130,17 +131,17 @@ impl Chain<'_> {
         let (src, dst) = (self.bufs.src.as_mut_ptr(), self.bufs.dst.as_mut_ptr());
 
         match &mut self.vma {
-            // SAFETY: `migrate_vma_setup()` has filled `args` and is followed by one such call: by
-            // the type invariants, as `install()` and `drop()` call this in stage `Collected`
-            // alone.
+            // SAFETY: `migrate_vma_pages()` must be called once after `migrate_vma_setup()` has
+            // filled `args`. By the type invariants it has, and `install()` and `drop()` call this
+            // in stage `Collected` only.
             Some(args) => unsafe { bindings::migrate_vma_pages(args) },
-            // SAFETY: The same for `migrate_device_range()`.
+            // SAFETY: The same rule, for `migrate_device_range()`.
             None => unsafe { bindings::migrate_device_pages(src, dst, self.nr) },
         }
         self.stage = Stage::Installed;
     }
 
-    /// Takes the destination of place `i` back, and leaves `instead`.
+    /// Takes back the destination of page `i`, and leaves `instead` in its entry.
     pub(super) fn take_back(&mut self, i: usize, instead: usize) {
         let Some(dst) = self.bufs.dst.get_mut(i) else {
             return;
@@ -149,13 +150,13 @@ impl Chain<'_> {
 
         if mpfn & VALID != 0 {
             *dst = instead;
-            // SAFETY: By the type invariants it came from `NewPage::into_mpfn()`, and the array
-            // does not have it any more.
+            // SAFETY: By the type invariants it came from `NewPage::into_mpfn()`, and it has just
+            // been removed from the array.
             drop(unsafe { NewPage::from_mpfn(mpfn) });
         }
     }
 
-    /// Takes all destinations back, so that nothing moves.
+    /// Takes back all destinations, so that nothing moves.
     fn abandon(&mut self) {
         for i in 0..self.nr {
             self.take_back(i, 0);
@@ -173,17 +174,17 @@ impl Drop for Chain<'_> {
 
         let (src, dst) = (self.bufs.src.as_mut_ptr(), self.bufs.dst.as_mut_ptr());
         match &mut self.vma {
-            // SAFETY: By the type invariants `migrate_vma_pages()` has been called, and what moved
-            // has had its content since before that. This ends the migration: it unlocks and puts
-            // all pages in the arrays.
+            // SAFETY: `migrate_vma_finalize()` must follow `migrate_vma_pages()`, which has been
+            // called by the type invariants; pages that moved had their content before that. It
+            // unlocks and puts all pages in the arrays, which ends the migration.
             Some(args) => unsafe { bindings::migrate_vma_finalize(args) },
-            // SAFETY: The same for `migrate_device_pages()`.
+            // SAFETY: The same rule, for `migrate_device_pages()`.
             None => unsafe { bindings::migrate_device_finalize(src, dst, self.nr) },
         }
     }
 }
 
-/// Pages that are locked, unmapped, and wait for their destinations. Those without one stay.
+/// Pages that are locked and unmapped, and can be given destinations. Those without one stay.
 ///
 /// # Examples
 ///
@@ -200,9 +201,10 @@ impl Drop for Chain<'_> {
 pub struct Collected<'a>(Chain<'a>);
 
 impl<'a> Collected<'a> {
-    /// Collects pages of `span`, which is inside of the mapping. Sleeps.
+    /// Collects pages of `span`, which is within the mapping. Sleeps.
     ///
-    /// EINVAL if the mapping cannot be migrated at all, or the buffers are too small.
+    /// EINVAL if the mapping cannot be migrated at all, `span` is not within it, or the buffers are
+    /// too small.
     pub(crate) fn vma(
         mapping: &'a Mapping<'_>,
         span: Span,
@@ -237,16 +239,17 @@ impl<'a> Collected<'a> {
         if let Some(dst) = bufs.dst.get_mut(..nr) {
             dst.fill(0);
         }
-        // SAFETY: `migrate_vma_setup()` wants a vma under the mmap lock, which `mapping` is for 'a,
-        // and arrays for the pages of the range until the migration is finalized: they are borrowed
-        // for 'a and not reallocated. A fault's page is locked and referenced, by its invariants.
+        // SAFETY: `migrate_vma_setup()` requires a vma under the mmap lock, which `mapping` is for
+        // 'a, and arrays with room for the range until the migration is finalized: they are
+        // borrowed for 'a and not reallocated. By the invariants of `CpuFault` a fault's page is
+        // locked and referenced.
         to_result(unsafe { bindings::migrate_vma_setup(&mut args) })?;
         // INVARIANT: The setup has filled the arrays.
         Ok(Self(Chain {
             nr: args.npages.min(nr),
             vma: Some(args),
             from_device: request.from.includes_device(),
-            // The CPU could not have touched memory that is only reserved either.
+            // The CPU could not have touched memory that is only reserved, either.
             keeps_holes: mapping.is_protected() || !mapping.is_accessible(),
             bufs,
             stage: Stage::Collected,
@@ -254,8 +257,8 @@ impl<'a> Collected<'a> {
         }))
     }
 
-    /// Collects the `nr` pages of device memory from `first` that are in use, whatever maps them;
-    /// huge ones in one piece. Sleeps. EINVAL if the buffers are too small.
+    /// Collects those of the `nr` pages of device memory from `first` on that are in use, whatever
+    /// maps them, and huge pages in one piece. Sleeps. EINVAL if the buffers are too small.
     pub(crate) fn frames(first: Pfn, nr: usize, bufs: &'a mut Buffers) -> Result<Self> {
         if bufs.pages < nr {
             return Err(EINVAL);
@@ -265,13 +268,13 @@ impl<'a> Collected<'a> {
                 used.fill(0);
             }
         }
-        // SAFETY: The array has room for `nr` entries. By the invariants of `Pfn` there is a
-        // `struct page` for the first frame, and so for the others of its window. The function
-        // takes references on those in use.
+        // SAFETY: `migrate_device_range()` requires an array with room for `nr` entries, which this
+        // one has, and frames with a `struct page`: by the invariants of `Pfn` the first frame has
+        // one, and so have the others of its window. It takes references on pages in use.
         to_result(unsafe {
             bindings::migrate_device_range(bufs.src.as_mut_ptr(), first.raw(), nr)
         })?;
-        // INVARIANT: The call has filled the source array, and we the destination array.
+        // INVARIANT: The call has filled the source array. The destination array was zeroed above.
         Ok(Self(Chain {
             vma: None,
             from_device: true,
@@ -288,7 +291,7 @@ impl<'a> Collected<'a> {
         self.0.nr
     }
 
-    /// Returns whether the span is empty, which that of a mapping never is.
+    /// Returns whether the span is empty, which the span of a mapping never is.
     pub fn is_empty(&self) -> bool {
         self.0.nr == 0
     }
@@ -308,8 +311,8 @@ impl<'a> Collected<'a> {
     /// Returns page `i`, if one was collected.
     fn page(&self, i: usize) -> Option<PageRef<'_>> {
         (self.found(i) == Found::Page).then(|| {
-            // SAFETY: By the type invariants of `Chain` the migration has locked the page, and has
-            // a reference on it.
+            // SAFETY: By the type invariants of `Chain` the migration has locked the page and holds
+            // a reference on it for as long as it is borrowed.
             unsafe { PageRef::new(Pfn::new(self.0.src(i) >> SHIFT)) }
         })
     }
@@ -347,8 +350,9 @@ impl<'a> Collected<'a> {
         self.0.dst(i) & VALID != 0
     }
 
-    /// Gives page `i` a destination of its size. One for a page that was not collected, is of
-    /// another size or has a destination, or for a hole that has to stay, is freed.
+    /// Gives page `i` a destination of its size. The destination is freed if the page was not
+    /// collected, has another size or already has a destination, or if the page is a hole that must
+    /// stay one.
     pub fn set_destination(&mut self, i: usize, page: NewPage) {
         let found = self.found(i);
         let chain = &mut self.0;
@@ -364,10 +368,10 @@ impl<'a> Collected<'a> {
         }
     }
 
-    /// Has `mover` give the destinations their content, and replaces the sources by them.
+    /// Has `mover` fill the destinations with their content, and replaces the sources by them.
     ///
-    /// The mover is that of the device's memory, on whichever side that is; [`Mover::Cpu`] will do
-    /// if it is coherent.
+    /// `mover` is that of the device memory, on whichever side it is. For coherent memory
+    /// [`Mover::Cpu`] will do.
     pub fn install(mut self, mover: Mover<'_>) -> Installed<'a> {
         self.0.copy(mover);
         self.0.pages();
@@ -375,8 +379,8 @@ impl<'a> Collected<'a> {
     }
 }
 
-/// Pages that have been replaced by their destinations: still locked, and not yet mapped unless
-/// they filled a hole. Dropping this maps everything.
+/// Pages that have been replaced by their destinations, which are still locked and, unless they
+/// filled a hole, not yet mapped. Dropping this maps them.
 pub struct Installed<'a>(Chain<'a>);
 
 impl Installed<'_> {
@@ -384,7 +388,7 @@ impl Installed<'_> {
     pub(crate) fn was_system(&self, i: usize) -> bool {
         let src = self.0.src(i);
 
-        // SAFETY: As in `Collected::page()`.
+        // SAFETY: As in `Collected::page()`, the migration holds a reference on the page.
         src & VALID != 0 && unsafe { Pfn::new(src >> SHIFT) }.is_system()
     }
 
@@ -421,7 +425,7 @@ pub(super) mod tests {
     };
     use kernel::current;
 
-    /// Collects the pages of `span`, all in one mapping, and hands them to `with`.
+    /// Collects the pages of `span`, which is within one mapping, and passes them to `with`.
     pub(in super::super) fn collect<R>(
         span: Span,
         with: impl FnOnce(Collected<'_>) -> R,
@@ -491,7 +495,7 @@ pub(super) mod tests {
         memory.write(1, 7)?;
         let seen = collect(memory.span(), |pages| {
             assert_eq!(pages.len(), 3);
-            // Behind the end nothing was collected.
+            // Nothing was collected beyond the end.
             assert_eq!(pages.source(3), Source::None);
             [0, 1, 2].map(|i| pages.source(i))
         })?;
@@ -512,7 +516,7 @@ pub(super) mod tests {
             pages.set_destination(0, destination);
         })?;
         assert_eq!(memory.read(0)?, 7);
-        // The destination was given back: it is not where the page is.
+        // The destination was freed: the page is not there.
         let now = collect(memory.span(), |pages| [0, 1].map(|i| pages.source(i)))?;
         let [page, hole] = now;
         assert!(matches!(page, Source::Page { pfn: at, .. } if at != pfn));

@@ -26,7 +26,7 @@ use crate::{
 use kernel::prelude::*;
 
 impl Chain<'_> {
-    /// Gives the destinations their content, and takes back those for which that fails.
+    /// Fills the destinations with their content, and takes back those for which that fails.
     pub(super) fn copy(&mut self, mover: Mover<'_>) {
         if matches!(mover, Mover::Nothing) {
             return;
@@ -36,14 +36,15 @@ impl Chain<'_> {
             self.refuse_elevated_refs();
         }
 
-        // The tasks borrow the arrays, so failures are noted and handled afterwards.
+        // The tasks borrow the arrays, so failures are recorded and handled afterwards.
         let failed = {
             let tasks = self.tasks();
             let mut failed = Failed::default();
 
-            // SAFETY: Sources are locked and mapped by migration entries alone, or are holes;
+            // SAFETY: As `Mover::run()` requires, nothing uses the destinations or changes the
+            // sources: sources are holes, or locked and mapped by migration entries alone;
             // destinations are locked, and nothing maps them. `install()` was given the mover of
-            // the memory that the pages are in.
+            // the pages' memory.
             unsafe { mover.run(tasks, |place, pages| failed.add(place, pages)) };
             failed
         };
@@ -54,12 +55,12 @@ impl Chain<'_> {
             }
         }
         if self.from_device {
-            // Damage that was found during the copy.
+            // Damage may have been found during the copy.
             self.refuse_damaged();
         }
     }
 
-    /// Returns the pages and holes that have destinations, with their places.
+    /// Returns the pages and holes with destinations, and their places.
     fn tasks(&self) -> impl Iterator<Item = Task> + '_ {
         let entries = self.bufs.src.iter().zip(&self.bufs.dst).take(self.nr);
 
@@ -73,7 +74,8 @@ impl Chain<'_> {
             return None;
         }
 
-        // SAFETY: The arrays have references on the pages of their frames.
+        // SAFETY: The migration holds references on the pages in the arrays, so their frames have a
+        // `struct page`.
         let (from, to) = unsafe { (Pfn::new(src >> SHIFT), Pfn::new(dst >> SHIFT)) };
         Some(Task {
             place,
@@ -85,24 +87,26 @@ impl Chain<'_> {
 
     /// Takes back the destinations of pages whose content is lost.
     fn refuse_damaged(&mut self) {
-        // SAFETY: `refuse()` passes the source array and its length. The migration has a reference
-        // on each page in it.
+        // SAFETY: The function requires an array of `nr` entries, which `refuse()` passes, and
+        // references on the pages in it, which the migration holds.
         self.refuse(NOT_COPIED, |src, i, nr| unsafe {
             bindings::cdm_damage_next(src, i, nr)
         });
     }
 
-    /// Takes back the destinations of pages with elevated references: whoever has pinned one may
-    /// change it during the copy. Those of system memory are left out by
-    /// `migrate_vma_check_page()`.
+    /// Takes back the destinations of pages with elevated references: the holder of a pin may
+    /// change the page during the copy. Pinned pages of system memory are not collected
+    /// (`migrate_vma_check_page()`).
     fn refuse_elevated_refs(&mut self) {
-        // SAFETY: As in `refuse_damaged()`; the pages are locked as well.
+        // SAFETY: As in `refuse_damaged()`. The pages are locked, too, which this function
+        // requires.
         self.refuse(ELEVATED_REFS, |src, i, nr| unsafe {
             bindings::cdm_refs_next_extra(src, i, nr)
         });
     }
 
-    /// Takes back the destinations of the sources that `next` finds, and leaves `instead`.
+    /// Takes back the destinations of the sources that `next` finds, and leaves `instead` in their
+    /// entries.
     fn refuse(&mut self, instead: usize, next: impl Fn(*const usize, usize, usize) -> usize) {
         let mut i = 0;
 
@@ -118,7 +122,7 @@ impl Chain<'_> {
 }
 
 /// The places that could not be copied. Nothing is allocated for them: those that do not fit are
-/// merged with the last, and whatever lies between.
+/// merged with the last range and the places between.
 #[derive(Default)]
 struct Failed {
     ranges: [(usize, usize); Self::ROOM],
@@ -170,14 +174,14 @@ mod tests {
         kunit::UserMemory, //
     };
 
-    /// A device that fails from some run or zeroing on.
+    /// A device that fails after `good` runs, and at each zeroing.
     struct Failing {
         good: usize,
     }
 
     impl Copier for Failing {
         fn copy(&self, _: Direction, runs: &[CopyRun]) -> usize {
-            // What it does not do for these tests is copy.
+            // These tests do not need it to copy anything.
             self.good.min(runs.len())
         }
 
@@ -266,7 +270,7 @@ mod tests {
                 .ranges()
                 .any(|(first, pages)| first <= 10 * i && 10 * i + 2 <= first + pages));
         }
-        // None is before the first one that failed, or behind the last.
+        // None is before the first failed place, or behind the last.
         assert!(failed
             .ranges()
             .all(|(first, pages)| first + pages <= 10 * (Failed::ROOM + 2) + 2));

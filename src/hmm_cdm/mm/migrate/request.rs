@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is collected for a migration, and into what.
+//! The pages to collect for a migration, and the arrays that get them.
 //!
 //! C file: `include/linux/migrate.h`.
 
@@ -19,12 +19,12 @@ use kernel::{
     prelude::*, //
 };
 
-/// The source and destination arrays of migrations, allocated once and used for many.
+/// The source and destination arrays, allocated once for many migrations.
 ///
 /// # Invariants
 ///
-/// Both have room for twice `pages`. When no [`Collected`](super::Collected) borrows them, they own
-/// no pages.
+/// Both have room for `2 * pages` entries. When no [`Collected`](super::Collected) borrows them,
+/// they own no pages.
 pub struct Buffers {
     pub(super) src: KVVec<usize>,
     pub(super) dst: KVVec<usize>,
@@ -34,11 +34,11 @@ pub struct Buffers {
 impl Buffers {
     /// Makes the arrays for migrations of up to `pages` pages at a time. ENOMEM.
     ///
-    /// To split a large folio, `migrate_vma_collect_pmd()` (7.3.4) lets go of the page table, and
-    /// then starts over. If the table is gone by then (MADV_DONTNEED frees empty ones under the
-    /// mmap lock for reading), `migrate_vma_collect_huge_pmd()` collects the whole range, after the
-    /// entries that are there already, and without a look at the end of the arrays. It does so
-    /// once: the arrays have room for a range twice.
+    /// To split a large folio, `migrate_vma_collect_pmd()` (7.3.4) unlocks the page table, and then
+    /// starts over. If the table is gone by then (MADV_DONTNEED frees empty tables under the mmap
+    /// lock for reading), `migrate_vma_collect_huge_pmd()` collects the whole range, behind the
+    /// entries that were collected before, without checking the end of the arrays. This happens at
+    /// most once, so the arrays have room for twice the range.
     pub fn new(pages: usize) -> Result<Self> {
         let room = pages.checked_mul(2).ok_or(EINVAL)?;
 
@@ -60,8 +60,8 @@ pub enum Select {
     Nowhere,
     /// As [`Select::System`], and pages of the coherent memory of the request's owner.
     SystemAndPeer,
-    /// Pages of the owner's memory, which is of this kind. Holes are collected too, as the C
-    /// function makes no difference; they are best left without a destination.
+    /// Pages of the owner's memory, which is of this kind. Holes are collected, too, as the C
+    /// function does not distinguish; leave them without a destination.
     Device(Kind),
 }
 
@@ -74,7 +74,7 @@ impl Select {
                 bindings::migrate_vma_direction_MIGRATE_VMA_SELECT_SYSTEM
                     | bindings::migrate_vma_direction_MIGRATE_VMA_SELECT_DEVICE_COHERENT
             }
-            // `migrate_vma_collect_pmd()` collects `pte_none()` without asking for a flag.
+            // `migrate_vma_collect_pmd()` collects `pte_none()` whatever the flags are.
             Select::Nowhere => 0,
             Select::Device(Kind::Coherent) => {
                 bindings::migrate_vma_direction_MIGRATE_VMA_SELECT_DEVICE_COHERENT
@@ -93,12 +93,12 @@ impl Select {
 
 /// The arguments of [`Collected::vma`](super::Collected::vma).
 pub(crate) struct Request<'a> {
-    /// Which pages.
+    /// Which pages to collect.
     pub(crate) from: Select,
     /// The owner of the device memory.
     pub(crate) owner: Owner,
-    /// Collect a huge page or hole that fills the span in one piece.
+    /// Collect a huge page or hole that fills the span as one piece.
     pub(crate) whole: bool,
-    /// The fault that waits for one of the pages, and has it locked.
+    /// The fault that waits for one of the pages and has locked it.
     pub(crate) fault: Option<&'a CpuFault<'a>>,
 }

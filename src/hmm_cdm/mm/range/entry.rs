@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The entries that a walk finds, and the form in which `hmm_range_fault()` reports them.
+//! Entries of the CPU's page table, and the form in which `hmm_range_fault()` reports them.
 //!
 //! C file: `include/linux/hmm.h`.
 
@@ -25,7 +25,7 @@ pub enum Access {
     Write,
 }
 
-/// An entry of the CPU's page table. The view that it comes from lends the page.
+/// An entry of the CPU's page table. Its view lends the page.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum CpuEntry<'v> {
     /// The address cannot be accessed: unmapped, `PROT_NONE`, special.
@@ -38,7 +38,7 @@ pub enum CpuEntry<'v> {
         page: PageRef<'v>,
         /// What the CPU's page table entry allows.
         access: Access,
-        /// It is mapped as part of a page of `1 << order` base pages.
+        /// The page is mapped as part of a page of `1 << order` base pages.
         order: u8,
     },
 }
@@ -88,8 +88,9 @@ impl<'v> RawEntry<'v> {
             CpuEntry::None
         } else {
             CpuEntry::Page {
-                // SAFETY: By the type invariants the page is mapped. It has a `struct page`:
-                // `hmm_vma_handle_pte()` reports HMM_PFN_ERROR for frames without one.
+                // SAFETY: By the type invariants the page is mapped for `'v`. It has a
+                // `struct page`: `hmm_vma_handle_pte()` reports HMM_PFN_ERROR for frames without
+                // one.
                 page: unsafe { PageRef::new(Pfn::new(self.raw & !Self::FLAGS)) },
                 access: if self.raw & Self::WRITE != 0 {
                     Access::Write
@@ -102,8 +103,8 @@ impl<'v> RawEntry<'v> {
     }
 }
 
-/// Replaces the frame of an entry for page `i` of a huge page, which may be that of the first page,
-/// by the right one. Other entries stay.
+/// Corrects an entry for page `i` of a huge page, which may have a wrong frame of that huge page.
+/// Leaves other entries unchanged.
 pub(super) fn place_in_huge_page(raw: &mut usize, i: usize) {
     let pages = 1 << pmd_order();
     let is_page = *raw & (RawEntry::VALID | RawEntry::ERROR) == RawEntry::VALID;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a walk has found, and the critical section in which it may be used.
+//! The result of a walk, and the critical section in which it may be used.
 
 use super::entry::{
     CpuEntry,
@@ -27,8 +27,8 @@ use kernel::{
     prelude::*, //
 };
 
-/// The result of a walk. It may be out of date already, so [`Self::commit`] is all that can be done
-/// with it.
+/// The result of a walk. It may be out of date already, so it can only be used through
+/// [`Self::commit`].
 pub struct Snapshot<'a, T: Invalidate> {
     notifier: &'a IntervalNotifier<T>,
     seq: Sequence,
@@ -60,8 +60,8 @@ impl<'a, T: Invalidate> Snapshot<'a, T> {
 }
 
 impl<T: Invalidate + Unpin> Snapshot<'_, T> {
-    /// Runs `enter` on the data that the notifier guards and on the entries, if nothing in the span
-    /// has changed since the walk began. While `enter` runs, no invalidation of the span returns.
+    /// Runs `enter` on the notifier's data and on the entries, if nothing in the span has changed
+    /// since the walk began. While `enter` runs, no invalidation of the span returns.
     ///
     /// Holds the notifier's spinlock: `enter` must not sleep.
     ///
@@ -78,8 +78,9 @@ impl<T: Invalidate + Unpin> Snapshot<'_, T> {
     /// ```
     pub fn commit<R>(self, enter: impl FnOnce(&mut T, &View<'_>) -> R) -> Result<R, Stale> {
         self.notifier.commit(self.seq, |data| {
-            // SAFETY: By the requirements of `new()`. Nothing has changed since, and as long as the
-            // notifier's lock is held, which `enter` cannot outlive, no invalidation returns.
+            // SAFETY: By the requirements of `new()`, `hmm_range_fault()` has filled `pfns`.
+            // Nothing has changed since, and no invalidation returns while the notifier's lock is
+            // held, which is longer than the view can live.
             let view = unsafe { View::new(self.span, self.pfns, self.is_anonymous) };
 
             enter(data, &view)
@@ -91,7 +92,7 @@ impl<T: Invalidate + Unpin> Snapshot<'_, T> {
 pub struct View<'a> {
     span: Span,
     entries: &'a [RawEntry<'a>],
-    // The walk has seen anonymous mappings alone.
+    // The walk has seen only anonymous mappings.
     is_anonymous: bool,
 }
 
@@ -100,7 +101,7 @@ impl<'a> View<'a> {
     /// Makes the view of a walk of `span` that has found `pfns`: numbers made by [`Self::raw`], or
     /// zero for no page.
     pub(crate) fn of(span: Span, pfns: &'a [usize]) -> Self {
-        // SAFETY: The tests keep the pages that they name.
+        // SAFETY: The tests keep the pages of the entries, and nothing invalidates them.
         unsafe { Self::new(span, pfns, false) }
     }
 
@@ -109,7 +110,7 @@ impl<'a> View<'a> {
         RawEntry::new_raw(pfn, access)
     }
 
-    /// The same for page `i` of a huge page that begins at `first`.
+    /// Does the same for page `i` of a huge page that begins at `first`.
     pub(crate) fn raw_huge(first: Pfn, i: usize, access: Access) -> usize {
         RawEntry::new_raw_huge(first, i, access)
     }
@@ -152,7 +153,8 @@ impl View<'_> {
         self.entries.iter().map(|raw| raw.decode())
     }
 
-    /// Returns the part from the first page to the last one. If there is no page, it has one entry.
+    /// Returns the part from the first to the last entry with a page; a single entry if none has
+    /// one.
     pub(crate) fn trimmed(&self) -> View<'_> {
         let is_page = |raw: &RawEntry<'_>| raw.is_page();
         let before = self.entries.iter().position(is_page).unwrap_or(0);
@@ -174,11 +176,11 @@ impl View<'_> {
     }
 
     /// Returns the index of the first page, from index `i` on, that no device may access;
-    /// `usize::MAX` if there is none. may_access() in access.c says which pages those are.
+    /// `usize::MAX` if there is none. may_access() in access.c decides.
     pub(crate) fn next_inaccessible(&self, i: usize) -> usize {
         let nr = self.entries.len();
 
-        // Anonymous pages are inaccessible only if they are damaged.
+        // Anonymous pages are inaccessible only if damaged.
         // SAFETY: The function reads a static key.
         if self.is_anonymous && !unsafe { bindings::cdm_damage_any() } {
             return usize::MAX;
@@ -219,7 +221,7 @@ mod tests {
     use crate::mm::folio::NewPage;
     use kernel::page::PAGE_SIZE;
 
-    /// What a page of a view is, apart from its frame.
+    /// Returns the kind of an entry: `None` for an error, `Some(None)` without a page.
     fn kind(view: &View<'_>, page: usize) -> Option<Option<Access>> {
         match view.at(view.span().start() + page * PAGE_SIZE) {
             CpuEntry::Error => None,
@@ -237,7 +239,7 @@ mod tests {
             0,
             View::raw(page.pfn(), Access::Read),
             View::raw(page.pfn(), Access::Write) | ORDER,
-            // What is an error has no page, whatever else is set.
+            // An error has no page, whatever other flags are set.
             View::raw(page.pfn(), Access::Write) | ERROR,
         ];
         let span = Span::new(0x10 * PAGE_SIZE, 0x14 * PAGE_SIZE).ok_or(EINVAL)?;
@@ -278,7 +280,7 @@ mod tests {
         is(&[one, one], 0, 2)?;
         is(&[0, ERROR, one, 0, one, ERROR, 0], 2, 5)?;
         is(&[0, 0, 0, one], 3, 4)?;
-        // There is no view of nothing.
+        // A view is never empty.
         is(&[0, ERROR, 0], 0, 1)
     }
 

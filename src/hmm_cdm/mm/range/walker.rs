@@ -39,10 +39,10 @@ use kernel::{
 };
 
 /// How long a walk is repeated while the range keeps changing, in milliseconds, before the caller
-/// decides whether to go on (`HMM_RANGE_DEFAULT_TIMEOUT` in include/linux/hmm.h).
+/// decides whether to continue (`HMM_RANGE_DEFAULT_TIMEOUT` in include/linux/hmm.h).
 const TIMEOUT_MS: u32 = 1000;
 
-/// Buffers for walks of the CPU's page table, allocated once and used for many.
+/// Buffers for walks of the CPU's page table, allocated once for many walks.
 ///
 /// # Examples
 ///
@@ -63,18 +63,17 @@ impl Walker {
         Ok(Self { pfns })
     }
 
-    /// Looks at the pages that are mapped in `span`, without faulting any in. Only the part from
-    /// the first to the last page that the process may read is walked; the page of `addr` always
-    /// is.
+    /// Walks the mapped pages of `span`, without faulting any in. Walks only the part from the
+    /// first to the last page that the process may read, and always the page of `addr`.
     ///
     /// Sleeps; takes the mmap lock for reading, so the caller must not hold it. `owner` is as for
     /// [`Self::walk`].
     ///
     /// * EBUSY: the range changed during the walk
-    /// * EFAULT: the OOM killer is taking the address space away
+    /// * EFAULT: the OOM killer is tearing down the address space
     /// * EINTR: a fatal signal arrived
-    /// * EINVAL: the span is longer than the buffers or not inside of the notifier's, or `addr` is
-    ///   not in it
+    /// * EINVAL: the span is longer than the buffers or not within the notifier's, or `addr` is not
+    ///   in it
     pub fn look<'a, T: Invalidate>(
         &'a mut self,
         watched: NotifierWithUser<'a, T>,
@@ -96,9 +95,10 @@ impl Walker {
         let (span, is_anonymous) = readable_part(&mappings, span, page);
         let (mut range, pfns) = self.range(notifier, span, owner)?;
         range.notifier_seq = seq.mmu;
-        // SAFETY: `range` names an array with an entry for each page, and an inserted notifier.
-        // `hmm_range_fault()` asserts the mmap lock of the notifier's address space: `mappings`
-        // holds that of `watched`, which is the same by the invariants of `NotifierWithUser`.
+        // SAFETY: `hmm_range_fault()` requires an array with an entry for each page and an inserted
+        // notifier, as `range` has, and the mmap lock of the notifier's address space. `mappings`
+        // holds the lock of `watched`'s address space, which is the same by the invariants of
+        // `NotifierWithUser`.
         to_result(unsafe { bindings::hmm_range_fault(&mut range) })?;
         drop(mappings);
         place_huge(span, pfns);
@@ -106,21 +106,20 @@ impl Walker {
         Ok(unsafe { Snapshot::new(notifier, seq, span, pfns, is_anonymous) })
     }
 
-    /// Looks at all pages of `span`. With `fault`, pages that do not allow that access are faulted
-    /// in first, as the CPU's access would.
+    /// Walks all pages of `span`. With `fault`, pages that do not allow that access are faulted in
+    /// first, as by an access of the CPU.
     ///
     /// Sleeps; takes the mmap lock for reading, so the caller must not hold it.
     ///
-    /// `owner` is the owner of the device's memory. Its private pages are reported where they are;
-    /// those of other owners are faulted in. A read-only one of its pages is reported as it is even
-    /// if `fault` is a write (`hmm_vma_handle_pte()`): pass [`Owner::NOBODY`] to have it faulted
-    /// in.
+    /// `owner` is the owner of the device's memory. Its private pages are reported in place; those
+    /// of other owners are faulted in. A read-only page of `owner` is reported unchanged even if
+    /// `fault` is a write (`hmm_vma_handle_pte()`): pass [`Owner::NOBODY`] to have it faulted in.
     ///
     /// * EFAULT: an address in the span cannot be accessed
-    /// * EPERM: it can be read, but not be written
+    /// * EPERM: it can be read, but not written
     /// * EBUSY: the range kept changing for a second
     /// * EINTR: a fatal signal arrived
-    /// * EINVAL: the span is longer than the buffers or not inside of the notifier's
+    /// * EINVAL: the span is longer than the buffers or not within the notifier's
     /// * ENOMEM
     pub fn walk<'a, T: Invalidate>(
         &'a mut self,
@@ -140,9 +139,9 @@ impl Walker {
                     | bindings::hmm_pfn_flags_HMM_PFN_REQ_WRITE
             }
         };
-        // SAFETY: `range` names an array with an entry for each page, and an inserted notifier. The
-        // function takes the mmap lock of the notifier's address space, which `watched` keeps from
-        // being torn down.
+        // SAFETY: `hmm_range_fault_unlocked_timeout()` requires an array with an entry for each
+        // page and an inserted notifier, as `range` has. It takes the mmap lock of the notifier's
+        // address space, which `watched` keeps from being torn down.
         to_result(unsafe {
             bindings::hmm_range_fault_unlocked_timeout(&mut range, msecs_to_jiffies(TIMEOUT_MS))
         })?;
@@ -152,7 +151,7 @@ impl Walker {
         Ok(unsafe { Snapshot::new(notifier, seq, span, pfns, false) })
     }
 
-    /// Makes what `hmm_range_fault()` takes, but for requests and sequence.
+    /// Makes the argument of `hmm_range_fault()`, without request flags and sequence.
     fn range<'a, T: Invalidate>(
         &'a mut self,
         notifier: &IntervalNotifier<T>,
@@ -179,10 +178,10 @@ impl Walker {
         Ok((range, pfns))
     }
 
-    /// Looks at `span` of `mm`, which need not be watched yet, and runs `with` on what is mapped:
-    /// the loop of Documentation/mm/hmm.rst, for a caller that keeps nothing of it. Nothing is
-    /// faulted in. `None` if the span changed during each of `attempts` walks; then `with` was not
-    /// called.
+    /// Walks `span` of `mm`, which need not have a notifier, and runs `with` on the result: the
+    /// loop of Documentation/mm/hmm.rst, for a caller that keeps none of the pages. Nothing is
+    /// faulted in. `None` if the span changed during each of `attempts` walks, in which case `with`
+    /// was not called.
     ///
     /// Context: as [`Self::walk`]; `with` runs under a spinlock. EINTR, ENOMEM, EINVAL.
     pub(crate) fn snapshot_of<R>(
@@ -193,7 +192,7 @@ impl Walker {
         attempts: u32,
         with: impl FnOnce(&View<'_>) -> R,
     ) -> Result<Option<R>> {
-        // For this span alone: what changes elsewhere must not make the walk stale.
+        // For this span alone: changes elsewhere must not make the walk stale.
         let notifier = KBox::pin_init(IntervalNotifier::new(mm, span, Nothing), GFP_KERNEL)?;
         let watched = notifier.with_user(mm)?;
         let mut with = Some(with);
@@ -213,7 +212,7 @@ impl Walker {
 }
 
 /// Returns the part of `span` from the first to the last page that the process may read, extended
-/// to `page`, and whether all mappings there are anonymous. Outside of that part
+/// to include `page`, and whether all its readable mappings are anonymous. Outside this part
 /// `hmm_vma_walk_test()` and `hmm_vma_walk_hole()` would report an error for each page.
 fn readable_part(mappings: &Mappings<'_>, span: Span, page: Span) -> (Span, bool) {
     let (mut part, mut is_anonymous) = (page, true);
@@ -239,9 +238,10 @@ fn readable_part(mappings: &Mappings<'_>, span: Span, page: Span) -> (Span, bool
     (part, is_anonymous)
 }
 
-/// Repairs the entries of a huge page of private memory that the walk begins inside of:
-/// `hmm_vma_handle_absent_pmd()` reports the first frames of it, wherever the walk begins (7.3.4).
-/// Huge pages are naturally aligned, and so are the addresses that they are mapped at.
+/// Corrects the entries of a huge page of private memory inside which the walk begins:
+/// `hmm_vma_handle_absent_pmd()` reports the first frames of the huge page, wherever the walk
+/// begins (7.3.4). Huge pages are naturally aligned, and so are the addresses at which they are
+/// mapped.
 fn place_huge(span: Span, pfns: &mut [usize]) {
     let pages = window_pages();
     let lead = (span.start() >> PAGE_SHIFT) % pages;
@@ -274,7 +274,7 @@ mod tests {
         KBox::pin_init(IntervalNotifier::new(mm, span, Nothing), GFP_KERNEL)
     }
 
-    /// What a page of a view is, apart from its frame.
+    /// Returns the kind of an entry: `None` for an error, `Some(None)` without a page.
     fn kind(view: &View<'_>, page: usize) -> Option<Option<Access>> {
         match view.at(view.span().start() + page * PAGE_SIZE) {
             CpuEntry::Error => None,
@@ -288,14 +288,14 @@ mod tests {
         let page = NewPage::system().ok_or(ENOMEM)?;
         let pages = window_pages();
         let first = page.pfn().raw() & !(pages - 1);
-        // SAFETY: Nothing looks behind the number.
+        // SAFETY: Only the number is used, not the page.
         let huge = |i| View::raw_huge(unsafe { Pfn::new(first) }, i, Access::Write);
         let single = View::raw(page.pfn(), Access::Read);
         let at = |from: usize, to: usize| Span::new(from * PAGE_SIZE, to * PAGE_SIZE);
         let part = at(3 * pages - 2, 3 * pages + 2).ok_or(EINVAL)?;
         let whole = at(3 * pages, 3 * pages + 2).ok_or(EINVAL)?;
 
-        // As the kernel has it for private memory, for other memory, and for what is not huge.
+        // As the kernel reports private memory, other memory, and base pages.
         let mut raw = [huge(0), huge(1), huge(0), huge(1)];
         place_huge(part, &mut raw);
         assert_eq!(raw, [huge(pages - 2), huge(pages - 1), huge(0), huge(1)]);
@@ -398,7 +398,7 @@ mod tests {
                 [Some(Some(Access::Write)), Some(None)]
             )
         );
-        // A hole in between is looked at, and so is the page that was asked for.
+        // A hole in between is walked, and so is the page of `addr`.
         memory.unmap(memory.pages(4, 5)?)?;
         assert_eq!(look(memory.span(), 5)?.0, memory.pages(2, 6)?);
         assert_eq!(
@@ -406,7 +406,7 @@ mod tests {
             (memory.pages(0, 6)?, true, [None, None])
         );
         assert_eq!(look(memory.pages(6, 8)?, 7)?.0, memory.pages(7, 8)?);
-        // No further than the span.
+        // The walk stays within the span.
         assert_eq!(look(memory.pages(2, 3)?, 2)?.0, memory.pages(2, 3)?);
         assert_eq!(look(memory.pages(2, 3)?, 3).err(), Some(EINVAL));
         Ok(())
@@ -481,7 +481,7 @@ mod tests {
         memory.write(1, 7)?;
         let seen = walker.snapshot_of(mm, span, nobody, 8, |view| [0, 1].map(|i| kind(view, i)))?;
         assert_eq!(seen, Some([Some(None), Some(Some(Access::Write))]));
-        // No attempt, no answer.
+        // Without an attempt there is no result.
         let mut called = false;
         let seen = walker.snapshot_of(mm, span, nobody, 0, |_| called = true)?;
         assert!(seen.is_none() && !called);
