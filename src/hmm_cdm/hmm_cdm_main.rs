@@ -46,7 +46,8 @@ module! {
 struct HmmCdm;
 
 impl kernel::Module for HmmCdm {
-    fn init(_module: &'static ThisModule) -> Result<Self> {
+    fn init(module: &'static ThisModule) -> Result<Self> {
+        os::module::set_library(module);
         // SAFETY: Each once, and before a driver can link to this module and use them.
         unsafe {
             chardev::DEVICES.init();
@@ -56,9 +57,4 @@ impl kernel::Module for HmmCdm {
         }
         Ok(Self)
     }
-}
-
-/// The library's own module.
-fn this_module() -> &'static ThisModule {
-    kernel::module::this_module::<HmmCdm>()
 }

@@ -275,7 +275,7 @@ fn adopt(node: Arc<Node>) {
         node.used_pages(),
         node.describe_used()
     );
-    let orphan = ModuleRef::get(ModuleOwner::of(crate::this_module())).and_then(|library| {
+    let orphan = ModuleRef::library().and_then(|library| {
         let orphan = Orphan {
             node: node.clone(),
             _library: library,

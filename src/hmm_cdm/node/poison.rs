@@ -51,10 +51,7 @@ use crate::{
         }, //
     },
     os::{
-        module::{
-            ModuleOwner,
-            ModuleRef, //
-        },
+        module::ModuleRef,
         resource, //
     }, //
 };
@@ -110,7 +107,7 @@ kernel::sync::global_lock! {
 
 impl PoisonPages {
     fn new() -> Result<Self> {
-        let library = ModuleRef::get(ModuleOwner::of(crate::this_module()))?;
+        let library = ModuleRef::library()?;
         let size = SIZE.max(resource::alignment());
         let nid = region::check_private(size, None)?;
         let range = DeviceRange::addresses(size, c"hmm_cdm lost pages".try_into()?)?;

@@ -9,7 +9,17 @@ use core::ptr::{
     null_mut,
     NonNull, //
 };
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::SetOnce, //
+};
+
+static LIBRARY: SetOnce<ModuleOwner> = SetOnce::new();
+
+/// Sets the library's own module, once, in its init function.
+pub(crate) fn set_library(module: &'static ThisModule) {
+    LIBRARY.populate(ModuleOwner::of(module));
+}
 
 /// The module that contains a driver's callbacks, or none if they are built in.
 #[derive(Copy, Clone)]
@@ -56,6 +66,11 @@ impl ModuleRef {
         } else {
             Err(ENODEV)
         }
+    }
+
+    /// Takes a reference on the library's own module. ENODEV if it is being unloaded.
+    pub(crate) fn library() -> Result<Self> {
+        Self::get(LIBRARY.copy().ok_or(ENODEV)?)
     }
 }
 
