@@ -36,6 +36,7 @@
 //!
 //! C file: `mm/migrate_device.c`.
 
+mod arrays;
 mod chain;
 mod content;
 mod request;

@@ -5,6 +5,7 @@
 //! C file: `mm/migrate_device.c`.
 
 use super::{
+    arrays::Arrays,
     Buffers,
     Request,
     ELEVATED_REFS,
@@ -15,24 +16,17 @@ use super::{
     SHIFT,
     VALID, //
 };
-use crate::{
-    bindings,
-    mm::{
-        copy::Mover,
-        folio::{
-            NewPage,
-            PageRef,
-            Pfn, //
-        },
-        vma::Mapping,
-        Span, //
+use crate::mm::{
+    copy::Mover,
+    folio::{
+        NewPage,
+        PageRef,
+        Pfn, //
     },
+    vma::Mapping,
+    Span, //
 };
-use core::marker::PhantomData;
-use kernel::{
-    error::to_result,
-    prelude::*, //
-};
+use kernel::prelude::*;
 
 /// What was collected for a page of the span.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -82,108 +76,6 @@ pub enum Outcome {
     NotCopied,
 }
 
-#[derive(PartialEq, Eq)]
-enum Stage {
-    Collected,
-    Installed,
-}
-
-/// A migration under way.
-///
-/// # Invariants
-///
-/// `migrate_vma_setup()` or `migrate_device_range()` has filled the first `nr` entries of
-/// `bufs.src`, and `stage` records the calls since. Each entry of `bufs.dst` is zero, one of our
-/// flags, or a page that came from [`NewPage::into_mpfn`]. With `vma`, the mmap lock is held for
-/// `'a`.
-pub(super) struct Chain<'a> {
-    vma: Option<bindings::migrate_vma>,
-    // Pages of device memory may have been collected, not only of system memory.
-    pub(super) from_device: bool,
-    // Holes get no destination.
-    keeps_holes: bool,
-    pub(super) bufs: &'a mut Buffers,
-    pub(super) nr: usize,
-    stage: Stage,
-    _mapping: PhantomData<&'a ()>,
-}
-
-impl Chain<'_> {
-    fn src(&self, i: usize) -> usize {
-        Self::entry(&self.bufs.src, i, self.nr)
-    }
-
-    fn dst(&self, i: usize) -> usize {
-        Self::entry(&self.bufs.dst, i, self.nr)
-    }
-
-    /// Returns entry `i` of the `nr` that are in use; zero, which means no page, beyond them.
-    fn entry(array: &[usize], i: usize, nr: usize) -> usize {
-        array
-            .get(..nr)
-            .and_then(|used| used.get(i))
-            .copied()
-            .unwrap_or(0)
-    }
-
-    /// Calls `migrate_vma_pages()`, or `migrate_device_pages()` without a vma.
-    fn pages(&mut self) {
-        let (src, dst) = (self.bufs.src.as_mut_ptr(), self.bufs.dst.as_mut_ptr());
-
-        match &mut self.vma {
-            // SAFETY: `migrate_vma_pages()` must be called once after `migrate_vma_setup()` has
-            // filled `args`. By the type invariants it has, and `install()` and `drop()` call this
-            // in stage `Collected` only.
-            Some(args) => unsafe { bindings::migrate_vma_pages(args) },
-            // SAFETY: The same rule, for `migrate_device_range()`.
-            None => unsafe { bindings::migrate_device_pages(src, dst, self.nr) },
-        }
-        self.stage = Stage::Installed;
-    }
-
-    /// Takes back the destination of page `i`, and leaves `instead` in its entry.
-    pub(super) fn take_back(&mut self, i: usize, instead: usize) {
-        let Some(dst) = self.bufs.dst.get_mut(i) else {
-            return;
-        };
-        let mpfn = *dst;
-
-        if mpfn & VALID != 0 {
-            *dst = instead;
-            // SAFETY: By the type invariants it came from `NewPage::into_mpfn()`, and it has just
-            // been removed from the array.
-            drop(unsafe { NewPage::from_mpfn(mpfn) });
-        }
-    }
-
-    /// Takes back all destinations, so that nothing moves.
-    fn abandon(&mut self) {
-        for i in 0..self.nr {
-            self.take_back(i, 0);
-        }
-        // Clears MIGRATE of each source without a destination, which is all of them.
-        self.pages();
-    }
-}
-
-impl Drop for Chain<'_> {
-    fn drop(&mut self) {
-        if self.stage == Stage::Collected {
-            self.abandon();
-        }
-
-        let (src, dst) = (self.bufs.src.as_mut_ptr(), self.bufs.dst.as_mut_ptr());
-        match &mut self.vma {
-            // SAFETY: `migrate_vma_finalize()` must follow `migrate_vma_pages()`, which has been
-            // called by the type invariants; pages that moved had their content before that. It
-            // unlocks and puts all pages in the arrays, which ends the migration.
-            Some(args) => unsafe { bindings::migrate_vma_finalize(args) },
-            // SAFETY: The same rule, for `migrate_device_pages()`.
-            None => unsafe { bindings::migrate_device_finalize(src, dst, self.nr) },
-        }
-    }
-}
-
 /// Pages that are locked and unmapped, and can be given destinations. Those without one stay.
 ///
 /// # Examples
@@ -198,7 +90,7 @@ impl Drop for Chain<'_> {
 /// }
 /// let moved = pages.install(Mover::Cpu).outcome(0) == Outcome::Moved;
 /// ```
-pub struct Collected<'a>(Chain<'a>);
+pub struct Collected<'a>(Arrays<'a>);
 
 impl<'a> Collected<'a> {
     /// Collects pages of `span`, which is within the mapping. Sleeps.
@@ -211,79 +103,13 @@ impl<'a> Collected<'a> {
         bufs: &'a mut Buffers,
         request: Request<'_>,
     ) -> Result<Self> {
-        let nr = span.pages();
-        if bufs.pages < nr {
-            return Err(EINVAL);
-        }
-        let whole = if request.whole {
-            bindings::migrate_vma_direction_MIGRATE_VMA_SELECT_COMPOUND
-        } else {
-            0
-        };
-        let mut args = bindings::migrate_vma {
-            vma: mapping.as_ptr(),
-            dst: bufs.dst.as_mut_ptr(),
-            src: bufs.src.as_mut_ptr(),
-            cpages: 0,
-            npages: 0,
-            start: span.start(),
-            end: span.end(),
-            pgmap_owner: request.owner.as_ptr(),
-            flags: (request.from.flags() | whole) as usize,
-            fault_page: request
-                .fault
-                .map_or(core::ptr::null_mut(), |fault| fault.page()),
-        };
-
-        // The walk sets each source entry that it reaches; it may stop early.
-        if let Some(dst) = bufs.dst.get_mut(..nr) {
-            dst.fill(0);
-        }
-        // SAFETY: `migrate_vma_setup()` requires a vma under the mmap lock, which `mapping` is for
-        // 'a, and arrays with room for the range until the migration is finalized: they are
-        // borrowed for 'a and not reallocated. By the invariants of `CpuFault` a fault's page is
-        // locked and referenced.
-        to_result(unsafe { bindings::migrate_vma_setup(&mut args) })?;
-        // INVARIANT: The setup has filled the arrays.
-        Ok(Self(Chain {
-            nr: args.npages.min(nr),
-            vma: Some(args),
-            from_device: request.from.includes_device(),
-            // The CPU could not have touched memory that is only reserved, either.
-            keeps_holes: mapping.is_protected() || !mapping.is_accessible(),
-            bufs,
-            stage: Stage::Collected,
-            _mapping: PhantomData,
-        }))
+        Arrays::vma(mapping, span, bufs, request).map(Self)
     }
 
     /// Collects those of the `nr` pages of device memory from `first` on that are in use, whatever
     /// maps them, and huge pages in one piece. Sleeps. EINVAL if the buffers are too small.
     pub(crate) fn frames(first: Pfn, nr: usize, bufs: &'a mut Buffers) -> Result<Self> {
-        if bufs.pages < nr {
-            return Err(EINVAL);
-        }
-        for array in [&mut bufs.src, &mut bufs.dst] {
-            if let Some(used) = array.get_mut(..nr) {
-                used.fill(0);
-            }
-        }
-        // SAFETY: `migrate_device_range()` requires an array with room for `nr` entries, which this
-        // one has, and frames with a `struct page`: by the invariants of `Pfn` the first frame has
-        // one, and so have the others of its window. It takes references on pages in use.
-        to_result(unsafe {
-            bindings::migrate_device_range(bufs.src.as_mut_ptr(), first.raw(), nr)
-        })?;
-        // INVARIANT: The call has filled the source array. The destination array was zeroed above.
-        Ok(Self(Chain {
-            vma: None,
-            from_device: true,
-            keeps_holes: false,
-            bufs,
-            nr,
-            stage: Stage::Collected,
-            _mapping: PhantomData,
-        }))
+        Arrays::frames(first, nr, bufs).map(Self)
     }
 
     /// Returns the number of pages of the span.
@@ -311,8 +137,8 @@ impl<'a> Collected<'a> {
     /// Returns page `i`, if one was collected.
     fn page(&self, i: usize) -> Option<PageRef<'_>> {
         (self.found(i) == Found::Page).then(|| {
-            // SAFETY: By the type invariants of `Chain` the migration has locked the page and holds
-            // a reference on it for as long as it is borrowed.
+            // SAFETY: By the type invariants of `Arrays` the migration has locked the page and
+            // holds a reference on it for as long as it is borrowed.
             unsafe { PageRef::new(Pfn::new(self.0.src(i) >> SHIFT)) }
         })
     }
@@ -355,15 +181,15 @@ impl<'a> Collected<'a> {
     /// stay one.
     pub fn set_destination(&mut self, i: usize, page: NewPage) {
         let found = self.found(i);
-        let chain = &mut self.0;
+        let arrays = &mut self.0;
 
         if matches!(found, Found::None | Found::KeptHole)
-            || (chain.src(i) & HUGE != 0) != (page.pages() > 1)
+            || (arrays.src(i) & HUGE != 0) != (page.pages() > 1)
         {
             return;
         }
-        match chain.bufs.dst.get_mut(i) {
-            Some(dst) if i < chain.nr && *dst == 0 => *dst = page.into_mpfn(),
+        match arrays.bufs.dst.get_mut(i) {
+            Some(dst) if i < arrays.nr && *dst == 0 => *dst = page.into_mpfn(),
             _ => (),
         }
     }
@@ -381,7 +207,7 @@ impl<'a> Collected<'a> {
 
 /// Pages that have been replaced by their destinations, which are still locked and, unless they
 /// filled a hole, not yet mapped. Dropping this maps them.
-pub struct Installed<'a>(Chain<'a>);
+pub struct Installed<'a>(Arrays<'a>);
 
 impl Installed<'_> {
     /// Returns whether page `i` was in system memory.

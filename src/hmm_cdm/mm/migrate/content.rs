@@ -4,7 +4,7 @@
 //! whose copy fails stays where it is.
 
 use super::{
-    chain::Chain,
+    arrays::Arrays,
     ELEVATED_REFS,
     HUGE,
     MIGRATE,
@@ -25,7 +25,7 @@ use crate::{
 };
 use kernel::prelude::*;
 
-impl Chain<'_> {
+impl Arrays<'_> {
     /// Fills the destinations with their content, and takes back those for which that fails.
     pub(super) fn copy(&mut self, mover: Mover<'_>) {
         if matches!(mover, Mover::Nothing) {
