@@ -2,15 +2,16 @@
 
 //! `/dev/hmm_cdm<N>`: each open file has a mirror of the opener's address space.
 
-mod calls;
+mod file;
+mod ioctl;
 mod jobs;
 
 use crate::{
-    device::{Context, Device},
-    mirror::{Member, Mirror},
-    os::module::ModuleRef,
-    uapi::ioc,
+    device::Device,
+    mirror::Mirror,
+    uapi::ioc, //
 };
+use file::CdmFile;
 use jobs::Jobs;
 use kernel::{
     current,
@@ -153,18 +154,6 @@ fn find_device(misc: &MiscDeviceRegistration<CdmFile>) -> Result<Arc<Device>> {
         Some(Some(device)) => Ok(device),
         _ => Err(ENODEV),
     }
-}
-
-/// An open file.
-///
-/// Fields are dropped in order: the driver's state first, the reference on its module last.
-pub(crate) struct CdmFile {
-    context: KBox<dyn Context>,
-    jobs: Pin<KBox<Jobs>>,
-    _member: Option<Member>,
-    mirror: Arc<Mirror>,
-    device: Arc<Device>,
-    _module: ModuleRef,
 }
 
 #[vtable]

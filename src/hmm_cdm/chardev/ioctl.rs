@@ -3,7 +3,7 @@
 //! The ioctls: each copies its argument in, has the layers below carry it out, and copies the
 //! result back. `include/uapi/linux/hmm_cdm.h` describes them.
 
-use super::CdmFile;
+use super::file::CdmFile;
 use crate::{
     job::{
         Job,
