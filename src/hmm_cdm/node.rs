@@ -11,6 +11,7 @@
 //! | `charge` | charges to cgroups |
 //! | [`window_lru`] | the order in which windows were used |
 //! | `alloc` | allocation of pages |
+//! | `mover` | what copies the pages |
 //! | `owner` | the owner of a page that a page table names |
 //! | `ops` | the operations of the pagemap |
 //! | `migrate_to_ram`, `splitter` | the CPU's accesses to private memory |
@@ -23,6 +24,7 @@ mod charge;
 mod failure;
 pub mod memory;
 mod migrate_to_ram;
+mod mover;
 mod ops;
 mod owner;
 mod pages;
@@ -229,7 +231,7 @@ impl Node {
 
     /// Returns what copies between system memory and the node.
     pub(crate) fn mover(&self, direction: Direction) -> Mover<'_> {
-        pages::mover(&self.pagemap, direction)
+        mover::mover(&self.pagemap, direction)
     }
 
     /// Returns whether a driver copies the pages' data or is told of freed pages.

@@ -32,10 +32,8 @@
 //! The node's thread splits these; see `splitter.rs`.
 
 use super::{
-    pages::{
-        mover,
-        NodePages, //
-    },
+    mover::mover,
+    pages::NodePages,
     splitter::{
         alloc_destinations,
         collect_private,

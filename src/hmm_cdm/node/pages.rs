@@ -15,15 +15,8 @@ use super::{
 };
 use crate::mm::{
     self,
-    copy::{
-        Copier,
-        Direction,
-        Mover, //
-    },
-    pagemap::{
-        Kind,
-        Pagemap, //
-    }, //
+    copy::Copier,
+    pagemap::Kind, //
 };
 use core::ops::Range;
 use kernel::{
@@ -216,17 +209,5 @@ impl NodePages {
         let free = self.free.lock();
 
         range.into_iter().find(|index| free.buddy.is_used(*index))
-    }
-}
-
-/// Returns what copies between system memory and `memory`.
-pub(super) fn mover(memory: &Pagemap<NodePages>, direction: Direction) -> Mover<'_> {
-    match (memory.frames().copier(), memory.pfn(0)) {
-        (Some(copier), Some(first)) if copier.copies() => Mover::Device {
-            copier: &**copier,
-            first,
-            direction,
-        },
-        _ => Mover::Cpu,
     }
 }
