@@ -47,6 +47,7 @@ mod interval;
 mod kthread_faults;
 #[cfg(CONFIG_KUNIT = "y")]
 mod kunit;
+mod map_pages;
 mod stats;
 mod table;
 

@@ -2,19 +2,19 @@
 
 //! Filling the device's page table from what a walk of the CPU's has found.
 //!
-//! [`map_pages`] turns what the walk reported into entries, a run of pages that are mapped alike at
-//! a time, and hands each to a sink. There are two: one for a new window, which only stores, and
-//! one for a window that has entries already, which keeps their counts, leaves exclusive ones alone
-//! and passes all of them on to the device's own page table.
+//! [`map_pages`] hands each entry to a sink. There are two: one for a new window, which only
+//! stores, and one for a window that has entries already, which keeps their counts, leaves
+//! exclusive ones alone and passes all of them on to the device's own page table.
 
 use super::{
-    entry::{
-        DeviceEntry,
-        Template, //
-    },
+    entry::DeviceEntry,
     interval::{
         Entries,
         Window, //
+    },
+    map_pages::{
+        map_pages,
+        Found, //
     },
     table::{
         DeviceMemory,
@@ -29,8 +29,6 @@ use crate::mm::{
     },
     range::{
         Access,
-        CpuEntry,
-        RawEntry,
         View, //
     },
     Span,
@@ -39,119 +37,6 @@ use kernel::{
     page::PAGE_SIZE,
     prelude::*, //
 };
-
-/// What the walk found at an address.
-#[derive(Copy, Clone)]
-enum Found {
-    /// A page, and the entry for it.
-    Page(DeviceEntry),
-    /// No page, or one to which a device has exclusive access.
-    Nothing,
-    /// A page that no device may access, or an address that the process may not access.
-    Inaccessible,
-}
-
-/// Hands each of `entries` to `sink`, with its index and what `view` has for it. Both begin with
-/// the same page. Returns the number of pages.
-///
-/// Beside the walk itself this is most of what a fault costs.
-#[inline(always)]
-fn map_pages(
-    entries: &mut [DeviceEntry],
-    view: &View<'_>,
-    memory: &DeviceMemory,
-    mut sink: impl FnMut(usize, &mut DeviceEntry, Found),
-) -> usize {
-    let cpu = view.raw_entries();
-    let count = entries.len().min(cpu.len());
-    let (mut next, mut pages) = (0_usize, 0_usize);
-
-    while next < count {
-        let inaccessible = view.next_inaccessible(next).min(count);
-
-        while let (true, Some(part), Some(cpu)) = (
-            next < inaccessible,
-            entries.get_mut(next..inaccessible),
-            cpu.get(next..inaccessible),
-        ) {
-            let mapped = map_run(part, cpu, memory, |i, entry, found| {
-                sink(next.wrapping_add(i), entry, found)
-            });
-
-            pages = pages.wrapping_add(mapped);
-            next = next.wrapping_add(mapped.max(1));
-        }
-        if let Some(entry) = entries.get_mut(next..count).and_then(<[_]>::first_mut) {
-            sink(next, entry, Found::Inaccessible);
-        }
-        next = next.wrapping_add(1);
-    }
-    pages
-}
-
-/// The same for the pages at the start of `cpu` that are mapped like the first one: of most windows
-/// that is all. If the first is no page, it is the only one handed on, and the return value is
-/// zero.
-///
-/// Every instruction in these loops is executed once for each page.
-#[inline(always)]
-fn map_run(
-    entries: &mut [DeviceEntry],
-    cpu: &[RawEntry<'_>],
-    memory: &DeviceMemory,
-    mut sink: impl FnMut(usize, &mut DeviceEntry, Found),
-) -> usize {
-    let (Some(head), Some(first)) = (cpu.first(), entries.first_mut()) else {
-        return 0;
-    };
-    let (pfn, access, order) = match head.decode() {
-        CpuEntry::Page {
-            page,
-            access,
-            order,
-        } => (page.pfn(), access, order),
-        CpuEntry::None => {
-            sink(0, first, Found::Nothing);
-            return 0;
-        }
-        CpuEntry::Error => {
-            sink(0, first, Found::Inaccessible);
-            return 0;
-        }
-    };
-    let template = Template::new(access, memory);
-
-    // One entry of the CPU's page table maps all of a huge page, so the walk has found all of them
-    // with the same access (hmm_pfn_to_map_order()).
-    if order > 0 {
-        let pages = pfn.following(order).wrapping_add(1);
-        let (run, _) = entries.split_at_mut(pages.min(entries.len()));
-        let mut new = template.entry(pfn.raw());
-        let mut i = 0_usize;
-
-        for entry in run.iter_mut() {
-            sink(i, entry, Found::Page(new));
-            new = new.next_frame();
-            i = i.wrapping_add(1);
-        }
-        return run.len();
-    }
-
-    let flags = head.raw().wrapping_sub(pfn.raw());
-    let mut mapped = 0_usize;
-
-    for (entry, raw) in entries.iter_mut().zip(cpu) {
-        // If the flags differ, so does more than the frame's bits.
-        let frame = raw.raw().wrapping_sub(flags);
-
-        if !View::is_frame(frame) {
-            break;
-        }
-        sink(mapped, entry, Found::Page(template.entry(frame)));
-        mapped = mapped.wrapping_add(1);
-    }
-    mapped
-}
 
 /// Fills entries of a new window, none of which is valid. Returns how many are now.
 #[inline(never)]
