@@ -512,4 +512,63 @@ mod tests {
         assert!(entries.get(START).is_valid() && !entries.get(START).is_exclusive());
         Ok(())
     }
+
+    #[test]
+    fn a_retired_mirror_gets_no_entries() -> Result {
+        let page = NewPage::system().ok_or(ENOMEM)?;
+        let shared = new_shared()?;
+        let mut entries = new_entries(&shared)?;
+        let raw = [View::raw(page.pfn(), Access::Read)];
+        let mut spare = Some(Entries::new_window(PAGES)?);
+
+        assert_eq!(fill(&mut entries, START, &raw)?, Some(1));
+        shared.retire();
+        entries.clear();
+        assert!(!entries.get(START).is_valid());
+        assert_eq!(fill(&mut entries, START, &raw)?, None);
+        assert!(!entries.fill_exclusive(
+            START,
+            page.pfn(),
+            &mut spare,
+            &mut DeviceMemory::default()
+        ));
+        assert!(!entries.has_window(START));
+        Ok(())
+    }
+
+    #[test]
+    fn a_suspended_mirror_gets_entries_when_it_is_resumed() -> Result {
+        let page = NewPage::system().ok_or(ENOMEM)?;
+        let (mut entries, table) = Recorder::attached()?;
+        let shared = entries.shared.clone();
+        let raw = [View::raw(page.pfn(), Access::Write)];
+        let mut spare = Some(Entries::new_window(PAGES)?);
+
+        assert_eq!(fill(&mut entries, START, &raw)?, Some(1));
+        table.take();
+        shared.suspend(true);
+        entries.clear();
+        assert_eq!(shared.check_active(), Err(EIO));
+        assert!(!entries.get(START).is_valid());
+        assert!(matches!(table.take().first(), Some(Call::Invalidate(_))));
+        assert_eq!(fill(&mut entries, START, &raw)?, None);
+        assert!(!entries.fill_exclusive(
+            START,
+            page.pfn(),
+            &mut spare,
+            &mut DeviceMemory::default()
+        ));
+        assert!(table.take().is_empty());
+
+        shared.suspend(false);
+        assert_eq!(shared.check_active(), Ok(()));
+        assert_eq!(fill(&mut entries, START, &raw)?, Some(1));
+        assert!(matches!(table.take().first(), Some(Call::Map(_))));
+        // A retired mirror stays retired.
+        shared.retire();
+        shared.suspend(true);
+        shared.suspend(false);
+        assert_eq!(shared.check_active(), Err(ESRCH));
+        Ok(())
+    }
 }
