@@ -8,7 +8,6 @@
  * results have to equal the CPU's own.
  */
 #include <getopt.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,19 +19,6 @@
 #include "report.h"
 #include "stages.h"
 #include "words.h"
-
-void die(const char *format, ...)
-{
-	va_list arguments;
-
-	fflush(stdout);
-	fprintf(stderr, "cdm-demo: ");
-	va_start(arguments, format);
-	vfprintf(stderr, format, arguments);
-	va_end(arguments);
-	fprintf(stderr, "\n");
-	exit(EXIT_TROUBLE);
-}
 
 static const char usage[] =
 	"usage: cdm-demo [--device /dev/hmm_cdm0] FILE\n"
