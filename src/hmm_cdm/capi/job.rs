@@ -121,7 +121,7 @@ unsafe extern "C" fn hmm_cdm_complete_job(
     let (job, result) = unsafe { (Handle::take(job), &*result) };
     let done = completion(result);
 
-    // Complete before it stops counting: `Handle::close` checks the count after waiting for jobs.
+    // Complete first: once the count is zero, closing the mirror takes all its jobs for complete.
     let Handle { job, open } = KBox::into_inner(job);
     job.complete(done);
     open.fetch_sub(1, Release);
