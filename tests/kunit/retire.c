@@ -24,7 +24,7 @@ static void pages_that_are_going_to_break_are_rescued(struct kunit *test)
 	bad = offset_of(test, 3);
 	KUNIT_EXPECT_EQ(test, hmm_cdm_retire_page(dev->device, dev->size, false),
 			-EINVAL);
-	/* While the page cannot be copied, it is not retired. */
+	/* The page cannot be copied: it is retired, but stays in use. */
 	dev->bad_offset = bad;
 	KUNIT_EXPECT_EQ(test, hmm_cdm_retire_page(dev->device, bad, false), -EIO);
 	KUNIT_EXPECT_EQ(test, testdev_in_use(dev), PAGES);
