@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Run programs in guests and on the host, judge them, and count.
 
-Called by lab/lib/guest.sh inside the toolchain root. The last line is
+Called by lab/lib/*.sh (`VM` of guest.sh) inside the toolchain root. The last line is
 `N passed, M failed[, K skipped]`; the exit status is 0 only if M is 0.
 """
 
