@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn timeouts_are_rounded_up() {
         assert_eq!(Timeout::from_ns(0), NOW);
-        // Whatever a jiffy is, the shortest wait is not none.
+        // A timeout that is not zero stays so, whatever HZ is.
         for ns in [1, 999_999, 1_000_000] {
             assert_eq!(Timeout::from_ns(ns), Timeout::Jiffies(msecs_to_jiffies(1)));
             assert!(Timeout::from_ns(ns) != NOW);

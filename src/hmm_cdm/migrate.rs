@@ -80,13 +80,13 @@ const MAX_DELAY_MS: i64 = 64;
 /// How often pages are evicted for one window: others may take the frames.
 const MAX_EVICTIONS: u32 = 4;
 
-/// The first part of a range.
+/// The first mapped part of a range.
 enum Part {
     /// Nothing is mapped in all of the range.
     Unmapped,
-    /// Up to the end of a mapping whose pages cannot be moved. They have been counted.
+    /// Part of a mapping whose pages cannot be moved. They have been counted.
     Fixed(Span),
-    /// Up to the end of a window or of a mapping.
+    /// Part of a mapping whose pages can be moved, within one window.
     Movable(Span),
 }
 
@@ -212,8 +212,8 @@ impl<'a> Migration<'a> {
         Ok(())
     }
 
-    /// Makes frames free for the pages of `part` that are to come to the node. Without, they would
-    /// be collected for nothing.
+    /// Evicts for the pages of `part` that need frames on the node, before they are collected:
+    /// without frames they would be collected in vain.
     fn evict_ahead(&mut self, part: Span) -> Result {
         let WindowMover {
             mm,

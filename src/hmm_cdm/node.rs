@@ -117,8 +117,8 @@ impl Node {
     /// Makes a node of coherent memory from a region that has not been checked yet. `name` is for
     /// `/proc/iomem`. The data in the memory is lost. Sleeps.
     ///
-    /// Errors are those of [`Region::claim`], ENODEV if the memory does not
-    /// keep what is written to it, and ENOMEM.
+    /// Errors are those of [`Region::claim`], ENODEV if the memory does not keep what is written to
+    /// it, and ENOMEM.
     pub fn new(
         region: &Region,
         name: CString,

@@ -138,7 +138,8 @@ pub struct Registration {
     // Dropped first.
     file: Option<(Chardev, Arc<Device>)>,
     plugged: Plugged,
-    // Where there is no file, whose number names the memory. Free again after the memory is.
+    // Numbers memory that has no device file. Dropped last: the number is reused only after the
+    // memory is gone.
     _instance: Option<Instance>,
 }
 

@@ -63,9 +63,9 @@ pub const ACCESS_WRITE: u32 = bindings::HMM_CDM_ACCESS_WRITE;
 pub const PAGE_ZERO: u16 = bindings::HMM_CDM_PAGE_ZERO as u16;
 /// Flag of a page: in memory that the CPU cannot access.
 pub const PAGE_PRIVATE: u16 = bindings::HMM_CDM_PAGE_PRIVATE as u16;
-/// Flag of a page: the device has it for itself.
+/// Flag of a page: exclusive to the device.
 pub const PAGE_EXCLUSIVE: u16 = bindings::HMM_CDM_PAGE_EXCLUSIVE as u16;
-/// Flag of a page: something else than page tables holds it.
+/// Flag of a page: it has elevated references.
 pub const PAGE_PINNED: u16 = bindings::HMM_CDM_PAGE_PINNED as u16;
 /// Where the flags of a page have the number of the device whose memory it is, plus one.
 pub const PAGE_DEVICE_SHIFT: u32 = 8;
@@ -223,7 +223,7 @@ fn reader_of(user: UserPtr, size: usize) -> Result<UserSliceReader> {
         .ok_or(EFAULT)
 }
 
-/// A structure of a caller, who may know more or less of it than we do.
+/// A caller's argument: of an older or newer version of the structure than ours, perhaps.
 pub(crate) struct Arg<T: Wire> {
     user: UserPtr,
     size: usize,

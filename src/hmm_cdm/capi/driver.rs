@@ -45,7 +45,7 @@ impl Driver for Adapter {
     }
 
     fn open(&self, mirror: Arc<Mirror>) -> Result<KBox<dyn Context>> {
-        // Room for it first: once the driver has opened it nothing may fail.
+        // Allocated first: nothing may fail after the driver's @open has succeeded.
         let mut file = KBox::new(OpenFile { handle: None }, GFP_KERNEL)?;
 
         file.handle = Some(Handle::new(&self.0, mirror, core::ptr::null_mut())?);

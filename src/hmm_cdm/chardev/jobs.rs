@@ -130,7 +130,7 @@ mod tests {
             assert_eq!(jobs.add(ticket.clone()), Ok(number));
         }
         assert_eq!(jobs.add(ticket.clone()), Err(EAGAIN));
-        // One that is forgotten makes room for one.
+        // Removing one job allows one more.
         jobs.remove(17)?;
         assert_eq!(jobs.add(ticket.clone()), Ok(MAX_JOBS as u64 + 1));
         assert_eq!(jobs.add(ticket), Err(EAGAIN));

@@ -18,7 +18,7 @@ void hmm_cdm_helper_dmem_unregister(struct dmem_cgroup_region *region)
 	dmem_cgroup_unregister_region(region);
 }
 
-/* The pool at its limit is of no use: a caller that fails evicts nothing. */
+/* Does not ask which pool is at its limit: the caller evicts nothing on failure. */
 int hmm_cdm_helper_dmem_try_charge(struct dmem_cgroup_region *region, u64 size,
 				   struct dmem_cgroup_pool_state **pool)
 {

@@ -113,8 +113,8 @@ impl<'a> WindowAccount<'a> {
             .count()
     }
 
-    /// Of those of `pages` that are in `state`, notes what `find` returns for them; it gets the
-    /// index of the page in `pages`.
+    /// Applies the finding `find(i)` to each page of `pages` that is in `state`; `i` counts from
+    /// the start of `pages`.
     #[inline(always)]
     pub(super) fn update(
         &mut self,
@@ -161,7 +161,7 @@ impl<'a> WindowAccount<'a> {
         });
     }
 
-    /// Forgets other nodes, of which no page is in [`PageState::Peer`] any more.
+    /// Frees the indices of other nodes. No page may be in [`PageState::Peer`].
     pub(super) fn clear_peers(&mut self) {
         self.peers = [None; MAX_PEERS];
     }

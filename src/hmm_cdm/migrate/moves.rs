@@ -187,7 +187,7 @@ impl<'a> WindowMover<'a> {
         account.clear_peers();
         locate(self.walker, self.mm, node, part, |i, location| {
             if let (PageLocation::Node(_, index), Target::Node) = (location, target) {
-                // A request for a page that is there already announces its use.
+                // A request for a page that is already on the node counts as a use.
                 node.touch(index);
             }
             account.located(i, location);
@@ -199,7 +199,7 @@ impl<'a> WindowMover<'a> {
         let own = self.node.owner();
         let (from, owner) = match (self.plan.target, self.last_peer) {
             (Target::Node, _) if self.plan.untouched_only => (Select::Nowhere, own),
-            // Where one page was there may be more, which this collects at once.
+            // An earlier window had pages of this peer: collect its pages in the same request.
             (Target::Node, Some(peer)) => (Select::SystemAndPeer, peer),
             (Target::Node, None) => (Select::System, own),
             (Target::System, _) => (Select::Device(self.node.kind()), own),
@@ -256,8 +256,8 @@ impl<'a> WindowMover<'a> {
         };
 
         self.move_pages(mapping, &batch);
-        // A device can copy from system memory, but not from another device's: with one, the two
-        // are collected apart.
+        // One request collects system memory and a peer's only if the CPU copies: a device cannot
+        // read a peer's memory.
         if matches!(self.node.mover(Direction::In), Mover::Cpu) {
             self.last_peer = Some(owner);
         }

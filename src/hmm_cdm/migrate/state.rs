@@ -127,7 +127,7 @@ impl PageState {
                 Self::Done(PageResult::Stayed)
             }
             (At::System(why), Target::Node) => Self::Retry(why),
-            // Without an index, the next attempt has some again.
+            // If no index was free: the next attempt starts with all of them.
             (At::Peer(_), Target::Node) if !plan.leave_peers => {
                 peer.map_or(Self::Retry(Skip::Raced), Self::Peer)
             }

@@ -66,8 +66,8 @@ pub(crate) enum PlacementReason {
 /// Decides where the pages go that the device faults on; implemented by a layer above.
 pub(crate) trait PlacementPolicy {
     /// Moves or allocates pages of `span`, all in one window, where they serve best. Returns
-    /// whether it tried: then entries may have been invalidated even if no page has moved, and the
-    /// fault walks again. It goes on with what it finds. Sleeps; no lock is held.
+    /// whether it tried: then entries may have been invalidated even if no page has moved, so the
+    /// fault walks again, and uses the pages where they are then. Sleeps; no lock is held.
     fn place(
         &mut self,
         mirror: &Mirror,
@@ -108,8 +108,8 @@ fn next_readable(mm: &MmWithUser, addr: usize) -> Option<usize> {
     }
 }
 
-/// The part of a fault that placement has a say in. It is asked at most once before pages are
-/// allocated, and at most once after.
+/// The state of placement during one fault. The policy places pages at most once before the fault
+/// allocates any, and at most once after.
 struct Placement<'a> {
     mirror: &'a Mirror,
     mm: &'a MmWithUser,
@@ -156,7 +156,7 @@ impl Placement<'_> {
         self.copied = Span::new(self.want.start(), end.min(self.want.end())).or(self.copied);
     }
 
-    /// Leaves other pages alone if the copies are to be placed, so that those stay where they are.
+    /// If the copies are to be placed, faults in nothing else: other pages stay where they are.
     fn want_only_copied(&mut self) {
         if let Some(span) = self.copied {
             if self.policy.wants_copies(self.mirror, span) {
@@ -200,7 +200,8 @@ impl Mirror {
             .map_err(|e| self.cause(e))
     }
 
-    /// Once the mirror has ended, that is why anything else failed.
+    /// Replaces `e` by ESRCH or EIO if the mirror has been retired or suspended: then that is the
+    /// cause.
     pub(super) fn cause(&self, e: Error) -> Error {
         self.check_active().err().unwrap_or(e)
     }

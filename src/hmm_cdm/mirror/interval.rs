@@ -127,8 +127,8 @@ impl Entries {
         self.memory.touch(index);
     }
 
-    /// Replaces the device's memory. What it was is left in `memory`, for the caller to drop where
-    /// it may sleep.
+    /// Replaces the device's memory. Leaves the old value in `memory`; the caller drops it where it
+    /// may sleep.
     pub(super) fn set_memory(&mut self, memory: &mut DeviceMemory) {
         if self.memory != *memory {
             core::mem::swap(&mut self.memory, memory);

@@ -2,10 +2,9 @@
 
 //! Interrupts faults of kernel threads.
 //!
-//! A fault sleeps until the process has answered it, if the address is registered with a
-//! userfaultfd, and that may be for ever: the process may be waiting, in exit(2), for the device to
-//! release the mirror. A process that takes a fault has signals to end the wait; the kernel threads
-//! of drivers have not.
+//! A fault on memory that is registered with a userfaultfd sleeps until the process answers it,
+//! perhaps for ever: the process may be in exit(2), waiting for the device to release the mirror. A
+//! signal ends the wait of a user task; in a driver's kernel thread, this does.
 
 use crate::os::kthread::Interruptible;
 use kernel::{

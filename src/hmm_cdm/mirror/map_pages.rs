@@ -27,8 +27,8 @@ pub(super) enum Found {
     Inaccessible,
 }
 
-/// Hands each of `entries` to `sink`, with its index and what `view` has for it. Both begin with
-/// the same page. Returns the number of pages.
+/// Calls `sink` with the index of each of `entries`, the entry, and what `view` found there. Entry
+/// 0 is for the first page of `view`. Returns the number of pages.
 ///
 /// Beside the walk itself this is most of what a fault costs.
 #[inline(always)]
@@ -65,9 +65,8 @@ pub(super) fn map_pages(
     pages
 }
 
-/// The same for the pages at the start of `cpu` that are mapped like the first one: of most windows
-/// that is all. If the first is no page, it is the only one handed on, and the return value is
-/// zero.
+/// [`map_pages`] for the leading pages of `cpu` that are mapped like the first one, in most windows
+/// all of them. If the first is not a page, passes on only that and returns zero.
 ///
 /// Every instruction in these loops is executed once for each page.
 #[inline(always)]
@@ -117,7 +116,7 @@ fn map_run(
     let mut mapped = 0_usize;
 
     for (entry, raw) in entries.iter_mut().zip(cpu) {
-        // If the flags differ, so does more than the frame's bits.
+        // With other flags than the first entry's, this is not a bare frame number.
         let frame = raw.raw().wrapping_sub(flags);
 
         if !View::is_frame(frame) {

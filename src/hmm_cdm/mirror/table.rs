@@ -101,13 +101,13 @@ impl Shared {
         }
     }
 
-    /// No entries are made from here on. Whoever makes entries checks this under the interval's
-    /// lock, which the caller takes afterwards to clear the interval.
+    /// Forbids new entries. This is checked under the interval's lock before an entry is made; the
+    /// caller takes that lock afterwards, to clear the interval.
     pub(super) fn retire(&self) {
         self.retired.store(true, Relaxed);
     }
 
-    /// The same, until it is called with `false`.
+    /// Forbids new entries, or allows them again. Otherwise as [`Self::retire`].
     pub(super) fn suspend(&self, suspended: bool) {
         self.suspended.store(suspended, Relaxed);
     }

@@ -191,8 +191,8 @@ impl<T: Invalidate> IntervalNotifier<T> {
         )
     }
 
-    /// The same for a page that was made exclusive since `seq` was taken. Everything that was read
-    /// from the span before becomes stale, as it may include an ordinary entry of the page.
+    /// As [`Self::commit`], for a page made exclusive since `seq` was taken. Makes older snapshots
+    /// of the span stale: they may have the page's ordinary entry.
     pub(super) fn commit_exclusive<R>(
         &self,
         seq: Sequence,

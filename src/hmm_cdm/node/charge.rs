@@ -13,11 +13,11 @@
 //! number of the account that the page is charged to. An account is made for a cgroup's first page,
 //! and goes with its last.
 //!
-//! The controller takes bytes back only together with a reference, and a charge takes one
-//! reference. So single pages are charged one by one: the charge is then exact, and a limit can be
-//! used up to the last page. A huge page is one charge. It may be split, and its parts are then
-//! freed without a reference for each. So an account returns pages when it has as many to return as
-//! an average charge has, and all the rest with its last page.
+//! Each uncharge drops a reference that one charge took, so there can be no more uncharges than
+//! charges. Single pages are therefore charged one by one: the charge is then exact, and a limit
+//! can be used up to the last page. A huge page is one charge, but it may be split and freed in
+//! parts: an account returns freed pages once they amount to an average charge, and the rest with
+//! its last page.
 //!
 //! # Contexts
 //!

@@ -168,8 +168,8 @@ impl Splitter {
             return;
         };
 
-        // Faults rely on the attempts while this is set. So it is not set while we wait for the
-        // mmap lock, as such faults may keep a writer waiting that is before us.
+        // Set only with the mmap lock held: while it is set, faults on the page are repeated
+        // without end, and could so block a writer that is queued before us.
         self.set_current(Some(frame));
         for _ in 0..ATTEMPTS {
             if self.try_split(&mapping, span, &mut bufs) || self.is_stopped() {

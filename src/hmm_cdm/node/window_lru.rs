@@ -2,9 +2,9 @@
 
 //! The order in which the windows of a node were last used, for eviction.
 //!
-//! A window is the memory that a device can map with one large page-table entry. Its *age* is the
-//! reading of a clock that ticks when a different window than the last one is used. So ages give
-//! the exact order of last use, whatever the time between.
+//! A window is the memory that a device can map with one large page-table entry. `Window::age` is
+//! the reading, at the last use, of a logical clock that ticks whenever another window than the
+//! last one is used. So it orders windows exactly.
 //!
 //! A use is an access by the device, or an allocation. The CPU's accesses to coherent memory are
 //! not known: they never fault, and the kernel does not age device pages. Two events stand for

@@ -28,10 +28,10 @@ use crate::mm::{
 };
 use kernel::prelude::*;
 
-/// What was collected for a page of the span.
+/// The kind of a source, which is known without a look at the page.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// Nothing.
+    /// Nothing was collected.
     None,
     /// A hole.
     Hole,
@@ -41,12 +41,12 @@ pub(crate) enum Found {
     Page,
 }
 
-/// What was collected for a page of the span.
+/// A source of a migration: what was collected for a page of the span, with its frame.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// Nothing: there is no such page, or it cannot be moved now.
+    /// Nothing was collected: there is no such page, or it cannot be moved now.
     None,
-    /// There is no page; a destination would be the first one.
+    /// A hole, which a destination would fill.
     Hole,
     /// A page, locked and unmapped.
     Page {
@@ -122,7 +122,7 @@ impl<'a> Collected<'a> {
         self.0.nr == 0
     }
 
-    /// Returns what was collected for page `i`.
+    /// Returns the kind of source `i`.
     pub(crate) fn found(&self, i: usize) -> Found {
         let src = self.0.src(i);
 
@@ -153,7 +153,7 @@ impl<'a> Collected<'a> {
         self.page(i).is_some_and(|page| page.is_anon())
     }
 
-    /// Returns what was collected for page `i`.
+    /// Returns source `i`.
     pub fn source(&self, i: usize) -> Source {
         match (self.found(i), self.pfn(i)) {
             (Found::Page, Some(pfn)) => Source::Page {

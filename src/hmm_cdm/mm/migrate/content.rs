@@ -121,8 +121,8 @@ impl Arrays<'_> {
     }
 }
 
-/// The places that could not be copied. Nothing is allocated for them: those that do not fit are
-/// merged with the last range and the places between.
+/// Pages whose copy failed. A fixed array: a range that does not fit extends the last one,
+/// including the pages in between.
 #[derive(Default)]
 struct Failed {
     ranges: [(usize, usize); Self::ROOM],
