@@ -71,7 +71,7 @@ lint() {
 	run enter "${options[@]}" bash /src/scripts/lint "$@"
 }
 
-# Not from within a hook: the set-up takes minutes.
+# lint_possible: whether a hook can lint. It does not set the lab up, which takes minutes.
 lint_possible() {
 	if [ "$(id -u)" -ne 0 ]; then
 		say "hmm-cdm: not linted: the lab needs root; see make lint"

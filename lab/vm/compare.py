@@ -2,8 +2,8 @@
 """The kernel's mm tests, each run twice in one boot: on system memory, and with its memory
 moved to a node (tests/mm/node.c). Only the differences are judged.
 
-A test with the same result in both passes. If it fails or skips in both, it says nothing
-about the node and counts as skipped. A difference is a failure, or counts as skipped if
+A test passes if it passes in both runs. If it fails or skips in both, it says nothing about
+the node and counts as skipped. A difference is a failure, or counts as skipped if
 tests/mm/differences lists it. An entry of that list that does not occur is a failure, too.
 """
 

@@ -336,7 +336,7 @@ impl Node {
         self.evicting.lock()
     }
 
-    /// Returns the number of pages that were evicted to make room.
+    /// Returns the number of pages that were evicted for other pages.
     pub(crate) fn evicted(&self) -> &Counter {
         &self.evicted
     }

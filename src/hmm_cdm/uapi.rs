@@ -35,13 +35,13 @@ pub const JOB_ARGS: usize = bindings::HMM_CDM_JOB_ARGS as usize;
 pub const JOB_RESULTS: usize = bindings::HMM_CDM_JOB_RESULTS as usize;
 /// Length of the arrays that are indexed by a reason to skip a page.
 pub const SKIP_MAX: usize = bindings::HMM_CDM_SKIP_MAX as usize;
-/// Flag of MIGRATE: make room on a full node.
+/// Flag of MIGRATE: evict if the node is full.
 pub const MIGRATE_EVICT: u32 = bindings::HMM_CDM_MIGRATE_EVICT;
 /// See `HMM_CDM_MIGRATE_LEAVE_PEERS`.
 pub const MIGRATE_LEAVE_PEERS: u32 = bindings::HMM_CDM_MIGRATE_LEAVE_PEERS;
 /// Flag of POPULATE: move what exists elsewhere.
 pub const POPULATE_MIGRATE: u32 = bindings::HMM_CDM_POPULATE_MIGRATE;
-/// Flag of POPULATE: make room on a full node.
+/// Flag of POPULATE: evict if the node is full.
 pub const POPULATE_EVICT: u32 = bindings::HMM_CDM_POPULATE_EVICT;
 /// Advice: none.
 pub const PLACE_NONE: u32 = bindings::hmm_cdm_place_HMM_CDM_PLACE_NONE;
@@ -51,7 +51,7 @@ pub const PLACE_NODE: u32 = bindings::hmm_cdm_place_HMM_CDM_PLACE_NODE;
 pub const ADVISE_MIGRATE: u32 = bindings::HMM_CDM_ADVISE_MIGRATE;
 /// Flag of advice: copies of shared pages go to the node.
 pub const ADVISE_COW: u32 = bindings::HMM_CDM_ADVISE_COW;
-/// Flag of advice: make room on a full node.
+/// Flag of advice: evict if the node is full.
 pub const ADVISE_EVICT: u32 = bindings::HMM_CDM_ADVISE_EVICT;
 /// Flag of SUBMIT: there is an eventfd.
 pub const SUBMIT_EVENTFD: u32 = bindings::HMM_CDM_SUBMIT_EVENTFD;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // error: E0616
 
-//! A region stays what somebody has answered for.
+//! A `Region` cannot be changed once it is made.
 
 use hmm_cdm::node::region::Region;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // error: E0133
 
-//! Somebody answers for a range of physical addresses.
+//! Making a `Region` is unsafe: the caller vouches for the range of physical addresses.
 
 use hmm_cdm::node::region::Region;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Of liburing what cow.c and gup_longterm.c call, for one thread and one request
- * at a time. Every function returns a negative errno, and sets errno, too.
+ * The part of liburing that cow.c and gup_longterm.c use, for one thread and one
+ * request at a time. Every function returns a negative errno, and sets errno, too.
  */
 #ifndef SHIM_LIBURING_H
 #define SHIM_LIBURING_H

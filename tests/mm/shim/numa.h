@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Of libnuma what migration.c calls, over the system calls. */
+/* The part of libnuma that migration.c uses, by system calls. */
 #ifndef SHIM_NUMA_H
 #define SHIM_NUMA_H
 

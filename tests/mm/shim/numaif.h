@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Of libnuma the one system call that migration.c makes; node.c has it. */
+/* The system call of libnuma that migration.c makes; node.c defines it. */
 #ifndef SHIM_NUMAIF_H
 #define SHIM_NUMAIF_H
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Raw bindings to `<linux/hmm_cdm.h>`: the ioctls of `/dev/hmm_cdm<N>`, with which programs use the
-//! memory of cache-coherent devices.
+//! Raw bindings to `<linux/hmm_cdm.h>`: the ioctls of `/dev/hmm_cdm<N>`, with which programs use
+//! the memory of cache-coherent devices.
 //!
-//! Names are those of the header, which describes structures, flags, units and errors. Each structure
-//! begins with its `size`, which the caller sets:
+//! Names are those of the header, which describes structures, flags, units and errors. Each
+//! structure begins with its `size`, which the caller sets:
 //!
 //! ```
 //! use hmmcdm_sys::hmm_cdm_info;
@@ -45,7 +45,7 @@ const fn command(nr: u32) -> u32 {
 pub const HMM_CDM_IOC_INFO: u32 = command(HMM_CDM_NR_INFO);
 /// Migrates a range: [`hmm_cdm_migrate`].
 pub const HMM_CDM_IOC_MIGRATE: u32 = command(HMM_CDM_NR_MIGRATE);
-/// Tells where the pages of a range are: [`hmm_cdm_query`].
+/// Returns the location of each page of a range: [`hmm_cdm_query`].
 pub const HMM_CDM_IOC_QUERY: u32 = command(HMM_CDM_NR_QUERY);
 /// Starts a job: [`hmm_cdm_submit`].
 pub const HMM_CDM_IOC_SUBMIT: u32 = command(HMM_CDM_NR_SUBMIT);
@@ -55,7 +55,7 @@ pub const HMM_CDM_IOC_WAIT: u32 = command(HMM_CDM_NR_WAIT);
 pub const HMM_CDM_IOC_STATS: u32 = command(HMM_CDM_NR_STATS);
 /// Backs untouched memory with node pages: [`hmm_cdm_populate`].
 pub const HMM_CDM_IOC_POPULATE: u32 = command(HMM_CDM_NR_POPULATE);
-/// Says where the pages of a range should be: [`hmm_cdm_advise`].
+/// Sets the preferred placement of a range: [`hmm_cdm_advise`].
 pub const HMM_CDM_IOC_ADVISE: u32 = command(HMM_CDM_NR_ADVISE);
 
 /// In [`cdm_emu_walk::child`]: the elements have no children. (bindgen would make it an `i32`.)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The CPU writes numbers to memory of the node, the device adds them up there, and nothing is copied.
+//! The CPU writes numbers to memory of the node, and the device adds them up there. Nothing is
+//! copied.
 //!
 //! Needs a node of the emulated accelerator: `sum [NODE]`.
 

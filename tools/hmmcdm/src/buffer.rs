@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Anonymous memory with the alignment that nodes like.
+//! Anonymous memory. Buffers of a window or more are aligned to windows.
 
 use std::{
     io,
@@ -9,7 +9,7 @@ use std::{
     slice,
 };
 
-/// Anonymous memory of its own, whole pages, zeroed. See [`Cdm::alloc`](crate::Cdm::alloc).
+/// Whole pages of anonymous memory, zeroed at first. See [`Cdm::alloc`](crate::Cdm::alloc).
 #[derive(Debug)]
 pub struct Buffer {
     start: NonNull<u8>,
@@ -22,8 +22,8 @@ unsafe impl Send for Buffer {}
 unsafe impl Sync for Buffer {}
 
 impl Buffer {
-    /// Maps at least `size` bytes; from the size of a window on aligned to windows, as a window gets
-    /// contiguous device memory only if it is aligned to its size. Both sizes are powers of two.
+    /// Maps at least `size` bytes. A window or more is aligned to windows, as only an aligned
+    /// window gets contiguous device memory. `page` and `window` are powers of two.
     pub(crate) fn map(size: usize, page: usize, window: usize) -> io::Result<Self> {
         let len = size
             .checked_next_multiple_of(page)
@@ -54,8 +54,8 @@ impl Buffer {
             0 => 0,
             _ => (raw as usize).next_multiple_of(window) - raw as usize,
         };
-        // SAFETY: `raw` is page aligned, so the next window begins at most `slack` bytes later, within
-        // the mapping.
+        // SAFETY: `raw` is page aligned, so the next window begins at most `slack` bytes later,
+        // within the mapping.
         let start = unsafe { raw.add(before) };
 
         if before > 0 {
@@ -66,7 +66,7 @@ impl Buffer {
             // SAFETY: As above, the last part.
             unsafe { libc::munmap(start.add(len).cast(), slack - before) };
         }
-        // Only an address of zero is no address; the kernel maps nothing there.
+        // The kernel does not choose address 0.
         let start = NonNull::new(start).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Self { start, len })
     }
@@ -76,7 +76,8 @@ impl Deref for Buffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: The buffer owns the mapping, which is readable and initialised: the kernel zeroes it.
+        // SAFETY: The buffer owns the mapping, which is readable and initialised: the kernel zeroes
+        // it.
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 }
@@ -116,7 +117,7 @@ mod tests {
     #[test]
     fn windows_are_aligned() -> io::Result<()> {
         let sizes = [WINDOW, WINDOW + PAGE, 2 * WINDOW - PAGE, WINDOW];
-        // All at once: a mapping begins where another ended.
+        // All exist at the same time, so that not each is aligned by chance.
         let buffers = sizes.map(|size| Buffer::map(size, PAGE, WINDOW));
 
         for (buffer, size) in buffers.into_iter().zip(sizes) {

@@ -17,7 +17,7 @@ pub(crate) unsafe trait Argument: Sized {
     /// The command.
     const COMMAND: u32;
 
-    /// All zero but for the size.
+    /// All zero except for the size.
     fn new() -> Self;
 }
 
@@ -56,8 +56,8 @@ arguments! {
 /// Memory that `arg` names by address, for results or as arguments of a job, may be written to as
 /// the header says.
 pub(crate) unsafe fn call<T: Argument>(fd: BorrowedFd<'_>, arg: &mut T) -> io::Result<()> {
-    // SAFETY: The kernel reads and writes as many bytes of `arg` as its size says, by `Argument`'s
-    // requirements its own. The caller answers for other memory.
+    // SAFETY: The kernel reads and writes as many bytes of `arg` as its `size` says, which is the
+    // structure's size by `Argument`'s requirements. The caller answers for other memory.
     match unsafe { libc::ioctl(fd.as_raw_fd(), T::COMMAND as _, arg as *mut T) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),

@@ -20,8 +20,8 @@ use std::{
 
 /// A process's handle on a node.
 ///
-/// All calls take a shared reference and may be made by several threads at the same time. Dropping the
-/// handle ends its jobs and leaves pages where they are.
+/// All calls take a shared reference and may be made by several threads at the same time. Dropping
+/// the handle ends its jobs and leaves pages where they are.
 #[derive(Debug)]
 pub struct Cdm {
     file: File,
@@ -52,13 +52,13 @@ impl Cdm {
         &self.info
     }
 
-    /// Allocates at least `size` bytes of zeroed memory, on the node as far as there is room and in system
-    /// memory otherwise. A buffer of a window or more is aligned to windows.
+    /// Allocates at least `size` bytes of zeroed memory: on the node while it has free pages, the
+    /// rest in system memory. A buffer of a window or more is aligned to windows.
     pub fn alloc(&self, size: usize) -> io::Result<Buffer> {
         let buffer = Buffer::map(size, self.info.page_size, self.info.window_size)?;
 
         match self.populate(&buffer, PopulateFlags::empty()) {
-            // After a signal, what is left to populate is system memory.
+            // After a signal, the rest of the buffer will be system memory.
             Err(e) if e.kind() != io::ErrorKind::Interrupted => Err(e),
             _ => Ok(buffer),
         }
@@ -98,7 +98,8 @@ impl Cdm {
         Ok(arg.into())
     }
 
-    /// Says where the pages of a range should be. Nothing moves now; the device's faults follow the advice.
+    /// Sets the preferred placement of a range. Nothing moves now; the device's faults follow the
+    /// advice.
     pub fn advise(&self, range: &[u8], place: Place, flags: AdviseFlags) -> io::Result<()> {
         let mut arg = sys::hmm_cdm_advise {
             flags: flags.bits(),
@@ -112,7 +113,7 @@ impl Cdm {
         unsafe { call(self.as_fd(), &mut arg) }
     }
 
-    /// Tells where the pages of a range are: a snapshot, taken window by window.
+    /// Returns the location of each page of a range: a snapshot, taken window by window.
     pub fn query(&self, range: &[u8]) -> io::Result<Residency> {
         let mut pages = vec![Page::default(); range.len().div_ceil(self.info.page_size)];
         let mut arg = sys::hmm_cdm_query {
@@ -122,8 +123,8 @@ impl Cdm {
             ..sys::hmm_cdm_query::new()
         };
 
-        // SAFETY: The call fills in an entry for each page of the range, of which `pages` has as many,
-        // and any bytes are a valid `Page`.
+        // SAFETY: The call fills in an entry for each page of the range; `pages` has that many, and
+        // any bytes are a valid `Page`.
         unsafe { call(self.as_fd(), &mut arg)? };
         Ok(Residency {
             pages,
@@ -135,9 +136,10 @@ impl Cdm {
     ///
     /// # Safety
     ///
-    /// By its arguments a job accesses memory of the process. Until it has ended, nothing else may access
-    /// what it writes, and nothing may write what it reads, unless both sides use atomic operations. What
-    /// it writes has to be valid for the types that the process uses there.
+    /// A job accesses memory of the process, by addresses among its arguments. Until it has ended,
+    /// nothing else may access memory that it writes, and nothing may write memory that it reads,
+    /// unless both sides use atomic operations. The values that it writes have to be valid for the
+    /// types that the process uses there.
     pub unsafe fn submit(
         &self,
         op: u32,
@@ -159,9 +161,9 @@ impl Cdm {
 
     /// Waits until a job has ended, at most for `timeout`; `None` is no limit.
     ///
-    /// Signals neither end nor prolong the wait. After a
-    /// [`TimedOut`](io::ErrorKind::TimedOut) error the job can be waited for again; once a report has been
-    /// returned, its job is forgotten.
+    /// Signals neither end nor prolong the wait. After a [`TimedOut`](io::ErrorKind::TimedOut)
+    /// error the job can be waited for again; once a report has been returned, its job is
+    /// forgotten.
     pub fn wait(&self, job: Job, timeout: Option<Duration>) -> io::Result<JobReport> {
         // A deadline beyond the clock's range is no deadline.
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
@@ -203,7 +205,7 @@ impl AsFd for Cdm {
     }
 }
 
-/// A timeout as the ioctl takes it: negative for none.
+/// A timeout in the ioctl's units; negative for no limit.
 fn timeout_ns(left: Option<Duration>) -> i64 {
     left.map_or(-1, |left| {
         i64::try_from(left.as_nanos()).unwrap_or(i64::MAX)

@@ -9,7 +9,7 @@ bitflags! {
     /// How [`Cdm::migrate`](crate::Cdm::migrate) migrates to the node.
     #[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Hash)]
     pub struct MigrateFlags: u32 {
-        /// If the node is full, evict the pages that the device has not accessed for the longest time.
+        /// If the node is full, evict the pages that the device has not accessed for longest.
         const EVICT = sys::HMM_CDM_MIGRATE_EVICT;
         /// Leave pages that are in the memory of other devices where they are.
         const LEAVE_PEERS = sys::HMM_CDM_MIGRATE_LEAVE_PEERS;
@@ -49,7 +49,8 @@ bitflags! {
     pub struct PageFlags: u16 {
         /// The shared page of zeros: untouched memory that was read.
         const ZERO = sys::HMM_CDM_PAGE_ZERO as u16;
-        /// In memory that the CPU cannot access; its next access migrates the page to system memory.
+        /// In memory that the CPU cannot access: its next access migrates the page to system
+        /// memory.
         const PRIVATE = sys::HMM_CDM_PAGE_PRIVATE as u16;
         /// The device has exclusive access; the CPU's next access ends that.
         const EXCLUSIVE = sys::HMM_CDM_PAGE_EXCLUSIVE as u16;

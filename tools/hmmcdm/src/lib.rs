@@ -3,9 +3,9 @@
 //! Memory of cache-coherent devices on Linux.
 //!
 //! A driver based on `hmm_cdm` makes the memory of its device a *node*, behind `/dev/hmm_cdm<N>`. A
-//! [`Cdm`] is a process's handle on a node. With it the process allocates memory on the node, migrates
-//! pages there and back, asks where pages are, and runs jobs on the device, which accesses the
-//! process's memory by its virtual addresses.
+//! [`Cdm`] is a process's handle on a node. With it the process allocates memory on the node,
+//! migrates pages there and back, asks where pages are, and runs jobs on the device, which accesses
+//! the process's memory by its virtual addresses.
 //!
 //! ```no_run
 //! use hmmcdm::{Cdm, MigrateFlags, Target};
@@ -24,17 +24,17 @@
 //! # Ranges
 //!
 //! The range of a call is a slice that the caller has borrowed, so no call can name foreign memory.
-//! Migration changes neither content nor address, so a shared borrow is enough. Ranges have to begin
-//! and end at page boundaries; those of a [`Buffer`] do.
+//! Migration changes neither content nor address, so a shared borrow is enough. Ranges have to
+//! begin and end at page boundaries; those of a [`Buffer`] do.
 //!
-//! A page that does not move is no error: the device uses it where it is. Reports count such pages
-//! by [`Skip`].
+//! A page that does not move is not an error: the device uses it where it is. Reports count such
+//! pages by [`Skip`].
 //!
 //! # Errors
 //!
 //! Errors are those of the ioctls in `<linux/hmm_cdm.h>`. Of them,
-//! [`Interrupted`](std::io::ErrorKind::Interrupted) means that a signal arrived: what was done until
-//! then stays done, and the call can be repeated. [`Cdm::wait`] repeats it by itself.
+//! [`Interrupted`](std::io::ErrorKind::Interrupted) means that a signal arrived: what was done
+//! until then stays done, and the call can be repeated. [`Cdm::wait`] repeats it by itself.
 //!
 //! A handle works only in the process that opened it. After `fork()` the child opens its own.
 

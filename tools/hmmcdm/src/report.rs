@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! What the calls return. Counts are in base pages unless they say bytes.
+//! The results of the calls. Counts are in base pages, except where bytes are named.
 
 use crate::flags::{Access, PageFlags, Skip, Where};
 use hmmcdm_sys as sys;
@@ -30,7 +30,7 @@ pub struct Info {
     pub origin: Option<String>,
 }
 
-/// A string that the first zero ends.
+/// The text of a NUL-terminated string.
 fn text(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
 
@@ -58,7 +58,7 @@ impl From<sys::hmm_cdm_info> for Info {
 pub struct Skipped([u64; sys::HMM_CDM_SKIP_MAX as usize]);
 
 impl Skipped {
-    /// For all reasons, including those that only a newer kernel knows.
+    /// The sum over all reasons, including those that only a newer kernel knows.
     pub fn total(&self) -> u64 {
         self.0.iter().sum()
     }
@@ -95,7 +95,7 @@ macro_rules! report {
 }
 
 report! {
-    /// What [`Cdm::migrate`](crate::Cdm::migrate) did.
+    /// The result of [`Cdm::migrate`](crate::Cdm::migrate).
     MigrateReport: hmm_cdm_migrate {
         /// Pages whose content was copied to the target.
         migrated,
@@ -107,13 +107,13 @@ report! {
         huge,
         /// Pages of `migrated` that came from the memory of other devices.
         peers,
-        /// Pages of any process that were evicted to make room.
+        /// Pages of any process that the call evicted from the node.
         evicted,
     }
 }
 
 report! {
-    /// What [`Cdm::populate`](crate::Cdm::populate) did.
+    /// The result of [`Cdm::populate`](crate::Cdm::populate).
     PopulateReport: hmm_cdm_populate {
         /// Untouched pages that are now zeroed pages of the node.
         populated,
@@ -125,19 +125,19 @@ report! {
         migrated,
         /// Windows that got contiguous device memory as a whole.
         contiguous,
-        /// Pages of any process that were evicted to make room.
+        /// Pages of any process that the call evicted from the node.
         evicted,
     }
 }
 
 report! {
-    /// Counters, of what happened through this handle unless they say otherwise.
+    /// Counters of this handle; those whose names begin with `node_` are the node's.
     Stats: hmm_cdm_stats {
         /// Device faults.
         faults,
         /// Entries of the device page table that faults made.
         fault_pages,
-        /// Times that a fault started again, as the range had changed.
+        /// Retries of faults, because the range had changed.
         fault_retries,
         /// Invalidations of the address space.
         invalidations,
@@ -165,7 +165,7 @@ report! {
         peers,
         /// Pages of `populated` that the device touched first.
         touched,
-        /// Pages of any process that were evicted to make room.
+        /// Pages of any process that were evicted for this handle.
         evicted,
         /// Pages that were evicted from the node for any handle.
         node_evicted,
@@ -200,13 +200,13 @@ impl Page {
         self.0.order.into()
     }
 
-    /// What the CPU's page table allows; with [`PageFlags::PRIVATE`], what it will allow once the page is
-    /// in system memory.
+    /// Accesses that the CPU's page table allows; with [`PageFlags::PRIVATE`], those that it will
+    /// allow once the page is in system memory.
     pub fn cpu(&self) -> Access {
         Access::from_bits_retain(self.0.cpu.into())
     }
 
-    /// What the device's page table allows; nothing if it has no entry.
+    /// Accesses that the device's page table allows; none if it has no entry.
     pub fn device(&self) -> Access {
         Access::from_bits_retain(self.0.device.into())
     }
@@ -227,7 +227,7 @@ impl Page {
     }
 }
 
-/// Where the pages of a range are.
+/// The locations of the pages of a range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Residency {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The calls on the first node, which has to be one of the emulated accelerator:
-//! `cargo test -- --ignored`.
+//! The calls, on the first node: `cargo test -- --ignored`. It has to be one of the emulated
+//! accelerator.
 
 use hmmcdm::{
     sys, Access, AdviseFlags, Buffer, Cdm, Job, MigrateFlags, Place, PopulateFlags, Skip, Target,
@@ -18,7 +18,7 @@ use std::{
 
 const SIZE: usize = 4 << 20;
 
-/// A handle, and a buffer on the node of which each word is its index.
+/// A handle, and a buffer on the node; each word of it is its index.
 struct Words {
     cdm: Cdm,
     buffer: Buffer,
@@ -234,7 +234,7 @@ fn advice_decides_what_a_fault_does() -> io::Result<()> {
         .migrate(&words.buffer, Target::System, MigrateFlags::empty())?;
     words.cdm.wait(words.reduce(None)?, None)?;
     assert_eq!(words.places(Where::System)?, words.pages());
-    // New entries of the device need new faults.
+    // There and back: the device has entries by now, and would not fault again.
     words
         .cdm
         .migrate(&words.buffer, Target::Node, MigrateFlags::empty())?;
@@ -311,7 +311,7 @@ extern "C" fn count_signal(_: libc::c_int) {
     }
 }
 
-/// A wait that restarts its timeout at each signal is still interrupted by signals after its deadline.
+/// If a wait restarted its timeout at each signal, signals would still arrive after its deadline.
 #[test]
 #[ignore = "needs a node"]
 fn signals_do_not_prolong_a_wait() -> io::Result<()> {

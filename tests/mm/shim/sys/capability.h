@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Of libcap what mlock-random-test.c calls: to have no capability any more. */
+/* The part of libcap that mlock-random-test.c uses: to drop all capabilities. */
 #ifndef SHIM_SYS_CAPABILITY_H
 #define SHIM_SYS_CAPABILITY_H
 
