@@ -53,7 +53,7 @@ class Machine:
         self.more = more_mib * MIB
         self.cpus = cpus
         self.regions = list(self.place(region_mib))
-        self.total = self.ram + sum(self.room(r.size) for r in self.regions) + self.more
+        self.total = self.ram + sum(self.rounded(r.size) for r in self.regions) + self.more
 
     def place(self, region_mib):
         """Yield a region for each size, one behind the other, each on a NUMA node without
@@ -61,16 +61,16 @@ class Machine:
         start = self.ram
         for node, size in enumerate(region_mib, 1):
             yield Region(start, size * MIB, node)
-            start += self.room(size * MIB)
+            start += self.rounded(size * MIB)
 
-    def room(self, size):
-        """Bytes that a region of this size takes."""
+    def rounded(self, size):
+        """The size of a region, rounded up to what the machine can have."""
         return size
 
     def memory_arguments(self):
         """CPUs, and a NUMA node for RAM, for each region, and for more RAM."""
         args = ["-smp", str(self.cpus), "-m", str(self.total // MIB)]
-        sizes = [self.ram, *(self.room(r.size) for r in self.regions)]
+        sizes = [self.ram, *(self.rounded(r.size) for r in self.regions)]
         sizes += [self.more] if self.more else []
         sizes[-1] += self.tail
         for node, size in enumerate(sizes):

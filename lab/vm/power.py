@@ -53,9 +53,9 @@ class Pseries(Power):
     name = "pseries"
 
     def __init__(self, ram_mib, *args, **options):
-        super().__init__(self.room(ram_mib * MIB) // MIB, *args, **options)
+        super().__init__(self.rounded(ram_mib * MIB) // MIB, *args, **options)
 
-    def room(self, size):
+    def rounded(self, size):
         # QEMU takes only such multiples for a node's memory.
         return -(-size // PIECE) * PIECE
 

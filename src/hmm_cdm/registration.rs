@@ -262,7 +262,7 @@ fn evacuate(node: &Node, name: &CStr) -> bool {
 
 fn report(node: &Node, name: &CStr) {
     pr_warn!(
-        "{name}: removal waits for {} pages that are held, such as {}\n",
+        "{name}: removal waits for {} pages with elevated references, such as {}\n",
         node.used_pages(),
         node.describe_used()
     );
@@ -270,8 +270,8 @@ fn report(node: &Node, name: &CStr) {
 
 fn adopt(node: Arc<Node>) {
     pr_err!(
-        "node at {:#x}: {} pages are still held, such as {}; it stays registered until they are \
-         given back\n",
+        "node at {:#x}: {} pages are still referenced, such as {}; the node stays registered until \
+         they are freed\n",
         node.start(),
         node.used_pages(),
         node.describe_used()

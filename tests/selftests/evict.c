@@ -357,19 +357,19 @@ TEST_F_TIMEOUT(evict, pinned_in_between, 60)
 	ASSERT_EQ(0, cdm_populate(&self->cdm, mem, self->capacity, 0, NULL));
 	cdm_fill(mem, self->capacity, SEED);
 	for (size_t i = 0; i < self->windows; i++) {
-		char *held = mem + i * self->window + i % 7 * self->page;
-		struct iovec iov = { held, self->page };
+		char *pinned = mem + i * self->window + i % 7 * self->page;
+		struct iovec iov = { pinned, self->page };
 
 		ASSERT_EQ(0, pipe(pipes[i]));
 		ASSERT_EQ((ssize_t)self->page,
 			  vmsplice(pipes[i][1], &iov, 1, 0));
-		pfns[i] = cdm_pfn(held);
+		pfns[i] = cdm_pfn(pinned);
 	}
 	ASSERT_EQ(0, migrate_evicting(&self->cdm, more, self->capacity,
 				      &self->m));
 	EXPECT_EQ(self->pages, cdm_migrate_sum(&self->m));
 	EXPECT_LT(self->pages / 4, self->m.migrated);
-	/* Used in place where the node had no room. */
+	/* Pages that found no free page on the node are used in place. */
 	ASSERT_EQ(0, cdm_run_sum(&self->cdm, more, self->capacity / 8,
 				 &self->wait));
 	EXPECT_EQ(cdm_word_sum(SEED + 1, self->capacity / 8),
@@ -377,12 +377,12 @@ TEST_F_TIMEOUT(evict, pinned_in_between, 60)
 	EXPECT_EQ(-1, cdm_check(mem, self->capacity, SEED));
 	EXPECT_EQ(-1, cdm_check(more, self->capacity, SEED + 1));
 	for (size_t i = 0; i < self->windows; i++) {
-		char *held = mem + i * self->window + i % 7 * self->page;
+		char *pinned = mem + i * self->window + i % 7 * self->page;
 
-		EXPECT_EQ(pfns[i], cdm_pfn(held));
+		EXPECT_EQ(pfns[i], cdm_pfn(pinned));
 		ASSERT_EQ((ssize_t)self->page,
 			  read(pipes[i][0], copy, self->page));
-		EXPECT_EQ(0, memcmp(copy, held, self->page));
+		EXPECT_EQ(0, memcmp(copy, pinned, self->page));
 		close(pipes[i][0]);
 		close(pipes[i][1]);
 	}
@@ -436,8 +436,8 @@ TEST_F_TIMEOUT(evict, killed_in_the_middle, 60)
 	}
 }
 
-/* A node of just the windows that running steps may work on. */
-#define SPARED			4
+/* A node with only as many windows as are exempt from eviction. */
+#define EXEMPT			4
 
 FIXTURE(small) {
 	struct cdm_found found;
@@ -458,12 +458,12 @@ FIXTURE_SETUP(small)
 	self->window = self->cdm.window;
 	cdm_close(&self->cdm);
 	snprintf(text, sizeof(text), "%#llx+%#zx@%d",
-		 (unsigned long long)regions[0].start, SPARED * self->window,
+		 (unsigned long long)regions[0].start, EXEMPT * self->window,
 		 regions[0].node);
 	ASSERT_EQ(0, cdm_unload(CDM_EMU));
 	ASSERT_EQ(0, cdm_load(CDM_EMU, text));
 	ASSERT_EQ(0, cdm_open(&self->cdm, 0));
-	ASSERT_EQ(SPARED * self->window, self->cdm.info.capacity);
+	ASSERT_EQ(EXEMPT * self->window, self->cdm.info.capacity);
 }
 
 /* In the parent, where all files of the test are closed. */
@@ -472,11 +472,11 @@ FIXTURE_TEARDOWN_PARENT(small)
 	ASSERT_EQ(0, cdm_restore(&self->found));
 }
 
-/* Pages of the running step stay; what finds no room is used in place. */
-TEST_F(small, running_step_is_spared)
+/* Pages of the running step stay; pages without a free one are used in place. */
+TEST_F(small, running_step_is_exempt)
 {
 	size_t window = self->window, per = window / self->cdm.page;
-	size_t length = (SPARED + 1) * window;
+	size_t length = (EXEMPT + 1) * window;
 	char *mem = cdm_map(&self->cdm, length);
 	struct hmm_cdm_populate p;
 	struct hmm_cdm_wait wait;
@@ -484,7 +484,7 @@ TEST_F(small, running_step_is_spared)
 	ASSERT_NE(NULL, mem);
 	ASSERT_EQ(0, cdm_populate(&self->cdm, mem, length,
 				  HMM_CDM_POPULATE_EVICT, &p));
-	EXPECT_EQ(SPARED * per, p.populated);
+	EXPECT_EQ(EXEMPT * per, p.populated);
 	EXPECT_EQ(per, p.skipped[HMM_CDM_SKIP_NO_MEMORY]);
 	EXPECT_EQ(0, p.evicted);
 	cdm_fill(mem, length, SEED);
@@ -494,20 +494,20 @@ TEST_F(small, running_step_is_spared)
 				HMM_CDM_ADVISE_EVICT));
 	ASSERT_EQ(0, cdm_run_sum(&self->cdm, mem, length / 8, &wait));
 	EXPECT_EQ(cdm_word_sum(SEED, length / 8), wait.result[0]);
-	EXPECT_EQ(SPARED * window, wait.bytes_local);
+	EXPECT_EQ(EXEMPT * window, wait.bytes_local);
 	EXPECT_EQ(window, wait.bytes_remote);
-	EXPECT_EQ(SPARED * per, cdm_on_node(&self->cdm, mem, length));
+	EXPECT_EQ(EXEMPT * per, cdm_on_node(&self->cdm, mem, length));
 	EXPECT_EQ(-1, cdm_check(mem, length, SEED));
 	munmap(mem, length);
 	cdm_close(&self->cdm);
 }
 
-/* Two steps run on two windows each: these stay, whoever wants to evict. */
-TEST_F(small, running_steps_are_spared)
+/* Two steps run on two windows each, and nothing evicts these. */
+TEST_F(small, running_steps_are_exempt)
 {
 	const size_t page = self->cdm.page, window = self->window;
 	size_t per = window / page;
-	char *mem = cdm_map(&self->cdm, SPARED * window);
+	char *mem = cdm_map(&self->cdm, EXEMPT * window);
 	char *more = cdm_map(&self->cdm, window);
 	struct hmm_cdm_populate p;
 	struct hmm_cdm_wait wait;
@@ -518,9 +518,9 @@ TEST_F(small, running_steps_are_spared)
 	ASSERT_NE(NULL, more);
 	/* Until an eviction was tried while both steps ran. */
 	while (!tries) {
-		ASSERT_EQ(0, cdm_populate(&self->cdm, mem, SPARED * window, 0,
+		ASSERT_EQ(0, cdm_populate(&self->cdm, mem, EXEMPT * window, 0,
 					  &p));
-		ASSERT_EQ(SPARED * per, p.populated + p.present);
+		ASSERT_EQ(EXEMPT * per, p.populated + p.present);
 		/* The job over one window counts its bytes in the other. */
 		for (int i = 0; i < 2; i++) {
 			char *bytes = mem + 2 * i * window;
@@ -550,10 +550,10 @@ TEST_F(small, running_steps_are_spared)
 		}
 		for (int i = 0; i < 2; i++)
 			cdm_wait(&self->cdm, jobs[i], -1, &wait);
-		ASSERT_EQ(0, madvise(mem, SPARED * window, MADV_DONTNEED));
+		ASSERT_EQ(0, madvise(mem, EXEMPT * window, MADV_DONTNEED));
 		ASSERT_EQ(0, madvise(more, window, MADV_DONTNEED));
 	}
-	munmap(mem, SPARED * window);
+	munmap(mem, EXEMPT * window);
 	munmap(more, window);
 	cdm_close(&self->cdm);
 }

@@ -374,7 +374,7 @@ TEST_F(failure, free_frame)
  * A pinned page cannot be taken away, which the report returns. The device
  * loses access and nothing copies it; it is retired once the pin is dropped.
  */
-TEST_F(failure, held)
+TEST_F(failure, pinned)
 {
 	size_t words = self->page / sizeof(__u64);
 	struct iovec iov = { self->bad, self->page };

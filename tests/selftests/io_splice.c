@@ -16,7 +16,7 @@
 
 #define SEED			CDM_SEED(IO_SPLICE)
 #define PAGES			32
-#define HELD			(PAGES / 4)	/* in the pipe, the first ones */
+#define PINNED			(PAGES / 4)	/* in the pipe, the first ones */
 #define ROUNDS			60
 
 FIXTURE(splice) {
@@ -24,7 +24,7 @@ FIXTURE(splice) {
 	char *mem;	/* on the node, with the pattern of SEED */
 	char *copy;
 	size_t length;
-	size_t held;	/* bytes */
+	size_t pinned;	/* bytes */
 	size_t page;
 	__u64 free;
 	int pipe[2];
@@ -47,15 +47,15 @@ FIXTURE_SETUP(splice)
 	ASSERT_EQ(0, cdm_open(&self->cdm, 0));
 	self->page = self->cdm.page;
 	self->length = PAGES * self->page;
-	self->held = HELD * self->page;
+	self->pinned = PINNED * self->page;
 	self->free = cdm_free_pages(&self->cdm);
 	self->mem = cdm_map_on_node(&self->cdm, self->length, SEED);
 	ASSERT_NE(NULL, self->mem);
 	self->copy = malloc(self->length);
 	ASSERT_NE(NULL, self->copy);
 	ASSERT_EQ(0, pipe2(self->pipe, O_CLOEXEC | O_NONBLOCK));
-	ASSERT_LE((int)self->held,
-		  fcntl(self->pipe[1], F_SETPIPE_SZ, (int)self->held));
+	ASSERT_LE((int)self->pinned,
+		  fcntl(self->pipe[1], F_SETPIPE_SZ, (int)self->pinned));
 }
 
 FIXTURE_TEARDOWN(splice)
@@ -96,60 +96,60 @@ static ssize_t get(const struct _test_data_splice *self, size_t length)
  * Pages in the pipe do not move; the others do, and so do these once they are
  * read.
  */
-TEST_F(splice, held)
+TEST_F(splice, pinned)
 {
 	struct hmm_cdm_migrate m;
 
-	ASSERT_EQ((ssize_t)self->held,
-		  put(self, self->held, variant->flags));
+	ASSERT_EQ((ssize_t)self->pinned,
+		  put(self, self->pinned, variant->flags));
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, SYSTEM,
 				 &m));
-	EXPECT_EQ(HELD, m.skipped[HMM_CDM_SKIP_PINNED]);
-	EXPECT_EQ(PAGES - HELD, m.migrated);
-	EXPECT_EQ(HELD, cdm_on_node(&self->cdm, self->mem, self->held));
+	EXPECT_EQ(PINNED, m.skipped[HMM_CDM_SKIP_PINNED]);
+	EXPECT_EQ(PAGES - PINNED, m.migrated);
+	EXPECT_EQ(PINNED, cdm_on_node(&self->cdm, self->mem, self->pinned));
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
 	/* The reader sees what the device writes to the pages meanwhile. */
-	ASSERT_EQ(0, cdm_run_fill(&self->cdm, self->mem, self->held / 2, 6,
+	ASSERT_EQ(0, cdm_run_fill(&self->cdm, self->mem, self->pinned / 2, 6,
 				  NULL));
-	ASSERT_EQ((ssize_t)self->held, get(self, self->held));
-	EXPECT_EQ(-1, cdm_check_value(self->copy, self->held / 2, 6));
-	EXPECT_EQ(0, memcmp(self->copy, self->mem, self->held));
+	ASSERT_EQ((ssize_t)self->pinned, get(self, self->pinned));
+	EXPECT_EQ(-1, cdm_check_value(self->copy, self->pinned / 2, 6));
+	EXPECT_EQ(0, memcmp(self->copy, self->mem, self->pinned));
 
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, SYSTEM,
 				 &m));
-	EXPECT_EQ(HELD, m.migrated);
-	EXPECT_EQ(0, memcmp(self->copy, self->mem, self->held));
+	EXPECT_EQ(PINNED, m.migrated);
+	EXPECT_EQ(0, memcmp(self->copy, self->mem, self->pinned));
 	/* The same for pages in system memory. */
-	ASSERT_EQ((ssize_t)self->held,
-		  put(self, self->held, variant->flags));
+	ASSERT_EQ((ssize_t)self->pinned,
+		  put(self, self->pinned, variant->flags));
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, NODE,
 				 &m));
-	EXPECT_EQ(HELD, m.skipped[HMM_CDM_SKIP_PINNED]);
-	ASSERT_EQ((ssize_t)self->held, get(self, self->held));
+	EXPECT_EQ(PINNED, m.skipped[HMM_CDM_SKIP_PINNED]);
+	ASSERT_EQ((ssize_t)self->pinned, get(self, self->pinned));
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, NODE,
 				 &m));
-	EXPECT_EQ(HELD, m.migrated);
+	EXPECT_EQ(PINNED, m.migrated);
 	EXPECT_EQ(PAGES, cdm_on_node(&self->cdm, self->mem, self->length));
 }
 
 /* The pages outlive their mapping until they are read. */
 TEST_F(splice, outlives_mapping)
 {
-	ASSERT_EQ((ssize_t)self->held,
-		  put(self, self->held, variant->flags));
+	ASSERT_EQ((ssize_t)self->pinned,
+		  put(self, self->pinned, variant->flags));
 	ASSERT_EQ(0, munmap(self->mem, self->length));
-	EXPECT_EQ(self->free - HELD,
-		  cdm_free_settles(&self->cdm, self->free - HELD));
-	ASSERT_EQ((ssize_t)self->held, get(self, self->held));
-	EXPECT_EQ(-1, cdm_check(self->copy, self->held, SEED));
+	EXPECT_EQ(self->free - PINNED,
+		  cdm_free_settles(&self->cdm, self->free - PINNED));
+	ASSERT_EQ((ssize_t)self->pinned, get(self, self->pinned));
+	EXPECT_EQ(-1, cdm_check(self->copy, self->pinned, SEED));
 	EXPECT_EQ(self->free, cdm_free_settles(&self->cdm, self->free));
 }
 
 /* They are freed when the pipe is closed unread. */
 TEST_F(splice, never_read)
 {
-	ASSERT_EQ((ssize_t)self->held,
-		  put(self, self->held, variant->flags));
+	ASSERT_EQ((ssize_t)self->pinned,
+		  put(self, self->pinned, variant->flags));
 	ASSERT_EQ(0, munmap(self->mem, self->length));
 	close(self->pipe[0]);
 	close(self->pipe[1]);
@@ -171,14 +171,14 @@ TEST_F(splice, to_file)
 		loff_t at = 0;
 
 		ASSERT_LE(0, files[i]);
-		ASSERT_EQ((ssize_t)self->held,
-			  put(self, self->held, variant->flags));
-		while (at < (loff_t)self->held)
+		ASSERT_EQ((ssize_t)self->pinned,
+			  put(self, self->pinned, variant->flags));
+		while (at < (loff_t)self->pinned)
 			ASSERT_LT(0, splice(self->pipe[0], NULL, files[i], &at,
-					    self->held - at, SPLICE_F_MOVE));
-		memset(self->mem, 0, self->held);
-		ASSERT_EQ((ssize_t)self->held,
-			  pread(files[i], self->mem, self->held, 0));
+					    self->pinned - at, SPLICE_F_MOVE));
+		memset(self->mem, 0, self->pinned);
+		ASSERT_EQ((ssize_t)self->pinned,
+			  pread(files[i], self->mem, self->pinned, 0));
 		EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
 		close(files[i]);
 	}
@@ -202,15 +202,15 @@ TEST_F(splice, while_pages_move)
 		__u64 *first = (__u64 *)self->mem;
 		size_t stride = self->page / 8;
 
-		ASSERT_EQ((ssize_t)self->held,
-			  put(self, self->held, variant->flags));
+		ASSERT_EQ((ssize_t)self->pinned,
+			  put(self, self->pinned, variant->flags));
 		/* The reader sees writes to the pinned page. */
-		for (size_t j = 0; j < HELD; j++)
+		for (size_t j = 0; j < PINNED; j++)
 			first[j * stride] = i;
 		if (i % 10 == 0)
 			cdm_sleep_ms(10);
-		ASSERT_EQ((ssize_t)self->held, get(self, self->held));
-		for (size_t j = 0; j < HELD; j++) {
+		ASSERT_EQ((ssize_t)self->pinned, get(self, self->pinned));
+		for (size_t j = 0; j < PINNED; j++) {
 			__u64 *seen = (__u64 *)self->copy + j * stride;
 
 			wrong += seen[0] != (__u64)i ||
@@ -219,7 +219,7 @@ TEST_F(splice, while_pages_move)
 	}
 	EXPECT_TRUE(cdm_shuttle_stop(&mover));
 	EXPECT_EQ(0, wrong);
-	for (size_t j = 0; j < HELD; j++)
+	for (size_t j = 0; j < PINNED; j++)
 		((__u64 *)self->mem)[j * self->page / 8] =
 			cdm_word(SEED, j * self->page / 8);
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));

@@ -187,8 +187,8 @@ TEST_F(migrate, mixed_over_windows)
 /* A pinned page stays and its holder sees it unchanged; the others move. */
 TEST_F(migrate, pinned)
 {
-	char *held = self->mem + 3 * self->page;
-	struct iovec iov = { held, self->page };
+	char *pinned = self->mem + 3 * self->page;
+	struct iovec iov = { pinned, self->page };
 	char *copy = malloc(self->page);
 	int pipes[2];
 
@@ -196,7 +196,7 @@ TEST_F(migrate, pinned)
 	cdm_fill(self->mem, self->length, SEED);
 	for (int back = 0; back < 2; back++) {
 		int target = back ? SYSTEM : NODE;
-		__u64 pfn = cdm_pfn(held);
+		__u64 pfn = cdm_pfn(pinned);
 
 		/* The pipe refers to the process's own pages. */
 		ASSERT_EQ(0, pipe(pipes));
@@ -205,13 +205,13 @@ TEST_F(migrate, pinned)
 					 target, &self->m));
 		expect_counts(_metadata, &self->m, PAGES - 1, 0, 0,
 			      HMM_CDM_SKIP_PINNED, 1);
-		EXPECT_EQ(pfn, cdm_pfn(held));
+		EXPECT_EQ(pfn, cdm_pfn(pinned));
 		EXPECT_EQ(back ? 1 : PAGES - 1,
 			  cdm_on_node(&self->cdm, self->mem, self->length));
 		EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
 		ASSERT_EQ((ssize_t)self->page,
 			  read(pipes[0], copy, self->page));
-		EXPECT_EQ(0, memcmp(copy, held, self->page));
+		EXPECT_EQ(0, memcmp(copy, pinned, self->page));
 		close(pipes[0]);
 		close(pipes[1]);
 

@@ -264,12 +264,12 @@ static void take_all(const struct cdm *nodes, struct hog *hog)
 
 FIXTURE(machine) {
 	struct cdm nodes[CDM_NODES];
-	char *held[CDM_NODES];		/* on the nodes during the test */
+	char *mem[CDM_NODES];		/* on the nodes during the test */
 	__u64 *pfns[CDM_NODES];
 	struct hog *hog;
 };
 
-static size_t held_length(const struct cdm *cdm)
+static size_t mem_length(const struct cdm *cdm)
 {
 	return 4 * cdm->window;
 }
@@ -280,13 +280,12 @@ FIXTURE_SETUP(machine)
 		const struct cdm *cdm = &self->nodes[i];
 
 		ASSERT_EQ(0, cdm_open(&self->nodes[i], i));
-		self->held[i] = cdm_map_on_node(cdm, held_length(cdm),
-						SEED + i);
-		ASSERT_NE(NULL, self->held[i]);
-		self->pfns[i] = calloc(held_length(cdm) / cdm->page,
+		self->mem[i] = cdm_map_on_node(cdm, mem_length(cdm), SEED + i);
+		ASSERT_NE(NULL, self->mem[i]);
+		self->pfns[i] = calloc(mem_length(cdm) / cdm->page,
 				       sizeof(__u64));
 		ASSERT_NE(NULL, self->pfns[i]);
-		ASSERT_EQ(0, cdm_pfns(self->held[i], held_length(cdm),
+		ASSERT_EQ(0, cdm_pfns(self->mem[i], mem_length(cdm),
 				      self->pfns[i]));
 	}
 	self->hog = mmap(NULL, sizeof(*self->hog), PROT_READ | PROT_WRITE,
@@ -301,17 +300,17 @@ FIXTURE_TEARDOWN(machine)
 }
 
 /* Memory on the node keeps its frames and its content. */
-static void expect_held(struct __test_metadata *_metadata,
-			const struct _test_data_machine *self, int i)
+static void expect_unmoved(struct __test_metadata *_metadata,
+			   const struct _test_data_machine *self, int i)
 {
 	const struct cdm *cdm = &self->nodes[i];
-	const size_t pages = held_length(cdm) / cdm->page;
+	const size_t pages = mem_length(cdm) / cdm->page;
 	__u64 *now = calloc(pages, sizeof(*now));
 
 	ASSERT_NE(NULL, now);
-	ASSERT_EQ(0, cdm_pfns(self->held[i], held_length(cdm), now));
+	ASSERT_EQ(0, cdm_pfns(self->mem[i], mem_length(cdm), now));
 	EXPECT_EQ(0, memcmp(now, self->pfns[i], pages * sizeof(*now)));
-	EXPECT_EQ(-1, cdm_check(self->held[i], held_length(cdm), SEED + i));
+	EXPECT_EQ(-1, cdm_check(self->mem[i], mem_length(cdm), SEED + i));
 	free(now);
 }
 
@@ -350,9 +349,9 @@ TEST_F_TIMEOUT(machine, runs_out_of_memory, 100)
 		struct hmm_cdm_info info;
 
 		ASSERT_EQ(0, cdm_info(cdm->fd, &info));
-		EXPECT_EQ(info.capacity - held_length(cdm), info.free);
+		EXPECT_EQ(info.capacity - mem_length(cdm), info.free);
 		expect_offline(_metadata, cdm);
-		expect_held(_metadata, self, i);
+		expect_unmoved(_metadata, self, i);
 	}
 }
 

@@ -12,8 +12,7 @@
  * With @join the thread starts in the cgroups of the caller, since
  * dmem_cgroup_try_charge() charges the cgroup of the current task and no other.
  * cgroup_attach_task_all() takes cgroup_threadgroup_rwsem for writing, which
- * every fork takes for reading; a kernel without the dmem controller is spared
- * that.
+ * every fork takes for reading, so it is left out without the dmem controller.
  */
 struct task_struct *hmm_cdm_helper_kthread_run(int (*fn)(void *data), void *data,
 					       const char *name, unsigned int nr,
