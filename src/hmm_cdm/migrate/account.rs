@@ -18,7 +18,10 @@ use crate::{
     mm::pagemap::Owner,
     uapi::Skip, //
 };
-use core::ops::Range;
+use core::{
+    mem,
+    ops::Range, //
+};
 use kernel::prelude::*;
 
 /// Number of other nodes that pages are moved from in one attempt.
@@ -35,12 +38,23 @@ pub(super) struct Updated {
     pub(super) populated: usize,
 }
 
+impl Updated {
+    fn add(&mut self, state: PageState, pages: usize) {
+        match state {
+            PageState::Open => self.open += pages,
+            PageState::Done(PageResult::Migrated | PageResult::FromPeer) => self.migrated += pages,
+            PageState::Done(PageResult::Populated) => self.populated += pages,
+            _ => (),
+        }
+    }
+}
+
 /// The states of the window at hand, and the sums of all windows before.
 pub(super) struct WindowAccount<'a> {
     // As many as a window has pages; the first `len` are in use.
     states: &'a mut [PageState],
     len: usize,
-    // How many of them are not `Done`.
+    // How many of them are not `Done`. Those that are have been added to the report.
     unfinished: usize,
     peers: [Option<Owner>; MAX_PEERS],
     plan: Plan,
@@ -68,24 +82,13 @@ impl<'a> WindowAccount<'a> {
         }
     }
 
-    /// Ends the window: adds its pages to the report. Those without a result have changed too fast.
+    /// Ends the window. Pages without a result are reported by their last state.
     pub(super) fn close(&mut self) {
-        let (states, report) = (self.states.get(..self.len), &mut self.report);
-
-        for run in states.unwrap_or_default().chunk_by(PartialEq::eq) {
-            let Some(state) = run.first() else { continue };
-            let pages = run.len() as u64;
-
-            match state.result() {
-                PageResult::Migrated => report.migrated += pages,
-                PageResult::FromPeer => {
-                    report.migrated += pages;
-                    report.peers += pages;
+        if self.unfinished > 0 {
+            for state in self.states.get(..self.len).unwrap_or_default() {
+                if !matches!(state, PageState::Done(_)) {
+                    count(&mut self.report, state.result(), 1);
                 }
-                PageResult::Populated => report.populated += pages,
-                PageResult::Present => report.present += pages,
-                PageResult::Stayed => report.stayed += pages,
-                PageResult::Skipped(why) => report.skip(why, run.len()),
             }
         }
         self.len = 0;
@@ -114,7 +117,7 @@ impl<'a> WindowAccount<'a> {
     }
 
     /// Applies the finding `find(i)` to each page of `pages` that is in `state`; `i` counts from
-    /// the start of `pages`.
+    /// the start of `pages`. Pages in a row with the same finding are one transition.
     #[inline(always)]
     pub(super) fn update(
         &mut self,
@@ -123,32 +126,40 @@ impl<'a> WindowAccount<'a> {
         find: impl Fn(usize) -> Finding,
     ) -> Updated {
         let mut updated = Updated::default();
-        let mut done = 0;
         let used = pages.start..pages.end.min(self.len);
+        let mut states = self.states.get_mut(used).unwrap_or_default();
+        let mut i = 0;
 
-        for (i, known) in self.states.get_mut(used).into_iter().flatten().enumerate() {
-            if *known != state {
-                continue;
-            }
-            *known = state.after(find(i), &self.plan);
-            match *known {
-                PageState::Done(result) => {
-                    done += 1;
-                    updated.migrated += usize::from(matches!(
-                        result,
-                        PageResult::Migrated | PageResult::FromPeer
-                    ));
-                    updated.populated += usize::from(result == PageResult::Populated);
+        // In runs, as most windows are one.
+        while let Some((first, rest)) = mem::take(&mut states).split_first_mut() {
+            let mut run = 1;
+
+            if *first == state {
+                let finding = find(i);
+                let next = state.after(finding, &self.plan);
+
+                *first = next;
+                for known in rest.iter_mut() {
+                    if *known != state || find(i + run) != finding {
+                        break;
+                    }
+                    *known = next;
+                    run += 1;
                 }
-                PageState::Open => updated.open += 1,
-                _ => (),
+                updated.add(next, run);
+                if let PageState::Done(result) = next {
+                    self.unfinished -= run;
+                    count(&mut self.report, result, run);
+                }
             }
+            // A page in another state is skipped.
+            states = rest.get_mut(run - 1..).unwrap_or_default();
+            i += run;
         }
-        self.unfinished -= done;
         updated
     }
 
-    /// Notes where page `i` is, if that is not known.
+    /// Applies the location of page `i`, if that was not known.
     pub(super) fn located(&mut self, i: usize, location: PageLocation) {
         let peer = match location {
             PageLocation::Peer(owner) => self.peer_index(owner),
@@ -192,6 +203,21 @@ impl<'a> WindowAccount<'a> {
             }
         }
         count
+    }
+}
+
+/// Adds `pages` with this result to `report`.
+fn count(report: &mut Report, result: PageResult, pages: usize) {
+    match result {
+        PageResult::Migrated => report.migrated += pages as u64,
+        PageResult::FromPeer => {
+            report.migrated += pages as u64;
+            report.peers += pages as u64;
+        }
+        PageResult::Populated => report.populated += pages as u64,
+        PageResult::Present => report.present += pages as u64,
+        PageResult::Stayed => report.stayed += pages as u64,
+        PageResult::Skipped(why) => report.skip(why, pages),
     }
 }
 
