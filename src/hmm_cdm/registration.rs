@@ -37,7 +37,7 @@ const REPORT_MS: i64 = 5_000;
 
 pub(crate) struct Orphan {
     node: Arc<Node>,
-    _library: ModuleRef,
+    _library: Option<ModuleRef>,
 }
 
 kernel::sync::global_lock! {
@@ -276,16 +276,20 @@ fn adopt(node: Arc<Node>) {
         node.used_pages(),
         node.describe_used()
     );
-    let orphan = ModuleRef::library().and_then(|library| {
-        let orphan = Orphan {
-            node: node.clone(),
-            _library: library,
-        };
-        ORPHANS.lock().push(orphan, GFP_KERNEL).map_err(Error::from)
-    });
-    if orphan.is_err() {
-        // Leak it: dropping it would wait for its pages.
-        core::mem::forget(node);
+    let orphan = Orphan {
+        node,
+        // A module that is being unloaded has no node: its drivers have removed theirs.
+        _library: ModuleRef::library().ok(),
+    };
+    let mut orphans = ORPHANS.lock();
+
+    match orphans.reserve(1, GFP_KERNEL) {
+        Ok(()) => {
+            let _ = orphans.push_within_capacity(orphan);
+        }
+        // Leaked with its reference on the library, which has the node's callbacks: dropping it
+        // would wait for its pages.
+        Err(_) => core::mem::forget(orphan),
     }
 }
 
