@@ -92,7 +92,7 @@ impl Drop for Taken {
 /// * EOPNOTSUPP: the page is not private anonymous memory
 /// * EINTR: a fatal signal arrived
 /// * ENOMEM, EINVAL
-pub fn take<T: Invalidate + Unpin, R>(
+pub fn take<T: Invalidate, R>(
     watched: NotifierWithUser<'_, T>,
     addr: usize,
     enter: impl FnOnce(&mut T, PageRef<'_>) -> R,

@@ -36,8 +36,9 @@ use kernel::{
 /// Data about a span of an address space, which becomes invalid when the CPU's page table changes.
 ///
 /// `'static`, because the kernel calls [`Self::invalidate`] until the notifier is dropped, and a
-/// leaked one ([`core::mem::forget`]) is never dropped.
-pub trait Invalidate: Send + 'static {
+/// leaked one ([`core::mem::forget`]) is never dropped. `Unpin`, because it gets a mutable reference
+/// to data that the notifier's lock pins.
+pub trait Invalidate: Send + Unpin + 'static {
     /// Drops all data about `span`. When this returns, the device must no longer use those pages.
     ///
     /// Context: under the notifier's spinlock; must not sleep, and must be short. The caller may
@@ -180,10 +181,7 @@ impl<T: Invalidate> IntervalNotifier<T> {
         &self,
         seq: Sequence,
         enter: impl FnOnce(&mut T) -> R,
-    ) -> Result<R, Stale>
-    where
-        T: Unpin,
-    {
+    ) -> Result<R, Stale> {
         self.commit_if(
             seq,
             || self.exclusives.load(Relaxed) == seq.exclusives,
@@ -197,10 +195,7 @@ impl<T: Invalidate> IntervalNotifier<T> {
         &self,
         seq: Sequence,
         enter: impl FnOnce(&mut T) -> R,
-    ) -> Result<R, Stale>
-    where
-        T: Unpin,
-    {
+    ) -> Result<R, Stale> {
         self.commit_if(
             seq,
             || true,
@@ -219,10 +214,7 @@ impl<T: Invalidate> IntervalNotifier<T> {
         seq: Sequence,
         still: impl FnOnce() -> bool,
         enter: impl FnOnce(&mut T) -> R,
-    ) -> Result<R, Stale>
-    where
-        T: Unpin,
-    {
+    ) -> Result<R, Stale> {
         let mut data = self.data.lock();
 
         // SAFETY: `mmu_interval_read_retry()` requires an inserted notifier, which it is by the
@@ -291,8 +283,7 @@ impl<T: Invalidate> IntervalNotifier<T> {
         let span = Span::new(start, end.unwrap_or(this.span.end))
             .map_or(Some(this.span), |span| span.intersect(this.span));
         if let Some(span) = span {
-            // SAFETY: The data is not moved.
-            unsafe { data.as_mut().get_unchecked_mut() }.invalidate(span);
+            data.as_mut().get_mut().invalidate(span);
         }
         true
     }
