@@ -17,8 +17,8 @@ use kernel::prelude::*;
 ///
 /// # Invariants
 ///
-/// If `VALID` is set, a walk of the CPU's page table has reported the frame, and no invalidation of
-/// the page has returned since.
+/// If `VALID` is set, the entry was made for a frame with a `struct page`, in the device page table
+/// under a notifier whose walk has reported it. An invalidation clears the entry before it returns.
 #[derive(Copy, Clone, PartialEq, Eq, Zeroable)]
 pub(super) struct DeviceEntry(u64);
 
@@ -37,7 +37,7 @@ impl DeviceEntry {
 
     /// The entry for a page that the CPU's page table maps with `access`.
     pub(super) fn new(pfn: Pfn, access: Access, memory: &DeviceMemory) -> Self {
-        Template::new(access, memory).entry(pfn.raw())
+        Template::new(access, memory).entry(pfn)
     }
 
     /// The entry for a page to which the device has exclusive access.
@@ -47,7 +47,7 @@ impl DeviceEntry {
 
     /// The entry for the next page of the same huge page, all of which is in the same memory.
     pub(super) fn next_frame(self) -> Self {
-        // INVARIANT: The walk has reported the next page, too.
+        // INVARIANT: All frames of a huge page have a `struct page`, and the walk has reported them.
         Self(self.0.wrapping_add(1 << Self::PFN_SHIFT))
     }
 
@@ -99,8 +99,7 @@ impl DeviceEntry {
         if !self.is_valid() {
             return None;
         }
-        // SAFETY: By the type invariants a valid entry has the frame of a page, which stays mapped
-        // until an invalidation has returned, and the invalidation clears the entry.
+        // SAFETY: By the type invariants a valid entry has a frame with a `struct page`.
         Some(unsafe { Pfn::new((self.0 >> Self::PFN_SHIFT) as usize) })
     }
 
@@ -143,12 +142,14 @@ impl Template {
         }
     }
 
-    /// The entry for `frame`, which a walk has reported.
+    /// The entry for a page that a walk has reported.
     #[inline(always)]
-    pub(super) fn entry(&self, frame: usize) -> DeviceEntry {
+    pub(super) fn entry(&self, pfn: Pfn) -> DeviceEntry {
+        let frame = pfn.raw();
         let is_local = frame.wrapping_sub(self.local_start) < self.local_pages;
         let flags = if is_local { self.local } else { self.remote };
 
+        // INVARIANT: By those of `Pfn`.
         DeviceEntry((frame as u64) << DeviceEntry::PFN_SHIFT | flags)
     }
 }

@@ -101,7 +101,7 @@ fn map_run(
     if order > 0 {
         let pages = pfn.following(order).wrapping_add(1);
         let (run, _) = entries.split_at_mut(pages.min(entries.len()));
-        let mut new = template.entry(pfn.raw());
+        let mut new = template.entry(pfn);
         let mut i = 0_usize;
 
         for entry in run.iter_mut() {
@@ -112,17 +112,17 @@ fn map_run(
         return run.len();
     }
 
-    let flags = head.raw().wrapping_sub(pfn.raw());
+    let Some(flags) = head.page_flags() else {
+        return 0;
+    };
     let mut mapped = 0_usize;
 
     for (entry, raw) in entries.iter_mut().zip(cpu) {
-        // With other flags than the first entry's, this is not a bare frame number.
-        let frame = raw.raw().wrapping_sub(flags);
-
-        if !View::is_frame(frame) {
+        let Some(pfn) = raw.frame_with(flags) else {
             break;
-        }
-        sink(mapped, entry, Found::Page(template.entry(frame)));
+        };
+
+        sink(mapped, entry, Found::Page(template.entry(pfn)));
         mapped = mapped.wrapping_add(1);
     }
     mapped

@@ -52,9 +52,17 @@ pub enum CpuEntry<'v> {
 #[derive(Copy, Clone)]
 #[repr(transparent)]
 pub(crate) struct RawEntry<'v> {
-    raw: usize,
+    pub(super) raw: usize,
     _view: PhantomData<&'v ()>,
 }
+
+/// The flags of an entry.
+///
+/// # Invariants
+///
+/// They are those of an entry with a page: `HMM_PFN_VALID` is set, and `HMM_PFN_ERROR` is not.
+#[derive(Copy, Clone)]
+pub(crate) struct PageFlags(usize);
 
 impl<'v> RawEntry<'v> {
     const VALID: usize = bindings::hmm_pfn_flags_HMM_PFN_VALID;
@@ -63,16 +71,22 @@ impl<'v> RawEntry<'v> {
     const FLAGS: usize = bindings::hmm_pfn_flags_HMM_PFN_FLAGS;
     const ORDER_SHIFT: u32 = bindings::hmm_pfn_flags_HMM_PFN_ORDER_SHIFT as u32;
 
-    /// Returns the number.
+    /// Returns the flags of an entry that has a page.
     #[inline(always)]
-    pub(crate) fn raw(self) -> usize {
-        self.raw
+    pub(crate) fn page_flags(self) -> Option<PageFlags> {
+        // INVARIANT: Just checked.
+        self.is_page().then_some(PageFlags(self.raw & Self::FLAGS))
     }
 
-    /// Returns whether a number is a frame number without flags.
+    /// Returns the frame of the page, if the entry has one and exactly these flags. Cheaper than
+    /// [`Self::decode`].
     #[inline(always)]
-    pub(crate) fn is_frame(raw: usize) -> bool {
-        raw & Self::FLAGS == 0
+    pub(crate) fn frame_with(self, flags: PageFlags) -> Option<Pfn> {
+        // With other flags, this is not a bare frame number.
+        let frame = self.raw.wrapping_sub(flags.0);
+
+        // SAFETY: By the invariants of `PageFlags` the entry has a page: as in `decode()`.
+        (frame & Self::FLAGS == 0).then(|| unsafe { Pfn::new(frame) })
     }
 
     pub(super) fn is_page(self) -> bool {

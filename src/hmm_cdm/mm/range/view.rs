@@ -59,7 +59,7 @@ impl<'a, T: Invalidate> Snapshot<'a, T> {
     }
 }
 
-impl<T: Invalidate + Unpin> Snapshot<'_, T> {
+impl<T: Invalidate> Snapshot<'_, T> {
     /// Runs `enter` on the notifier's data and on the entries, if nothing in the span has changed
     /// since the walk began. While `enter` runs, no invalidation of the span returns.
     ///
@@ -202,12 +202,6 @@ impl View<'_> {
         self.entries
     }
 
-    /// Returns whether a number is a frame number without flags.
-    #[inline(always)]
-    pub(crate) fn is_frame(raw: usize) -> bool {
-        RawEntry::is_frame(raw)
-    }
-
     /// Returns whether all mappings that the walk has seen are anonymous.
     #[cfg(CONFIG_KUNIT = "y")]
     pub(super) fn is_anonymous(&self) -> bool {
@@ -272,7 +266,7 @@ mod tests {
             let part = view.trimmed();
 
             assert_eq!(Some(part.span()), Span::new(at(first), at(end)));
-            let left = part.raw_entries().iter().map(|entry| entry.raw());
+            let left = part.raw_entries().iter().map(|entry| entry.raw);
             assert!(left.eq(raw.get(first..end).unwrap_or_default().iter().copied()));
             Ok(())
         };
