@@ -151,7 +151,7 @@ impl Node {
         let range = DeviceRange::addresses(size, name)?;
         let node = Self::register(range, nid, None, Some(copier.clone()))?;
 
-        let splitter = Splitter::new(node.owner(), node.first_pfn()?, copier)?;
+        let splitter = Splitter::new(node.owner(), node.first_pfn()?, node.pages(), copier)?;
         let thread = Thread::spawn(c"hmm_cdm_split", nid.unsigned_abs(), splitter.clone())?;
         node.node_pages().set_splitter(splitter);
         node.split_thread.populate(thread);

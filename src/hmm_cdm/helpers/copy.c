@@ -3,11 +3,18 @@
 #include <linux/atomic.h>
 #include <linux/cpufeature.h>
 #include <linux/highmem.h>
+#include <linux/memremap.h>
 #include <linux/mm.h>
 
-void hmm_cdm_helper_clear_page(unsigned long pfn)
+/* Returns false for device-private memory, which the CPU cannot access. */
+bool hmm_cdm_helper_clear_page(unsigned long pfn)
 {
-	clear_highpage(pfn_to_page(pfn));
+	struct page *page = pfn_to_page(pfn);
+
+	if (WARN_ON_ONCE(is_device_private_page(page)))
+		return false;
+	clear_highpage(page);
+	return true;
 }
 
 /*
@@ -25,12 +32,15 @@ static bool copy_recovers(void)
 
 /*
  * Returns false if the source has a memory error, which copy_mc_highpage() has
- * then reported to memory_failure_queue().
+ * then reported to memory_failure_queue(), or if one of the pages is
+ * device-private memory, which the CPU cannot access.
  */
 bool hmm_cdm_helper_copy_page(unsigned long to, unsigned long from)
 {
 	struct page *src = pfn_to_page(from), *dst = pfn_to_page(to);
 
+	if (WARN_ON_ONCE(is_device_private_page(src) || is_device_private_page(dst)))
+		return false;
 	if (copy_recovers())
 		return !copy_mc_highpage(dst, src);
 	copy_highpage(dst, src);

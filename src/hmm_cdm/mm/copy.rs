@@ -84,6 +84,8 @@ pub enum Mover<'a> {
         copier: &'a dyn Copier,
         /// The first frame of its memory.
         first: Pfn,
+        /// The number of its frames.
+        pages: usize,
         /// To the device, or from it.
         direction: Direction,
     },
@@ -162,20 +164,19 @@ impl Mover<'_> {
     ///
     /// # Safety
     ///
-    /// Nothing else uses the destinations or changes the sources. For [`Mover::Cpu`] all are in the
-    /// direct map. For [`Mover::Device`] the destinations (for `In`) or the sources (for `Out`) are
-    /// in its memory, and so are the destinations of holes.
+    /// Nothing else uses the destinations or changes the sources.
     pub(super) unsafe fn run(
         self,
         tasks: impl Iterator<Item = Task>,
         mut failed: impl FnMut(usize, usize),
     ) {
-        let (copier, first, direction) = match self {
+        let (copier, first, pages, direction) = match self {
             Mover::Device {
                 copier,
                 first,
+                pages,
                 direction,
-            } => (copier, first, direction),
+            } => (copier, first, pages, direction),
             Mover::Cpu => {
                 for task in tasks {
                     // SAFETY: By the safety requirements, which are those of `with_cpu()`.
@@ -186,9 +187,14 @@ impl Mover<'_> {
             Mover::Nothing => return,
         };
 
-        let index = |pfn: Pfn| pfn.raw().wrapping_sub(first.raw());
+        // The index of a task's device pages, which have to be in the device's memory.
+        let index = |pfn: Pfn, task: &Task| {
+            pfn.raw()
+                .checked_sub(first.raw())
+                .filter(|index| index.saturating_add(task.pages) <= pages)
+        };
         // Contiguous holes are zeroed together.
-        let mut holes: Option<Task> = None;
+        let mut holes: Option<(usize, Task)> = None;
         let mut batch = Batch {
             copier,
             direction,
@@ -203,39 +209,44 @@ impl Mover<'_> {
         };
 
         for task in tasks {
-            let Some(from) = task.from else {
+            let (system, device) = match (task.from, direction) {
+                (None, _) => (None, task.to),
+                (Some(from), Direction::In) => (Some(from), task.to),
+                (Some(from), Direction::Out) => (Some(task.to), from),
+            };
+            let Some(index) = index(device, &task) else {
+                (batch.failed)(task.place, task.pages);
+                continue;
+            };
+            let Some(system) = system else {
                 match &mut holes {
-                    Some(run)
+                    Some((_, run))
                         if run.place + run.pages == task.place
                             && run.to.raw() + run.pages == task.to.raw() =>
                     {
                         run.pages += task.pages;
                     }
                     _ => {
-                        if let Some(run) = holes.replace(task) {
-                            zero(copier, index(run.to), run, batch.failed);
+                        if let Some((first, run)) = holes.replace((index, task)) {
+                            zero(copier, first, run, batch.failed);
                         }
                     }
                 }
                 continue;
-            };
-            let (system, device) = match direction {
-                Direction::In => (from, task.to),
-                Direction::Out => (task.to, from),
             };
 
             batch.add(
                 task.place,
                 CopyRun {
                     system,
-                    index: index(device),
+                    index,
                     pages: task.pages,
                 },
             );
         }
         batch.flush();
-        if let Some(run) = holes {
-            zero(copier, index(run.to), run, &mut failed);
+        if let Some((first, run)) = holes {
+            zero(copier, first, run, &mut failed);
         }
     }
 
@@ -247,18 +258,16 @@ impl Mover<'_> {
             // The pages of a folio are contiguous.
             let to = task.to.raw() + i;
 
-            match task.from {
-                // SAFETY: By the safety requirements the page is in the direct map, and nothing
-                // else uses it.
+            let filled = match task.from {
+                // SAFETY: By the safety requirements nothing else uses the page. The helper refuses
+                // pages that are not in the direct map.
                 None => unsafe { bindings::hmm_cdm_helper_clear_page(to) },
-                Some(from) => {
-                    // SAFETY: As above. Nothing changes the source.
-                    let copied = unsafe { bindings::hmm_cdm_helper_copy_page(to, from.raw() + i) };
+                // SAFETY: As above. Nothing changes the source.
+                Some(from) => unsafe { bindings::hmm_cdm_helper_copy_page(to, from.raw() + i) },
+            };
 
-                    if !copied {
-                        return failed(task.place, task.pages);
-                    }
-                }
+            if !filled {
+                return failed(task.place, task.pages);
             }
         }
     }
@@ -289,6 +298,7 @@ mod tests {
 
     /// The first frame of the device's memory; only the number is used.
     const FIRST: usize = 0x1000;
+    const PAGES: usize = 100;
 
     #[derive(Default)]
     struct Log {
@@ -363,6 +373,7 @@ mod tests {
         let mover = Mover::Device {
             copier: device,
             first: pfn(FIRST),
+            pages: PAGES,
             direction: Direction::In,
         };
 
@@ -465,11 +476,38 @@ mod tests {
     }
 
     #[test]
+    fn other_memory_than_the_devices_is_refused() -> Result {
+        let device = Device::new(usize::MAX)?;
+        let before = Task {
+            to: pfn(FIRST - 1),
+            ..task(0, Some(100), 0)
+        };
+        let failed = run(
+            &device,
+            &[
+                before,
+                task(1, Some(101), PAGES - 1),
+                task(2, Some(102), PAGES),
+                task(3, None, PAGES),
+            ],
+        )?;
+        let log = device.log.lock();
+
+        assert_eq!((log.copies.len(), log.zeroed.len()), (1, 0));
+        assert_eq!(failed.len(), 3);
+        for (failed, place) in failed.iter().zip([0, 2, 3]) {
+            assert_eq!(*failed, (place, 1));
+        }
+        Ok(())
+    }
+
+    #[test]
     fn the_way_out_has_the_sides_the_other_way_round() -> Result {
         let device = Device::new(usize::MAX)?;
         let mover = Mover::Device {
             copier: &*device,
             first: pfn(FIRST),
+            pages: PAGES,
             direction: Direction::Out,
         };
         let task = Task {

@@ -17,6 +17,7 @@ pub(super) fn mover(memory: &Pagemap<NodePages>, direction: Direction) -> Mover<
         (Some(copier), Some(first)) if copier.copies() => Mover::Device {
             copier: &**copier,
             first,
+            pages: memory.nr(),
             direction,
         },
         _ => Mover::Cpu,

@@ -86,8 +86,9 @@ struct Work {
 #[pin_data]
 pub(super) struct Splitter {
     owner: Owner,
-    // The first frame of the node.
+    // The frames of the node.
     first: Pfn,
+    pages: usize,
     copier: Arc<dyn Copier>,
     #[pin]
     work: Mutex<Work>,
@@ -96,8 +97,14 @@ pub(super) struct Splitter {
 }
 
 impl Splitter {
-    /// Makes the splitter for the memory of `owner`, which begins with frame `first`. ENOMEM.
-    pub(super) fn new(owner: Owner, first: Pfn, copier: Arc<dyn Copier>) -> Result<Arc<Self>> {
+    /// Makes the splitter for the memory of `owner`, which is the `pages` frames from `first`.
+    /// ENOMEM.
+    pub(super) fn new(
+        owner: Owner,
+        first: Pfn,
+        pages: usize,
+        copier: Arc<dyn Copier>,
+    ) -> Result<Arc<Self>> {
         let work = Work {
             next: None,
             current: None,
@@ -108,6 +115,7 @@ impl Splitter {
             pin_init!(Self {
                 owner,
                 first,
+                pages,
                 copier,
                 work <- new_mutex!(work, "Splitter::work"),
                 changed <- new_condvar!("Splitter::changed"),
@@ -195,6 +203,7 @@ impl Splitter {
         drop(pages.install(Mover::Device {
             copier: &*self.copier,
             first: self.first,
+            pages: self.pages,
             direction: Direction::Out,
         }));
         true

@@ -43,8 +43,7 @@ impl Arrays<'_> {
 
             // SAFETY: As `Mover::run()` requires, nothing uses the destinations or changes the
             // sources: sources are holes, or locked and mapped by migration entries alone;
-            // destinations are locked, and nothing maps them. `install()` was given the mover of
-            // the pages' memory.
+            // destinations are locked, and nothing maps them.
             unsafe { mover.run(tasks, |place, pages| failed.add(place, pages)) };
             failed
         };
@@ -204,7 +203,8 @@ mod tests {
             let page = NewPage::system().ok_or(ENOMEM)?;
             destinations.push(page, GFP_KERNEL)?;
         }
-        let first = destinations.first().ok_or(ENOMEM)?.pfn();
+        let frames = destinations.iter().map(NewPage::pfn);
+        let first = frames.min_by_key(|pfn| pfn.raw()).ok_or(ENOMEM)?;
         collect(memory.span(), |mut pages| {
             for (i, page) in [0, 2, 3].into_iter().zip(destinations) {
                 pages.set_destination(i, page);
@@ -212,6 +212,7 @@ mod tests {
             let done = pages.install(Mover::Device {
                 copier: &Failing { good: 0 },
                 first,
+                pages: usize::MAX,
                 direction: Direction::In,
             });
             assert_eq!(done.outcome(0), Outcome::NotCopied);
@@ -245,6 +246,7 @@ mod tests {
             let done = pages.install(Mover::Device {
                 copier: &Failing { good: 1 },
                 first: pfn,
+                pages: usize::MAX,
                 direction: Direction::In,
             });
             [0, 1, 2].map(|i| done.outcome(i))
