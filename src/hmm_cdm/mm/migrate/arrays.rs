@@ -17,6 +17,7 @@ use crate::{
             Pfn, //
         },
         vma::Mapping,
+        window_pages,
         Span, //
     },
 };
@@ -58,7 +59,7 @@ impl<'a> Arrays<'a> {
         mapping: &'a Mapping<'_>,
         span: Span,
         bufs: &'a mut Buffers,
-        request: Request<'_>,
+        request: Request<'a>,
     ) -> Result<Self> {
         let nr = span.pages();
         if bufs.pages < nr {
@@ -91,7 +92,7 @@ impl<'a> Arrays<'a> {
         // SAFETY: `migrate_vma_setup()` requires a vma under the mmap lock, which `mapping` is for
         // 'a, and arrays with room for the range until the migration is finalized: they are
         // borrowed for 'a and not reallocated. By the invariants of `CpuFault` a fault's page is
-        // locked and referenced.
+        // locked and referenced, for 'a.
         to_result(unsafe { bindings::migrate_vma_setup(&mut args) })?;
         // INVARIANT: The setup has filled the arrays.
         Ok(Self {
@@ -108,7 +109,7 @@ impl<'a> Arrays<'a> {
 
     /// Collects the `nr` pages from `first`: see [`Collected::frames`](super::Collected::frames).
     pub(super) fn frames(first: Pfn, nr: usize, bufs: &'a mut Buffers) -> Result<Self> {
-        if bufs.pages < nr {
+        if bufs.pages < nr || first.raw() % window_pages() + nr > window_pages() {
             return Err(EINVAL);
         }
         for array in [&mut bufs.src, &mut bufs.dst] {
@@ -118,7 +119,8 @@ impl<'a> Arrays<'a> {
         }
         // SAFETY: `migrate_device_range()` requires an array with room for `nr` entries, which this
         // one has, and frames with a `struct page`: by the invariants of `Pfn` the first frame has
-        // one, and so have the others of its window. It takes references on pages in use.
+        // one, and so have the others of its window, as the memory map begins and ends at multiples
+        // of the windows' size. It takes references on pages in use.
         to_result(unsafe {
             bindings::migrate_device_range(bufs.src.as_mut_ptr(), first.raw(), nr)
         })?;

@@ -101,13 +101,14 @@ impl<'a> Collected<'a> {
         mapping: &'a Mapping<'_>,
         span: Span,
         bufs: &'a mut Buffers,
-        request: Request<'_>,
+        request: Request<'a>,
     ) -> Result<Self> {
         Arrays::vma(mapping, span, bufs, request).map(Self)
     }
 
     /// Collects those of the `nr` pages of device memory from `first` on that are in use, whatever
-    /// maps them, and huge pages in one piece. Sleeps. EINVAL if the buffers are too small.
+    /// maps them, and huge pages in one piece. Sleeps. EINVAL if the buffers are too small, or the
+    /// pages are not in one window.
     pub(crate) fn frames(first: Pfn, nr: usize, bufs: &'a mut Buffers) -> Result<Self> {
         Arrays::frames(first, nr, bufs).map(Self)
     }
@@ -197,7 +198,7 @@ impl<'a> Collected<'a> {
     /// Has `mover` fill the destinations with their content, and replaces the sources by them.
     ///
     /// `mover` is that of the device memory, on whichever side it is. For coherent memory
-    /// [`Mover::Cpu`] will do.
+    /// [`Mover::Cpu`] will do. Pages that it cannot reach stay: [`Outcome::NotCopied`].
     pub fn install(mut self, mover: Mover<'_>) -> Installed<'a> {
         self.0.copy(mover);
         self.0.pages();
