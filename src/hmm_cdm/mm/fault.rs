@@ -134,7 +134,8 @@ impl CpuFault<'_> {
         let vma =
             unsafe { VmaRef::from_raw(bindings::hmm_cdm_helper_fault_vma(self.vmf.as_ptr())) };
 
-        Mapping::new(vma)
+        // SAFETY: As above.
+        unsafe { Mapping::new(vma) }
     }
 
     /// Returns the address space.

@@ -78,13 +78,22 @@ impl Drop for Mappings<'_> {
     }
 }
 
-/// A mapping of an address space whose mmap lock is held for reading.
+/// A mapping of an address space.
+///
+/// # Invariants
+///
+/// The mmap lock of the address space is held for `'a`, at least for reading.
 pub struct Mapping<'a>(&'a VmaRef);
 
 impl<'a> Mapping<'a> {
-    /// Wraps a mapping. By the invariants of [`VmaRef`] the mmap lock is held, at least for
-    /// reading.
-    pub(super) fn new(vma: &'a VmaRef) -> Self {
+    /// Wraps a mapping.
+    ///
+    /// # Safety
+    ///
+    /// The mmap lock is held for `'a`, at least for reading. A [`VmaRef`] proves only that this or
+    /// the vma lock is held.
+    pub(super) unsafe fn new(vma: &'a VmaRef) -> Self {
+        // INVARIANT: By the safety requirements.
         Self(vma)
     }
 }
