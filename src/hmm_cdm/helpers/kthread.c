@@ -81,11 +81,16 @@ struct task_struct *hmm_cdm_helper_kthread_begin_wait(bool *allowed)
 
 /*
  * Discards an interrupt of this wait, so that it does not end the thread's next
- * one, but not the interrupt of hmm_cdm_helper_kthread_stop_put().
+ * one, but not the interrupt of hmm_cdm_helper_kthread_stop_put(). To be called
+ * by @task itself: in a process, disallow_signal() would make it immune to SIGKILL.
  */
 void hmm_cdm_helper_kthread_end_wait(struct task_struct *task, bool allowed,
 				     bool interrupted)
 {
+	if (WARN_ON_ONCE(task != current)) {
+		put_task_struct(task);
+		return;
+	}
 	/* Ignoring the signal discards a pending one (kernel_sigaction()). */
 	if (allowed || interrupted)
 		disallow_signal(SIGKILL);

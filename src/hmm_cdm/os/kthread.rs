@@ -126,8 +126,8 @@ impl<T: ThreadBody> Drop for Thread<T> {
 ///
 /// # Invariants
 ///
-/// The value owns a reference to `task`, a kernel thread that allows SIGKILL from the kernel. Only
-/// that thread drops the value.
+/// The value owns a reference to `task`, a kernel thread that allows SIGKILL from the kernel. Dropped
+/// by another task, which is a bug, the value changes no signals of either.
 pub(crate) struct Interruptible {
     task: NonNull<bindings::task_struct>,
     allowed_here: bool,
@@ -170,8 +170,8 @@ impl Interruptible {
 
 impl Drop for Interruptible {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants this is the thread, and the value owns the reference that
-        // is dropped here.
+        // SAFETY: By the type invariants the value owns the reference that is dropped here. The
+        // helper checks that this is the thread.
         unsafe {
             bindings::hmm_cdm_helper_kthread_end_wait(
                 self.task.as_ptr(),
