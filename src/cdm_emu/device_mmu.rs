@@ -38,13 +38,13 @@ pub(crate) enum Stop {
 
 /// Counts the faults of a job, and the bytes it accessed in device and system memory.
 #[derive(Default)]
-pub(crate) struct Account {
+pub(crate) struct JobCounts {
     pub(crate) faults: u64,
     pub(crate) local: u64,
     pub(crate) remote: u64,
 }
 
-impl Account {
+impl JobCounts {
     /// The completion of a job that ended with `status`.
     pub(crate) fn completion(&self, status: Result<(), Stop>) -> Completion {
         let (status, fault) = match status {
@@ -72,7 +72,7 @@ pub(crate) struct DeviceMmu<'a> {
     pub(crate) worker: &'a Arc<Worker>,
     pub(crate) health: &'a Health,
     pub(crate) fault_handler: &'a mut FaultHandler,
-    pub(crate) account: &'a mut Account,
+    pub(crate) counts: &'a mut JobCounts,
     pub(crate) cancelled: &'a dyn Fn() -> bool,
 }
 
@@ -102,9 +102,9 @@ impl DeviceMmu<'_> {
             });
             if let Ok((result, local)) = done {
                 if local {
-                    self.account.local += bytes as u64;
+                    self.counts.local += bytes as u64;
                 } else {
-                    self.account.remote += bytes as u64;
+                    self.counts.remote += bytes as u64;
                 }
                 // Only a misaligned or overlong access has no result.
                 return result.ok_or(Stop::Error(EINVAL));
@@ -114,7 +114,7 @@ impl DeviceMmu<'_> {
     }
 
     fn fault(&mut self, addr: usize, len: usize, access: Access) -> Result<(), Stop> {
-        self.account.faults += 1;
+        self.counts.faults += 1;
         let (mirror, health, cancelled) = (self.mirror, self.health, self.cancelled);
         let worker = self.worker;
         let fault_handler = &mut *self.fault_handler;
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn completions_report_status_and_counts() {
-        let account = Account {
+        let counts = JobCounts {
             faults: 1,
             local: 2,
             remote: 3,
@@ -272,7 +272,7 @@ mod tests {
         ];
 
         for (end, status, fault) in ends {
-            let done = account.completion(end);
+            let done = counts.completion(end);
 
             assert_eq!((done.status, done.fault), (status, fault));
             assert_eq!(

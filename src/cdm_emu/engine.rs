@@ -17,8 +17,8 @@
 
 use crate::{
     device_mmu::{
-        Account,
         DeviceMmu,
+        JobCounts,
         Stop, //
     },
     exec_units::{
@@ -74,12 +74,12 @@ use kernel::{
 struct Task {
     job: Job,
     operation: Operation,
-    account: Account,
+    counts: JobCounts,
 }
 
 impl Task {
     fn complete(self, status: Result<(), Stop>) {
-        let mut completion = self.account.completion(status);
+        let mut completion = self.counts.completion(status);
 
         completion.result = self.operation.result;
         self.job.complete(completion);
@@ -190,7 +190,7 @@ impl Client {
             worker: &self.worker,
             health: &self.health,
             fault_handler: &mut resources.fault_handler,
-            account: &mut task.account,
+            counts: &mut task.counts,
             cancelled: &|| self.is_cancelled(),
         };
 
@@ -316,7 +316,7 @@ impl Context for Session {
             Task {
                 job,
                 operation,
-                account: Account::default(),
+                counts: JobCounts::default(),
             },
             GFP_KERNEL,
         )?;

@@ -47,7 +47,7 @@ struct Bulk {
     done: usize,
 }
 
-enum Kind {
+enum OpKind {
     Fill { to: usize, pattern: u64 },
     Copy { to: usize, from: usize },
     Add { to: usize, a: usize, b: usize },
@@ -61,7 +61,7 @@ enum Kind {
 
 /// An operation in progress.
 pub(crate) struct Operation {
-    kind: Kind,
+    kind: OpKind,
     bulk: Bulk,
     pub(crate) result: [u64; JOB_RESULTS],
 }
@@ -94,7 +94,7 @@ impl Operation {
         let (kind, len) = match op {
             uapi::EMU_FILL => {
                 let (to, len) = range(a0, a1)?;
-                Ok((Kind::Fill { to, pattern: a2 }, len))
+                Ok((OpKind::Fill { to, pattern: a2 }, len))
             }
             uapi::EMU_COPY => {
                 let (to, len) = range(a0, a2)?;
@@ -102,35 +102,35 @@ impl Operation {
                 if to < from + len && from < to + len {
                     return Err(EINVAL);
                 }
-                Ok((Kind::Copy { to, from }, len))
+                Ok((OpKind::Copy { to, from }, len))
             }
             uapi::EMU_ADD => {
                 let (to, len) = elements(a0, a3)?;
                 let (a, _) = elements(a1, a3)?;
                 let (b, _) = elements(a2, a3)?;
-                Ok((Kind::Add { to, a, b }, len))
+                Ok((OpKind::Add { to, a, b }, len))
             }
             uapi::EMU_REDUCE => {
                 let (from, len) = elements(a0, a1)?;
-                Ok((Kind::Reduce { from }, len))
+                Ok((OpKind::Reduce { from }, len))
             }
             uapi::EMU_HISTOGRAM => {
                 let (from, len) = range(a0, a1)?;
                 let (bins, _) = elements(a2, 256)?;
-                Ok((Kind::Histogram { from, bins }, len))
+                Ok((OpKind::Histogram { from, bins }, len))
             }
-            uapi::EMU_CAS => single(Kind::Cas {
+            uapi::EMU_CAS => single(OpKind::Cas {
                 addr: word(a0)?,
                 old: a1,
                 new: a2,
             }),
-            uapi::EMU_FETCH_ADD => single(Kind::FetchAdd {
+            uapi::EMU_FETCH_ADD => single(OpKind::FetchAdd {
                 addr: word(a0)?,
                 value: a1,
                 left: a2,
             }),
-            uapi::EMU_WALK => single(Kind::Walk(Walk::new(word(a0)?))),
-            uapi::EMU_HANG => single(Kind::Hang),
+            uapi::EMU_WALK => single(OpKind::Walk(Walk::new(word(a0)?))),
+            uapi::EMU_HANG => single(OpKind::Hang),
             _ => Err(EINVAL),
         }?;
         Ok(Self {
@@ -147,11 +147,11 @@ impl Operation {
         regs: &mut Registers,
     ) -> Result<Progress, Stop> {
         match &mut self.kind {
-            Kind::Cas { addr, old, new } => {
+            OpKind::Cas { addr, old, new } => {
                 self.result = [mmu.compare_exchange(*addr, *old, *new)?, 0, 0, 0];
                 Ok(Progress::Done)
             }
-            Kind::FetchAdd { addr, value, left } => {
+            OpKind::FetchAdd { addr, value, left } => {
                 for _ in 0..ACCESSES_PER_STEP.min(*left) {
                     self.result = [mmu.fetch_add(*addr, *value)?, 0, 0, 0];
                     *left -= 1;
@@ -162,12 +162,12 @@ impl Operation {
                     Progress::More
                 })
             }
-            Kind::Walk(walk) => {
+            OpKind::Walk(walk) => {
                 let progress = walk.step(mmu)?;
                 self.result = walk.result();
                 Ok(progress)
             }
-            Kind::Hang => Err(mmu.hang()),
+            OpKind::Hang => Err(mmu.hang()),
             _ => self.step_bulk(mmu, regs),
         }
     }
@@ -205,7 +205,7 @@ impl Operation {
         let done = self.bulk.done;
 
         match self.kind {
-            Kind::Fill { to, pattern } => {
+            OpKind::Fill { to, pattern } => {
                 for part in a.chunks_mut(8) {
                     for (byte, value) in part.iter_mut().zip(pattern.to_ne_bytes()) {
                         *byte = value;
@@ -213,11 +213,11 @@ impl Operation {
                 }
                 mmu.write(to + done, a, ahead)
             }
-            Kind::Copy { to, from } => {
+            OpKind::Copy { to, from } => {
                 mmu.read(from + done, a, ahead)?;
                 mmu.write(to + done, a, ahead)
             }
-            Kind::Add {
+            OpKind::Add {
                 to,
                 a: first,
                 b: second,
@@ -229,7 +229,7 @@ impl Operation {
                 }
                 mmu.write(to + done, a, ahead)
             }
-            Kind::Reduce { from } => {
+            OpKind::Reduce { from } => {
                 mmu.read(from + done, a, ahead)?;
                 if let Some(sum) = self.result.first_mut() {
                     *sum = a
@@ -238,7 +238,7 @@ impl Operation {
                 }
                 Ok(())
             }
-            Kind::Histogram { from, bins } => {
+            OpKind::Histogram { from, bins } => {
                 mmu.read(from + done, a, ahead)?;
                 let mut counts = [0u16; 256];
                 for byte in a.iter() {
