@@ -74,7 +74,7 @@ impl MinorState {
 pub(crate) struct Chardev {
     // Dropped first: no open(2) looks up the device after that.
     _misc: Pin<KBox<MiscDeviceRegistration<CdmFile>>>,
-    _slot: Slot,
+    _minor: Minor,
 }
 
 impl Chardev {
@@ -83,8 +83,8 @@ impl Chardev {
     pub(crate) fn new(
         make: impl FnOnce(u32) -> Result<Arc<Device>>,
     ) -> Result<(Self, Arc<Device>)> {
-        let (slot, device) = Slot::take(make)?;
-        let name = NAMES.get(slot.0).copied().ok_or(ENOSPC)?;
+        let (minor, device) = Minor::take(make)?;
+        let name = NAMES.get(minor.0).copied().ok_or(ENOSPC)?;
         // open(2) may look up the device at once. The table must not be locked: misc_register()
         // takes the lock under which misc_open() calls us.
         let misc = KBox::pin_init(
@@ -95,7 +95,7 @@ impl Chardev {
         Ok((
             Self {
                 _misc: misc,
-                _slot: slot,
+                _minor: minor,
             },
             device,
         ))
@@ -103,16 +103,16 @@ impl Chardev {
 }
 
 /// A reserved entry of the table of devices.
-struct Slot(usize);
+struct Minor(usize);
 
-impl Slot {
+impl Minor {
     fn take(make: impl FnOnce(u32) -> Result<Arc<Device>>) -> Result<(Self, Arc<Device>)> {
-        let slot = Self::reserve()?;
+        let minor = Self::reserve()?;
         // Not under the table's lock, which open(2) takes inside misc_mtx.
-        let device = make(slot.0 as u32)?;
+        let device = make(minor.0 as u32)?;
 
-        slot.set(MinorState::Device(device.clone()));
-        Ok((slot, device))
+        minor.set(MinorState::Device(device.clone()));
+        Ok((minor, device))
     }
 
     fn reserve() -> Result<Self> {
@@ -139,7 +139,7 @@ impl Slot {
     }
 }
 
-impl Drop for Slot {
+impl Drop for Minor {
     fn drop(&mut self) {
         self.set(MinorState::Free);
     }

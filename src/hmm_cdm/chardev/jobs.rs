@@ -13,7 +13,7 @@ use kernel::{
 /// The most jobs of a file. Each holds kernel memory.
 const MAX_JOBS: usize = 1024;
 
-struct Table {
+struct JobTable {
     last: u64,
     count: usize,
     tickets: RBTree<u64, Arc<Ticket>>,
@@ -23,7 +23,7 @@ struct Table {
 #[pin_data]
 pub(super) struct Jobs {
     #[pin]
-    table: Mutex<Table>,
+    table: Mutex<JobTable>,
 }
 
 impl Jobs {
@@ -31,7 +31,7 @@ impl Jobs {
         KBox::pin_init(
             pin_init!(Self {
                 table <- new_mutex!(
-                    Table { last: 0, count: 0, tickets: RBTree::new() },
+                    JobTable { last: 0, count: 0, tickets: RBTree::new() },
                     "Jobs::table"
                 ),
             }),
