@@ -38,7 +38,7 @@ pub(crate) struct FaultWalk {
 }
 
 /// Whether the device may access the faulting address after a walk of the CPU's page table.
-enum Outcome {
+enum FillResult {
     /// It may; `local` if the page is in the device's own memory.
     Ready { local: bool },
     /// No page permits the access; the next `shared` pages are mapped without it.
@@ -248,14 +248,14 @@ impl Mirror {
             // One walk without faults finds all present pages of the window.
             match walk.walker.look(watched, window, addr, owner) {
                 Ok(snapshot) => match self.fill(&interval, snapshot, owner, addr, access)? {
-                    Outcome::Ready { local } => {
+                    FillResult::Ready { local } => {
                         if placement.place_present(local) {
                             continue;
                         }
                         return Ok(());
                     }
-                    Outcome::Refused => return Err(EFAULT),
-                    Outcome::Absent { shared } => {
+                    FillResult::Refused => return Err(EFAULT),
+                    FillResult::Absent { shared } => {
                         placement.set_copied(shared);
                         if placement.place_untouched() {
                             continue;
@@ -263,11 +263,11 @@ impl Mirror {
                         placement.want_only_copied();
                     }
                     // Back in system memory, it is like any other page.
-                    Outcome::ReadOnly => {
+                    FillResult::ReadOnly => {
                         owner = Owner::NOBODY;
                         placement.want = page;
                     }
-                    Outcome::Stale => continue,
+                    FillResult::Stale => continue,
                 },
                 Err(EBUSY) => continue,
                 Err(e) => return Err(e),
@@ -276,13 +276,13 @@ impl Mirror {
             let want = placement.want;
             match walk.walker.walk(watched, want, Some(access), owner) {
                 Ok(snapshot) => match self.fill(&interval, snapshot, owner, addr, access)? {
-                    Outcome::Ready { local } => {
+                    FillResult::Ready { local } => {
                         if !placement.place_present(local) {
                             return Ok(());
                         }
                     }
-                    Outcome::Refused => return Err(EFAULT),
-                    Outcome::Absent { .. } | Outcome::ReadOnly | Outcome::Stale => (),
+                    FillResult::Refused => return Err(EFAULT),
+                    FillResult::Absent { .. } | FillResult::ReadOnly | FillResult::Stale => (),
                 },
                 Err(EBUSY) => (),
                 // A page after the faulting one cannot be accessed, which does not concern this
@@ -356,7 +356,7 @@ impl Mirror {
                 match walk.walker.look(watched, part, part.start(), owner) {
                     Ok(snapshot) => {
                         match self.fill(&interval, snapshot, owner, part.start(), Access::Read)? {
-                            Outcome::Stale => (),
+                            FillResult::Stale => (),
                             _ => break,
                         }
                     }
@@ -402,7 +402,7 @@ impl Mirror {
         owner: Owner,
         addr: usize,
         access: Access,
-    ) -> Result<Outcome> {
+    ) -> Result<FillResult> {
         let mut spare = None;
 
         if !interval.lock().has_window(addr) {
@@ -414,7 +414,7 @@ impl Mirror {
             // The device has lost its memory since, and another device may be the owner now. If so,
             // the walk has reported that device's private pages as ours.
             self.shared.stats.fault_retries.add(1);
-            return Ok(Outcome::Stale);
+            return Ok(FillResult::Stale);
         }
         let private = memory.private.then(|| memory.frames());
         let filled = snapshot.commit(|entries, view| {
@@ -422,7 +422,7 @@ impl Mirror {
             let entry = entries.get(addr);
 
             let outcome = match view.at(addr) {
-                _ if entry.allows(access) => Outcome::Ready {
+                _ if entry.allows(access) => FillResult::Ready {
                     local: entry.is_local(),
                 },
                 CpuEntry::Page { page, .. }
@@ -430,12 +430,12 @@ impl Mirror {
                         .as_ref()
                         .is_some_and(|own| own.contains(&page.pfn().raw())) =>
                 {
-                    Outcome::ReadOnly
+                    FillResult::ReadOnly
                 }
                 CpuEntry::Page { access: cpu, .. } if cpu == access || cpu == Access::Write => {
-                    Outcome::Refused
+                    FillResult::Refused
                 }
-                _ => Outcome::Absent {
+                _ => FillResult::Absent {
                     shared: count_read_only(view, addr),
                 },
             };
@@ -448,7 +448,7 @@ impl Mirror {
             }
             Ok(None) | Err(Stale) => {
                 self.shared.stats.fault_retries.add(1);
-                Ok(Outcome::Stale)
+                Ok(FillResult::Stale)
             }
         }
     }

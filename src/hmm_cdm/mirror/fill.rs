@@ -10,11 +10,11 @@ use super::{
     entry::DeviceEntry,
     interval::{
         Entries,
-        Window, //
+        WindowEntries, //
     },
     map_pages::{
         map_pages,
-        Found, //
+        CpuPage, //
     },
     table::{
         DeviceMemory,
@@ -42,7 +42,7 @@ use kernel::{
 #[inline(never)]
 fn fill_new(entries: &mut [DeviceEntry], view: &View<'_>, memory: &DeviceMemory) -> usize {
     map_pages(entries, view, memory, |_, entry, found| {
-        if let Found::Page(new) = found {
+        if let CpuPage::Mapped(new) = found {
             // INVARIANT: The view holds, and no invalidation returns while we are here.
             *entry = new;
         }
@@ -63,9 +63,9 @@ fn update(
     map_pages(entries, view, memory, |i, entry, found| {
         let old = *entry;
         let new = match found {
-            Found::Nothing if old.is_exclusive() => return,
-            Found::Page(new) => new,
-            Found::Nothing | Found::Inaccessible => DeviceEntry::NONE,
+            CpuPage::Absent if old.is_exclusive() => return,
+            CpuPage::Mapped(new) => new,
+            CpuPage::Absent | CpuPage::Inaccessible => DeviceEntry::NONE,
         };
 
         if !old.maps_alike(new) {
@@ -145,7 +145,7 @@ impl Entries {
     pub(super) fn fill(
         &mut self,
         view: &View<'_>,
-        spare: &mut Option<Window>,
+        spare: &mut Option<WindowEntries>,
         memory: &mut DeviceMemory,
     ) -> Option<usize> {
         if self.shared.check_active().is_err() {
@@ -182,7 +182,7 @@ impl Entries {
         &mut self,
         addr: usize,
         pfn: Pfn,
-        spare: &mut Option<Window>,
+        spare: &mut Option<WindowEntries>,
         memory: &mut DeviceMemory,
     ) -> bool {
         if self.shared.check_active().is_err() {

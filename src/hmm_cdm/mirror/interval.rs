@@ -35,13 +35,13 @@ pub(super) const WINDOWS_PER_INTERVAL: usize = 1 << INTERVAL_ORDER;
 pub(super) const INTERVAL_ORDER: u32 = 5;
 
 /// The entries for the pages of a window, which need not all be valid.
-pub(super) type Window = KVec<DeviceEntry>;
+pub(super) type WindowEntries = KVec<DeviceEntry>;
 
 /// The entries of an interval.
 pub(crate) struct Entries {
     span: Span,
     window_shift: u32,
-    pub(super) windows: [Option<Window>; WINDOWS_PER_INTERVAL],
+    pub(super) windows: [Option<WindowEntries>; WINDOWS_PER_INTERVAL],
     // The device's memory when the last entry was made. It is that of all local entries: a device
     // loses its memory only after all pages of it are unmapped.
     pub(super) memory: DeviceMemory,
@@ -60,7 +60,7 @@ impl Entries {
     }
 
     /// An empty window. ENOMEM.
-    pub(super) fn new_window(pages: usize) -> Result<Window> {
+    pub(super) fn new_window(pages: usize) -> Result<WindowEntries> {
         // All zeros is `DeviceEntry::NONE`.
         Ok(KVec::zeroed(pages, GFP_KERNEL)?)
     }

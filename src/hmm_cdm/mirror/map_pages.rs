@@ -18,11 +18,11 @@ use crate::mm::range::{
 
 /// What the walk found at an address.
 #[derive(Copy, Clone)]
-pub(super) enum Found {
+pub(super) enum CpuPage {
     /// A page, and the entry for it.
-    Page(DeviceEntry),
+    Mapped(DeviceEntry),
     /// No page, or one to which a device has exclusive access.
-    Nothing,
+    Absent,
     /// A page that no device may access, or an address that the process may not access.
     Inaccessible,
 }
@@ -36,7 +36,7 @@ pub(super) fn map_pages(
     entries: &mut [DeviceEntry],
     view: &View<'_>,
     memory: &DeviceMemory,
-    mut sink: impl FnMut(usize, &mut DeviceEntry, Found),
+    mut sink: impl FnMut(usize, &mut DeviceEntry, CpuPage),
 ) -> usize {
     let cpu = view.raw_entries();
     let count = entries.len().min(cpu.len());
@@ -58,7 +58,7 @@ pub(super) fn map_pages(
             next = next.wrapping_add(mapped.max(1));
         }
         if let Some(entry) = entries.get_mut(next..count).and_then(<[_]>::first_mut) {
-            sink(next, entry, Found::Inaccessible);
+            sink(next, entry, CpuPage::Inaccessible);
         }
         next = next.wrapping_add(1);
     }
@@ -74,7 +74,7 @@ fn map_run(
     entries: &mut [DeviceEntry],
     cpu: &[RawEntry<'_>],
     memory: &DeviceMemory,
-    mut sink: impl FnMut(usize, &mut DeviceEntry, Found),
+    mut sink: impl FnMut(usize, &mut DeviceEntry, CpuPage),
 ) -> usize {
     let (Some(head), Some(first)) = (cpu.first(), entries.first_mut()) else {
         return 0;
@@ -86,11 +86,11 @@ fn map_run(
             order,
         } => (page.pfn(), access, order),
         CpuEntry::None => {
-            sink(0, first, Found::Nothing);
+            sink(0, first, CpuPage::Absent);
             return 0;
         }
         CpuEntry::Error => {
-            sink(0, first, Found::Inaccessible);
+            sink(0, first, CpuPage::Inaccessible);
             return 0;
         }
     };
@@ -105,7 +105,7 @@ fn map_run(
         let mut i = 0_usize;
 
         for entry in run.iter_mut() {
-            sink(i, entry, Found::Page(new));
+            sink(i, entry, CpuPage::Mapped(new));
             new = new.next_frame();
             i = i.wrapping_add(1);
         }
@@ -122,7 +122,7 @@ fn map_run(
             break;
         };
 
-        sink(mapped, entry, Found::Page(template.entry(pfn)));
+        sink(mapped, entry, CpuPage::Mapped(template.entry(pfn)));
         mapped = mapped.wrapping_add(1);
     }
     mapped

@@ -38,7 +38,7 @@ const EXEMPT: usize = 4;
 /// before that.
 const EXEMPT_MS: u32 = 2000;
 
-struct Window {
+struct WindowUse {
     // The clock at the last use.
     age: Atomic<u64>,
     // The time of the last use, in jiffies.
@@ -51,7 +51,7 @@ struct Window {
 pub(crate) struct WindowLru {
     // The age of the most recently used window.
     clock: Atomic<u64>,
-    windows: KVVec<Window>,
+    windows: KVVec<WindowUse>,
     // The offset of the first page in its window.
     lead: usize,
     // The binary logarithm of the number of pages in a window.
@@ -66,7 +66,7 @@ impl WindowLru {
         let mut windows = KVVec::with_capacity(count, GFP_KERNEL)?;
 
         for _ in 0..count {
-            let window = Window {
+            let window = WindowUse {
                 age: Atomic::new(0),
                 last: Atomic::new(0),
                 used: Atomic::new(0),
@@ -85,7 +85,7 @@ impl WindowLru {
         )?)
     }
 
-    fn window(&self, index: usize) -> Option<&Window> {
+    fn window(&self, index: usize) -> Option<&WindowUse> {
         self.windows.get((self.lead + index) >> self.shift)
     }
 
@@ -129,7 +129,7 @@ impl WindowLru {
     }
 
     fn coldest_at(&self, now: usize) -> Option<usize> {
-        let in_use = |window: &&Window| window.used.load(Relaxed) > 0;
+        let in_use = |window: &&WindowUse| window.used.load(Relaxed) > 0;
         let (i, window) = self
             .windows
             .iter()
