@@ -149,7 +149,7 @@ impl PageState {
             Outcome::NotCopied => Self::skipped(Skip::Failed),
             Outcome::RefusedPage => Self::Retry(Skip::Pinned),
             Outcome::RefusedHole => Self::Retry(Skip::Raced),
-            Outcome::Untouched => Self::FULL,
+            Outcome::NoDestination => Self::FULL,
         }
     }
 
@@ -207,7 +207,7 @@ mod tests {
         Outcome::Filled,
         Outcome::RefusedPage,
         Outcome::RefusedHole,
-        Outcome::Untouched,
+        Outcome::NoDestination,
         Outcome::NotCopied,
     ];
     const LOCATIONS: [PageLocation; 8] = [

@@ -92,20 +92,20 @@ pub enum Mover<'a> {
 }
 
 /// The largest number of runs that a device is given at a time.
-const BATCH: usize = 32;
+const MAX_RUNS: usize = 32;
 
 /// Joins pages into runs, and passes them to a device.
-struct Batch<'a, 'b> {
+struct CopyBatch<'a, 'b> {
     copier: &'a dyn Copier,
     direction: Direction,
-    runs: [CopyRun; BATCH],
+    runs: [CopyRun; MAX_RUNS],
     len: usize,
     // The places of the runs' first pages in the migration.
-    places: [usize; BATCH],
+    places: [usize; MAX_RUNS],
     failed: &'b mut dyn FnMut(usize, usize),
 }
 
-impl Batch<'_, '_> {
+impl CopyBatch<'_, '_> {
     fn add(&mut self, place: usize, run: CopyRun) {
         if let Some(last) = self.len.checked_sub(1) {
             let first = self.places.get(last).copied().unwrap_or(0);
@@ -120,7 +120,7 @@ impl Batch<'_, '_> {
                 }
             }
         }
-        if self.len == BATCH {
+        if self.len == MAX_RUNS {
             self.flush();
         }
         if let (Some(slot), Some(at)) = (self.runs.get_mut(self.len), self.places.get_mut(self.len))
@@ -147,7 +147,7 @@ impl Batch<'_, '_> {
 
 /// The destination at one place of a migration, and its source.
 #[derive(Copy, Clone)]
-pub(super) struct Task {
+pub(super) struct CopyTask {
     /// The place.
     pub(super) place: usize,
     /// The source; `None` for a hole.
@@ -167,7 +167,7 @@ impl Mover<'_> {
     /// Nothing else uses the destinations or changes the sources.
     pub(super) unsafe fn run(
         self,
-        tasks: impl Iterator<Item = Task>,
+        tasks: impl Iterator<Item = CopyTask>,
         mut failed: impl FnMut(usize, usize),
     ) {
         let (copier, first, pages, direction) = match self {
@@ -188,23 +188,23 @@ impl Mover<'_> {
         };
 
         // The index of a task's device pages, which have to be in the device's memory.
-        let index = |pfn: Pfn, task: &Task| {
+        let index = |pfn: Pfn, task: &CopyTask| {
             pfn.raw()
                 .checked_sub(first.raw())
                 .filter(|index| index.saturating_add(task.pages) <= pages)
         };
         // Contiguous holes are zeroed together.
-        let mut holes: Option<(usize, Task)> = None;
-        let mut batch = Batch {
+        let mut holes: Option<(usize, CopyTask)> = None;
+        let mut batch = CopyBatch {
             copier,
             direction,
             runs: [CopyRun {
                 system: first,
                 index: 0,
                 pages: 0,
-            }; BATCH],
+            }; MAX_RUNS],
             len: 0,
-            places: [0; BATCH],
+            places: [0; MAX_RUNS],
             failed: &mut failed,
         };
 
@@ -253,7 +253,7 @@ impl Mover<'_> {
     /// # Safety
     ///
     /// As for [`Self::run`], for one task.
-    unsafe fn with_cpu(task: Task, failed: &mut dyn FnMut(usize, usize)) {
+    unsafe fn with_cpu(task: CopyTask, failed: &mut dyn FnMut(usize, usize)) {
         for i in 0..task.pages {
             // The pages of a folio are contiguous.
             let to = task.to.raw() + i;
@@ -273,7 +273,7 @@ impl Mover<'_> {
     }
 }
 
-fn zero(copier: &dyn Copier, index: usize, run: Task, failed: &mut dyn FnMut(usize, usize)) {
+fn zero(copier: &dyn Copier, index: usize, run: CopyTask, failed: &mut dyn FnMut(usize, usize)) {
     if copier.zero(index, run.pages).is_err() {
         failed(run.place, run.pages);
     }
@@ -358,8 +358,8 @@ mod tests {
 
     /// Makes the task to copy system page `system` into device page `device`; of a hole without
     /// `system`.
-    fn task(place: usize, system: Option<usize>, device: usize) -> Task {
-        Task {
+    fn task(place: usize, system: Option<usize>, device: usize) -> CopyTask {
+        CopyTask {
             place,
             from: system.map(pfn),
             to: pfn(FIRST + device),
@@ -368,7 +368,7 @@ mod tests {
     }
 
     /// Runs the tasks with a device, and returns the places that failed.
-    fn run(device: &Device, tasks: &[Task]) -> Result<KVec<(usize, usize)>> {
+    fn run(device: &Device, tasks: &[CopyTask]) -> Result<KVec<(usize, usize)>> {
         let mut failed = KVec::new();
         let mover = Mover::Device {
             copier: device,
@@ -442,12 +442,12 @@ mod tests {
         let device = Device::new(usize::MAX)?;
         let mut tasks = KVec::new();
 
-        for place in 0..2 * BATCH + 1 {
+        for place in 0..2 * MAX_RUNS + 1 {
             tasks.push(task(place, Some(100 + 2 * place), place), GFP_KERNEL)?;
         }
         assert!(run(&device, &tasks)?.is_empty());
         let log = device.log.lock();
-        assert_eq!((log.calls, log.copies.len()), (3, 2 * BATCH + 1));
+        assert_eq!((log.calls, log.copies.len()), (3, 2 * MAX_RUNS + 1));
         Ok(())
     }
 
@@ -478,7 +478,7 @@ mod tests {
     #[test]
     fn other_memory_than_the_devices_is_refused() -> Result {
         let device = Device::new(usize::MAX)?;
-        let before = Task {
+        let before = CopyTask {
             to: pfn(FIRST - 1),
             ..task(0, Some(100), 0)
         };
@@ -510,7 +510,7 @@ mod tests {
             pages: PAGES,
             direction: Direction::Out,
         };
-        let task = Task {
+        let task = CopyTask {
             place: 0,
             from: Some(pfn(FIRST + 5)),
             to: pfn(77),
@@ -539,7 +539,7 @@ mod tests {
             page.fill(0xff);
             pages.push(page, GFP_KERNEL)?;
         }
-        let tasks = pages.iter().enumerate().map(|(place, page)| Task {
+        let tasks = pages.iter().enumerate().map(|(place, page)| CopyTask {
             place,
             from: (place == 0).then_some(from.pfn()),
             to: page.pfn(),

@@ -71,7 +71,7 @@ pub enum Outcome {
     /// is to fill it.
     RefusedHole,
     /// It had no destination, or was not collected.
-    Untouched,
+    NoDestination,
     /// The content could not be copied to its destination.
     NotCopied,
 }
@@ -227,7 +227,7 @@ impl Installed<'_> {
             return match dst & OURS {
                 NOT_COPIED => Outcome::NotCopied,
                 ELEVATED_REFS => Outcome::RefusedPage,
-                _ => Outcome::Untouched,
+                _ => Outcome::NoDestination,
             };
         }
         match (src & MIGRATE != 0, src & VALID != 0) {
@@ -311,7 +311,7 @@ pub(super) mod tests {
         assert!(pages.is_empty());
         assert_eq!(pages.source(0), Source::None);
         let done = pages.install(Mover::Cpu);
-        assert_eq!(done.outcome(0), Outcome::Untouched);
+        assert_eq!(done.outcome(0), Outcome::NoDestination);
         Ok(())
     }
 
@@ -366,9 +366,9 @@ pub(super) mod tests {
             pages.set_destination(2, last);
             let done = pages.install(Mover::Cpu);
             assert_eq!(done.outcome(0), Outcome::Moved);
-            assert_eq!(done.outcome(1), Outcome::Untouched);
+            assert_eq!(done.outcome(1), Outcome::NoDestination);
             assert_eq!(done.outcome(2), Outcome::Moved);
-            assert_eq!(done.outcome(3), Outcome::Untouched);
+            assert_eq!(done.outcome(3), Outcome::NoDestination);
         })?;
         for page in 0..3 {
             assert_eq!(memory.read(page)?, 7 + page as u64);

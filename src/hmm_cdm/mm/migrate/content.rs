@@ -16,8 +16,8 @@ use crate::{
     bindings,
     mm::{
         copy::{
-            Mover,
-            Task, //
+            CopyTask,
+            Mover, //
         },
         folio::Pfn,
         window_pages, //
@@ -60,7 +60,7 @@ impl Arrays<'_> {
     }
 
     /// Returns the pages and holes with destinations, and their places.
-    fn tasks(&self) -> impl Iterator<Item = Task> + '_ {
+    fn tasks(&self) -> impl Iterator<Item = CopyTask> + '_ {
         let entries = self.bufs.src.iter().zip(&self.bufs.dst).take(self.nr);
 
         entries
@@ -68,7 +68,7 @@ impl Arrays<'_> {
             .filter_map(|(place, (src, dst))| Self::task(place, *src, *dst))
     }
 
-    fn task(place: usize, src: usize, dst: usize) -> Option<Task> {
+    fn task(place: usize, src: usize, dst: usize) -> Option<CopyTask> {
         if src & MIGRATE == 0 || dst & VALID == 0 {
             return None;
         }
@@ -76,7 +76,7 @@ impl Arrays<'_> {
         // SAFETY: The migration holds references on the pages in the arrays, so their frames have a
         // `struct page`.
         let (from, to) = unsafe { (Pfn::new(src >> SHIFT), Pfn::new(dst >> SHIFT)) };
-        Some(Task {
+        Some(CopyTask {
             place,
             from: (src & VALID != 0).then_some(from),
             to,
@@ -216,7 +216,7 @@ mod tests {
                 direction: Direction::In,
             });
             assert_eq!(done.outcome(0), Outcome::NotCopied);
-            assert_eq!(done.outcome(1), Outcome::Untouched);
+            assert_eq!(done.outcome(1), Outcome::NoDestination);
             assert_eq!(done.outcome(2), Outcome::NotCopied);
             assert_eq!(done.outcome(3), Outcome::NotCopied);
         })?;
@@ -253,7 +253,7 @@ mod tests {
         })?;
         assert_eq!(
             outcomes,
-            [Outcome::Moved, Outcome::Untouched, Outcome::NotCopied]
+            [Outcome::Moved, Outcome::NoDestination, Outcome::NotCopied]
         );
         assert_eq!(memory.read(2)?, 7);
         Ok(())
@@ -287,7 +287,7 @@ mod tests {
         collect(memory.span(), |mut pages| {
             pages.set_destination(1, destination);
             let done = pages.install(Mover::Cpu);
-            assert_eq!(done.outcome(0), Outcome::Untouched);
+            assert_eq!(done.outcome(0), Outcome::NoDestination);
             assert_eq!(done.outcome(1), Outcome::Filled);
         })?;
         let now = collect(memory.span(), |pages| [0, 1].map(|i| pages.source(i)))?;
