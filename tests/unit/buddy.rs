@@ -14,7 +14,7 @@ mod random;
 use buddy::{
     Buddy,
     FreeError,
-    BATCH, //
+    MAX_SINGLES, //
 };
 use kernel::prelude::*;
 use random::Random;
@@ -197,14 +197,14 @@ fn singles_are_contiguous_where_possible() {
 
 #[test]
 fn singles_come_in_bounded_batches() {
-    let mut buddy = Buddy::new(0, 2 * BATCH + 10, 4).unwrap();
+    let mut buddy = Buddy::new(0, 2 * MAX_SINGLES + 10, 4).unwrap();
 
     assert!(singles(&mut buddy, 0).is_empty());
-    assert_eq!(singles(&mut buddy, usize::MAX).len(), BATCH);
-    assert_eq!(singles(&mut buddy, BATCH + 1).len(), BATCH);
-    assert_eq!(singles(&mut buddy, BATCH).len(), 10);
-    assert_eq!(singles(&mut buddy, BATCH).len(), 0);
-    assert_eq!(buddy.used_frames(), 2 * BATCH + 10);
+    assert_eq!(singles(&mut buddy, usize::MAX).len(), MAX_SINGLES);
+    assert_eq!(singles(&mut buddy, MAX_SINGLES + 1).len(), MAX_SINGLES);
+    assert_eq!(singles(&mut buddy, MAX_SINGLES).len(), 10);
+    assert_eq!(singles(&mut buddy, MAX_SINGLES).len(), 0);
+    assert_eq!(buddy.used_frames(), 2 * MAX_SINGLES + 10);
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn summaries_find_the_last_of_many() {
     // Four levels of words: one free block at the very end, then at the very start.
     let nr = 64 * 64 * 64 + 1;
     let mut buddy = Buddy::new(0, nr, 0).unwrap();
-    while buddy.alloc_singles(BATCH, |_| ()) > 0 {}
+    while buddy.alloc_singles(MAX_SINGLES, |_| ()) > 0 {}
 
     for index in [nr - 1, 0, nr / 2, 64 * 64 - 1] {
         assert_eq!(buddy.free(index, 0), Ok(()));
@@ -345,7 +345,7 @@ fn step(buddy: &mut Buddy, model: &mut Model, random: &mut Random, filling: bool
             let order = random.below(orders).min(random.below(orders)) as u32;
             step_alloc(buddy, model, order);
         }
-        45..50 if filling => step_singles(buddy, model, random.below(2 * BATCH)),
+        45..50 if filling => step_singles(buddy, model, random.below(2 * MAX_SINGLES)),
         50..52 => {
             // Any block at all: mostly an error, which must be the same one.
             let index = random.below(nr + nr / 8 + 1);
@@ -401,7 +401,7 @@ fn step_alloc(buddy: &mut Buddy, model: &mut Model, order: u32) {
 fn step_singles(buddy: &mut Buddy, model: &mut Model, count: usize) {
     let windows = model.blocks()[model.max_order as usize];
     let broken = buddy.free_frames() - (windows << model.max_order);
-    let expected = count.min(BATCH).min(buddy.free_frames());
+    let expected = count.min(MAX_SINGLES).min(buddy.free_frames());
 
     let got = singles(buddy, count);
     assert_eq!(got.len(), expected);

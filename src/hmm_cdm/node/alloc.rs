@@ -21,7 +21,7 @@ use crate::mm::{
 };
 
 /// The number of single pages that are allocated under one hold of the allocator's lock.
-const BATCH: usize = 32;
+const ALLOC_BATCH: usize = 32;
 
 impl Node {
     /// Allocates up to `count` single pages, contiguous ones as far as possible, and passes them to
@@ -34,9 +34,9 @@ impl Node {
         let mut allocated = 0;
 
         while allocated < count {
-            let mut batch = [0; BATCH];
+            let mut batch = [0; ALLOC_BATCH];
             let mut filled = 0;
-            let mut reservation = pages.charges().reserve(BATCH.min(count - allocated));
+            let mut reservation = pages.charges().reserve(ALLOC_BATCH.min(count - allocated));
             let want = reservation.pages();
 
             pages.alloc_with(|buddy| {

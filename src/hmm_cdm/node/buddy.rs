@@ -63,7 +63,7 @@ use kernel::prelude::*;
 const ORDER_LIMIT: u32 = 18;
 
 /// The most frames that one call of [`Buddy::alloc_singles`] allocates.
-pub(crate) const BATCH: usize = 512;
+pub(crate) const MAX_SINGLES: usize = 512;
 
 /// Why [`Buddy::free`] refused a block, and changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,13 +158,13 @@ impl Buddy {
         Some(pos - self.lead)
     }
 
-    /// Allocates up to `count` single frames, but at most [`BATCH`], and calls `each` with the
-    /// index of each. Returns how many were allocated: fewer only if the node is full.
+    /// Allocates up to `count` single frames, but at most [`MAX_SINGLES`], and calls `each` with
+    /// the index of each. Returns how many were allocated: fewer only if the node is full.
     ///
     /// The frames come in runs, as long as the windows already broken allow; a whole window is
     /// broken only when those are used up. `each` is called under the caller's lock.
     pub(crate) fn alloc_singles(&mut self, count: usize, mut each: impl FnMut(usize)) -> usize {
-        let count = count.min(BATCH);
+        let count = count.min(MAX_SINGLES);
         let mut done = 0;
 
         self.settle();

@@ -9,7 +9,7 @@
 //!
 //! # Accounts
 //!
-//! A node has an [`Account`] for each cgroup that has pages of it, and two bytes per page, the
+//! A node has a [`CgroupAccount`] for each cgroup that has pages of it, and two bytes per page, the
 //! number of the account that the page is charged to. An account is made for a cgroup's first page,
 //! and goes with its last.
 //!
@@ -49,7 +49,7 @@ use kernel::{
 const ACCOUNTS: usize = 16;
 
 /// The share of one cgroup in the node.
-struct Account {
+struct CgroupAccount {
     charge: Charge,
     // Pages in use or reserved.
     used: usize,
@@ -57,7 +57,7 @@ struct Account {
 
 /// The accounts of a node, and the account of each page.
 struct ChargeTable {
-    accounts: KVVec<Option<Account>>,
+    accounts: KVVec<Option<CgroupAccount>>,
     // For each page of the node the number of its account plus one; zero if the page is free.
     owners: KVVec<u16>,
 }
@@ -96,7 +96,7 @@ impl ChargeTable {
                 account.used += pages;
             }
             None => {
-                *slot = Some(Account {
+                *slot = Some(CgroupAccount {
                     charge,
                     used: pages,
                 });
@@ -307,7 +307,7 @@ impl DmemCharges {
 }
 
 /// Makes `room` empty slots for accounts.
-fn empty(room: usize) -> Result<KVVec<Option<Account>>> {
+fn empty(room: usize) -> Result<KVVec<Option<CgroupAccount>>> {
     let mut accounts = KVVec::with_capacity(room, GFP_KERNEL)?;
 
     for _ in 0..room {

@@ -54,7 +54,7 @@ impl BusyPage {
     }
 }
 
-struct Work {
+struct PoisonWork {
     pages: KVec<BusyPage>,
     // The page that the thread is working on, which is not in `pages`.
     current: Option<Pfn>,
@@ -67,7 +67,7 @@ pub(super) struct PoisonWorker {
     // The first frame of the node.
     first: Pfn,
     #[pin]
-    work: Mutex<Work>,
+    work: Mutex<PoisonWork>,
     #[pin]
     changed: CondVar,
 }
@@ -75,7 +75,7 @@ pub(super) struct PoisonWorker {
 impl PoisonWorker {
     /// Makes the worker for the node that begins with frame `first`. ENOMEM.
     pub(super) fn new(first: Pfn) -> Result<Arc<Self>> {
-        let work = Work {
+        let work = PoisonWork {
             pages: KVec::new(),
             current: None,
             stop: false,

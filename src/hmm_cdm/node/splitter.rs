@@ -75,7 +75,7 @@ pub(super) struct SplitRequest {
     pub(super) span: Span,
 }
 
-struct Work {
+struct SplitWork {
     next: Option<SplitRequest>,
     // The page that the thread is trying to lock.
     current: Option<Pfn>,
@@ -91,7 +91,7 @@ pub(super) struct Splitter {
     pages: usize,
     copier: Arc<dyn Copier>,
     #[pin]
-    work: Mutex<Work>,
+    work: Mutex<SplitWork>,
     #[pin]
     changed: CondVar,
 }
@@ -105,7 +105,7 @@ impl Splitter {
         pages: usize,
         copier: Arc<dyn Copier>,
     ) -> Result<Arc<Self>> {
-        let work = Work {
+        let work = SplitWork {
             next: None,
             current: None,
             stop: false,
