@@ -3,10 +3,10 @@
 //! The C interface: implements the functions of `include/linux/hmm_cdm.h` on top of the Rust
 //! interface.
 //!
-//! A `hmm_cdm_device` is an `Arc` of [`device::Device`], a `hmm_cdm_mirror` a box of
-//! [`mirror::Handle`], a `hmm_cdm_job` a box of [`job::Handle`]. The header's "rules" state what a
-//! driver guarantees about handles, pointers and operations. SAFETY comments cite them by name, as
-//! "rule `handle`".
+//! A `hmm_cdm_device` is an `Arc` of [`device::CDevice`], a `hmm_cdm_mirror` a box of
+//! [`mirror::MirrorHandle`], a `hmm_cdm_job` a box of [`job::JobHandle`]. The header's "rules"
+//! state what a driver guarantees about handles, pointers and operations. SAFETY comments cite them
+//! by name, as "rule `handle`".
 //!
 //! A function that may sleep calls [`may_sleep`] first, so that a debug kernel reports a call from
 //! the wrong context every time, and not just when the function happens to wait.

@@ -6,7 +6,7 @@ use crate::{
     job::Job,
     mirror::{Health, Member, Mirror},
     mm::copy::Copier,
-    node::{memory::Memory, Node},
+    node::{memory_slot::MemorySlot, Node},
     os::module::{ModuleOwner, ModuleRef},
 };
 use kernel::{
@@ -59,7 +59,7 @@ pub trait Context: Send + Sync {
 
 /// The device behind one `/dev/hmm_cdm<N>`: a node and its driver.
 pub struct Device {
-    memory: Arc<Memory>,
+    memory: Arc<MemorySlot>,
     index: u32,
     health: Option<Arc<Health>>,
     driver: Arc<dyn Driver>,
@@ -69,7 +69,7 @@ pub struct Device {
 
 impl Device {
     pub(crate) fn new(
-        memory: Arc<Memory>,
+        memory: Arc<MemorySlot>,
         index: u32,
         driver: Arc<dyn Driver>,
         module: ModuleOwner,
@@ -88,7 +88,7 @@ impl Device {
     }
 
     /// The slot that its memory is plugged into.
-    pub fn memory(&self) -> &Arc<Memory> {
+    pub fn memory(&self) -> &Arc<MemorySlot> {
         &self.memory
     }
 

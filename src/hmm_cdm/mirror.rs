@@ -87,7 +87,7 @@ use crate::{
         Span,
     },
     node::{
-        memory::Memory,
+        memory_slot::MemorySlot,
         Node, //
     },
 };
@@ -127,7 +127,7 @@ use table::{
 #[pin_data]
 pub struct Mirror {
     mm: ARef<Mm>,
-    memory: Arc<Memory>,
+    memory: Arc<MemorySlot>,
     shared: Arc<Shared>,
     // By address divided by the size of an interval.
     #[pin]
@@ -145,7 +145,7 @@ pub struct Mirror {
 
 impl Mirror {
     /// Makes an empty mirror of `mm` on the device that has `memory`. ENOMEM.
-    pub fn new(mm: &MmWithUser, memory: Arc<Memory>) -> Result<Arc<Self>> {
+    pub fn new(mm: &MmWithUser, memory: Arc<MemorySlot>) -> Result<Arc<Self>> {
         let shared = Arc::new(Shared::new(), GFP_KERNEL)?;
 
         Arc::pin_init(

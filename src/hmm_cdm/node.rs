@@ -6,7 +6,7 @@
 //! | module | subject |
 //! | --- | --- |
 //! | [`region`], [`tree`] | memory that may become a node: the checks, and the device tree |
-//! | [`memory`] | a device's slot for a node, which may be empty |
+//! | [`memory_slot`] | a device's slot for a node, which may be empty |
 //! | `pages`, `buddy`, `bitmap` | the page frames and their allocator |
 //! | `charge` | charges to cgroups |
 //! | [`window_lru`] | the order in which windows were used |
@@ -22,7 +22,7 @@ mod bitmap;
 mod buddy;
 mod charge;
 mod failure;
-pub mod memory;
+pub mod memory_slot;
 mod migrate_to_ram;
 mod mover;
 mod ops;

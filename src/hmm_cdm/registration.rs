@@ -17,7 +17,7 @@ use crate::{
     device::{Device, Driver},
     migrate::{evict_all, reclaim::Reclaimer},
     mm::copy::Copier,
-    node::{memory::Memory, poison, region::Region, Node},
+    node::{memory_slot::MemorySlot, poison, region::Region, Node},
     os::module::{ModuleOwner, ModuleRef},
 };
 use instance::Instance;
@@ -71,7 +71,7 @@ impl Spec<'_> {
 
 /// Memory plugged into a device. Dropping it removes the memory.
 struct Plugged {
-    memory: Arc<Memory>,
+    memory: Arc<MemorySlot>,
     reclaimer: Arc<Reclaimer>,
     name: CString,
     gone: bool,
@@ -79,7 +79,7 @@ struct Plugged {
 
 impl Plugged {
     /// EBUSY if the device already has memory.
-    fn new(memory: Arc<Memory>, node: Arc<Node>, name: CString) -> Result<Self> {
+    fn new(memory: Arc<MemorySlot>, node: Arc<Node>, name: CString) -> Result<Self> {
         let (mib, start, nid) = (node.size() >> 20, node.start(), node.nid());
         let origin = node.origin().cloned();
         let reclaimer = Reclaimer::new()?;
@@ -156,7 +156,7 @@ impl Registration {
     ) -> Result<Self> {
         let module = ModuleOwner::of(module);
 
-        Self::with(Memory::new()?, &Spec::Coherent(region), driver, module)
+        Self::with(MemorySlot::new()?, &Spec::Coherent(region), driver, module)
     }
 
     /// The same for `size` bytes of memory that only the device can access. EINVAL if the driver
@@ -168,13 +168,18 @@ impl Registration {
     ) -> Result<Self> {
         let module = ModuleOwner::of(module);
 
-        Self::with(Memory::new()?, &Spec::Private(size, None), driver, module)
+        Self::with(
+            MemorySlot::new()?,
+            &Spec::Private(size, None),
+            driver,
+            module,
+        )
     }
 
     /// The same for a device that may already have mirrors: plugs the node into `memory`. EBUSY if
     /// a node is plugged in already.
     pub fn with(
-        memory: Arc<Memory>,
+        memory: Arc<MemorySlot>,
         spec: &Spec<'_>,
         driver: Arc<dyn Driver>,
         module: ModuleOwner,
@@ -201,7 +206,7 @@ impl Registration {
     /// The same without a file: the driver has its own. The memory is called `<driver>.<N>`, N from
     /// zero, in `/proc/iomem`, in messages and by the dmem controller.
     pub fn without_file(
-        memory: Arc<Memory>,
+        memory: Arc<MemorySlot>,
         spec: &Spec<'_>,
         driver: &CStr,
         copier: Option<Arc<dyn Copier>>,

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     bindings,
-    node::memory::Memory,
+    node::memory_slot::MemorySlot,
     registration::Registration, //
 };
 use kernel::{
@@ -32,10 +32,10 @@ use kernel::{
 
 /// A `hmm_cdm_device`.
 #[pin_data]
-pub(super) struct Device {
+pub(super) struct CDevice {
     pub(super) ops: Ops,
     data: *mut c_void,
-    pub(super) memory: Arc<Memory>,
+    pub(super) memory: Arc<MemorySlot>,
     // Number of mirrors, including those of open files.
     pub(super) mirrors: Atomic<usize>,
     #[pin]
@@ -43,11 +43,11 @@ pub(super) struct Device {
 }
 
 // SAFETY: `data` is only handed back to the driver, which answers for its use (rule `ops`).
-unsafe impl Send for Device {}
+unsafe impl Send for CDevice {}
 // SAFETY: As above.
-unsafe impl Sync for Device {}
+unsafe impl Sync for CDevice {}
 
-impl Device {
+impl CDevice {
     /// # Safety
     ///
     /// `device` is from `hmm_cdm_register_device()`, and not unregistered for `'a`.
@@ -103,12 +103,12 @@ unsafe extern "C" fn hmm_cdm_register_device(
     // SAFETY: Rules `pointer` and `ops`.
     let device = unsafe { Ops::new(ops) }.and_then(|ops| {
         Arc::pin_init(
-            try_pin_init!(Device {
+            try_pin_init!(CDevice {
                 ops,
                 data,
-                memory: Memory::new()?,
+                memory: MemorySlot::new()?,
                 mirrors: Atomic::new(0),
-                registration <- new_mutex!(None, "capi::Device::registration"),
+                registration <- new_mutex!(None, "CDevice::registration"),
             }? Error),
             GFP_KERNEL,
         )
@@ -127,11 +127,11 @@ unsafe extern "C" fn hmm_cdm_register_device(
 unsafe extern "C" fn hmm_cdm_unregister_device(device: *mut bindings::hmm_cdm_device) -> c_int {
     may_sleep();
     // SAFETY: Rule `handle`.
-    if !unsafe { Device::from_raw(device) }.is_idle() {
+    if !unsafe { CDevice::from_raw(device) }.is_idle() {
         return EBUSY.to_errno();
     }
     // SAFETY: Rule `end`: the reference that stands for the registration is dropped once.
-    drop(unsafe { Arc::<Device>::from_raw(device.cast()) });
+    drop(unsafe { Arc::<CDevice>::from_raw(device.cast()) });
     0
 }
 
@@ -141,5 +141,5 @@ unsafe extern "C" fn hmm_cdm_unregister_device(device: *mut bindings::hmm_cdm_de
 #[no_mangle]
 unsafe extern "C" fn hmm_cdm_device_data(device: *mut bindings::hmm_cdm_device) -> *mut c_void {
     // SAFETY: Rule `handle`.
-    unsafe { Device::from_raw(device) }.data
+    unsafe { CDevice::from_raw(device) }.data
 }

@@ -4,9 +4,9 @@
 //! top of its operations.
 
 use super::{
-    device::Device,
+    device::CDevice,
     job,
-    mirror::Handle,
+    mirror::MirrorHandle,
     misuse, //
 };
 use crate::{
@@ -34,10 +34,10 @@ use kernel::{
 };
 
 /// The most copies that a driver gets in one call; the header states it.
-const BATCH: usize = 32;
+const MAX_COPIES: usize = 32;
 
 /// Implements the library's traits with a driver's operations.
-pub(super) struct Adapter(pub(super) Arc<Device>);
+pub(super) struct Adapter(pub(super) Arc<CDevice>);
 
 impl Driver for Adapter {
     fn name(&self) -> &CStr {
@@ -48,7 +48,7 @@ impl Driver for Adapter {
         // Allocated first: nothing may fail after the driver's @open has succeeded.
         let mut file = KBox::new(OpenFile { handle: None }, GFP_KERNEL)?;
 
-        file.handle = Some(Handle::new(&self.0, mirror, core::ptr::null_mut())?);
+        file.handle = Some(MirrorHandle::new(&self.0, mirror, core::ptr::null_mut())?);
         Ok(file)
     }
 
@@ -77,7 +77,7 @@ impl Copier for Adapter {
         };
         let mut done = 0;
 
-        for runs in runs.chunks(BATCH) {
+        for runs in runs.chunks(MAX_COPIES) {
             let mut copies = [const {
                 bindings::hmm_cdm_copy {
                     page: core::ptr::null_mut(),
@@ -85,7 +85,7 @@ impl Copier for Adapter {
                     pages: 0,
                     direction: 0,
                 }
-            }; BATCH];
+            }; MAX_COPIES];
             for (copy, run) in copies.iter_mut().zip(runs) {
                 *copy = bindings::hmm_cdm_copy {
                     page: run.system.as_raw_page(),
@@ -137,14 +137,14 @@ impl Copier for Adapter {
 /// An open file of a driver in C.
 struct OpenFile {
     // `None` until the driver has opened it, and while it is dropped.
-    handle: Option<KBox<Handle>>,
+    handle: Option<KBox<MirrorHandle>>,
 }
 
 impl Context for OpenFile {
     fn submit(&self, job: Job) -> Result {
         let handle = self.handle.as_ref().ok_or(ENODEV)?;
         let run = handle.device.ops.get().run.ok_or(EOPNOTSUPP)?;
-        let job = job::Handle::into_raw(job::Handle::new(job, handle.open_jobs.clone())?);
+        let job = job::JobHandle::into_raw(job::JobHandle::new(job, handle.open_jobs.clone())?);
 
         // SAFETY: Rule `ops`. On success the driver owns the job.
         to_result(unsafe { run(handle.as_raw(), job) }).inspect_err(|_| {
@@ -157,7 +157,7 @@ impl Context for OpenFile {
 impl Drop for OpenFile {
     fn drop(&mut self) {
         if let Some(handle) = self.handle.take() {
-            Handle::close(handle);
+            MirrorHandle::close(handle);
         }
     }
 }

@@ -18,13 +18,13 @@ use kernel::{
 };
 
 /// A `hmm_cdm_job`.
-pub(super) struct Handle {
+pub(super) struct JobHandle {
     job: Job,
     // Number of the mirror's incomplete jobs.
     open: Arc<Atomic<usize>>,
 }
 
-impl Handle {
+impl JobHandle {
     pub(super) fn new(job: Job, open: Arc<Atomic<usize>>) -> Result<KBox<Self>> {
         let handle = KBox::new(Self { job, open }, GFP_KERNEL)?;
 
@@ -54,8 +54,8 @@ impl Handle {
 }
 
 /// Drops a handle whose job the driver has refused.
-fn close(handle: KBox<Handle>) -> Job {
-    let Handle { job, open } = KBox::into_inner(handle);
+fn close(handle: KBox<JobHandle>) -> Job {
+    let JobHandle { job, open } = KBox::into_inner(handle);
 
     open.fetch_sub(1, Release);
     job
@@ -65,10 +65,10 @@ fn close(handle: KBox<Handle>) -> Job {
 ///
 /// # Safety
 ///
-/// As for [`Handle::take`].
+/// As for [`JobHandle::take`].
 pub(super) unsafe fn refuse(job: *mut bindings::hmm_cdm_job) {
     // SAFETY: By the safety requirements.
-    drop(close(unsafe { Handle::take(job) }));
+    drop(close(unsafe { JobHandle::take(job) }));
 }
 
 fn completion(result: &bindings::hmm_cdm_result) -> Completion {
@@ -96,7 +96,7 @@ declared!(hmm_cdm_job_op, hmm_cdm_job_args, hmm_cdm_complete_job);
 #[no_mangle]
 unsafe extern "C" fn hmm_cdm_job_op(job: *const bindings::hmm_cdm_job) -> u32 {
     // SAFETY: Rule `handle`.
-    unsafe { Handle::from_raw(job) }.job.op()
+    unsafe { JobHandle::from_raw(job) }.job.op()
 }
 
 /// # Safety
@@ -105,7 +105,7 @@ unsafe extern "C" fn hmm_cdm_job_op(job: *const bindings::hmm_cdm_job) -> u32 {
 #[no_mangle]
 unsafe extern "C" fn hmm_cdm_job_args(job: *const bindings::hmm_cdm_job) -> *const u64 {
     // SAFETY: Rule `handle`.
-    unsafe { Handle::from_raw(job) }.job.args().as_ptr()
+    unsafe { JobHandle::from_raw(job) }.job.args().as_ptr()
 }
 
 /// # Safety
@@ -118,11 +118,11 @@ unsafe extern "C" fn hmm_cdm_complete_job(
 ) {
     may_sleep();
     // SAFETY: Rules `handle` and `end` for the job, `pointer` for the result.
-    let (job, result) = unsafe { (Handle::take(job), &*result) };
+    let (job, result) = unsafe { (JobHandle::take(job), &*result) };
     let done = completion(result);
 
     // Complete first: once the count is zero, closing the mirror takes all its jobs for complete.
-    let Handle { job, open } = KBox::into_inner(job);
+    let JobHandle { job, open } = KBox::into_inner(job);
     job.complete(done);
     open.fetch_sub(1, Release);
 }
@@ -156,11 +156,11 @@ mod tests {
     fn jobs_are_open_until_they_end() -> Result {
         let open = Arc::new(Atomic::new(0), GFP_KERNEL)?;
         let ticket = Ticket::new(None)?;
-        let job = Handle::new(
+        let job = JobHandle::new(
             Job::new(3, [5; uapi::JOB_ARGS], ticket.clone()),
             open.clone(),
         )?;
-        let job = Handle::into_raw(job);
+        let job = JobHandle::into_raw(job);
         let result = bindings::hmm_cdm_result {
             status: 0,
             faults: 9,
@@ -178,12 +178,12 @@ mod tests {
         assert_eq!(ticket.wait(Timeout::Forever)?.faults, 9);
 
         let ticket = Ticket::new(None)?;
-        let job = Handle::new(
+        let job = JobHandle::new(
             Job::new(3, [0; uapi::JOB_ARGS], ticket.clone()),
             open.clone(),
         )?;
         // SAFETY: As above.
-        unsafe { refuse(Handle::into_raw(job)) };
+        unsafe { refuse(JobHandle::into_raw(job)) };
         assert_eq!(open.load(Relaxed), 0);
         let status = ticket.wait(Timeout::Forever)?.status;
         assert_eq!(status, ECANCELED.to_errno());

@@ -4,7 +4,7 @@
 
 use super::{
     declared,
-    device::Device,
+    device::CDevice,
     driver::Adapter,
     killed,
     may_sleep,
@@ -34,7 +34,7 @@ use kernel::{
     sync::Arc,
 };
 
-fn add(device: &Arc<Device>, memory: &bindings::hmm_cdm_memory) -> Result {
+fn add(device: &Arc<CDevice>, memory: &bindings::hmm_cdm_memory) -> Result {
     let bindings::hmm_cdm_memory {
         type_,
         flags,
@@ -109,7 +109,7 @@ unsafe extern "C" fn hmm_cdm_add_memory(
 ) -> c_int {
     may_sleep();
     // SAFETY: Rule `handle`.
-    let device = unsafe { Device::reference(device) };
+    let device = unsafe { CDevice::reference(device) };
     // SAFETY: Rule `pointer`.
     let memory = unsafe { &*memory };
 
@@ -123,7 +123,7 @@ unsafe extern "C" fn hmm_cdm_add_memory(
 unsafe extern "C" fn hmm_cdm_remove_memory(device: *mut bindings::hmm_cdm_device) -> c_int {
     may_sleep();
     // SAFETY: Rule `handle`.
-    to_errno(unsafe { Device::from_raw(device) }.remove())
+    to_errno(unsafe { CDevice::from_raw(device) }.remove())
 }
 
 /// # Safety
@@ -133,7 +133,7 @@ unsafe extern "C" fn hmm_cdm_remove_memory(device: *mut bindings::hmm_cdm_device
 unsafe extern "C" fn hmm_cdm_evict(device: *mut bindings::hmm_cdm_device) -> c_long {
     may_sleep();
     // SAFETY: Rule `handle`.
-    let node = unsafe { Device::from_raw(device) }.memory.node();
+    let node = unsafe { CDevice::from_raw(device) }.memory.node();
 
     match node.ok_or(ENODEV).and_then(|node| evict_all(&node, killed)) {
         Ok(moved) => moved as c_long,
@@ -152,7 +152,7 @@ unsafe extern "C" fn hmm_cdm_retire_page(
 ) -> c_int {
     may_sleep();
     // SAFETY: Rule `handle`.
-    let node = unsafe { Device::from_raw(device) }.memory.node();
+    let node = unsafe { CDevice::from_raw(device) }.memory.node();
     let index = (offset >> PAGE_SHIFT) as usize;
 
     to_errno(node.ok_or(ENODEV).and_then(|node| {
@@ -171,7 +171,7 @@ unsafe extern "C" fn hmm_cdm_retire_page(
 unsafe extern "C" fn hmm_cdm_pages(device: *mut bindings::hmm_cdm_device, free: *mut u64) -> u64 {
     may_sleep();
     // SAFETY: Rule `handle`.
-    let node = unsafe { Device::from_raw(device) }.memory.node();
+    let node = unsafe { CDevice::from_raw(device) }.memory.node();
     let pages = |count: &dyn Fn(&crate::node::Node) -> usize| {
         node.as_deref().map_or(0, |node| count(node) as u64)
     };

@@ -4,7 +4,7 @@
 
 use super::{
     declared,
-    device::Device,
+    device::CDevice,
     err_ptr,
     may_sleep,
     misuse,
@@ -41,18 +41,18 @@ use kernel::{
 };
 
 /// A `hmm_cdm_mirror`.
-pub(super) struct Handle {
+pub(super) struct MirrorHandle {
     pub(super) mirror: Arc<Mirror>,
-    pub(super) device: Arc<Device>,
+    pub(super) device: Arc<CDevice>,
     // The driver's pointer, by its exposed address.
     data: Atomic<usize>,
     pub(super) open_jobs: Arc<Atomic<usize>>,
 }
 
-impl Handle {
+impl MirrorHandle {
     /// Makes a handle and calls the driver's `open`.
     pub(super) fn new(
-        device: &Arc<Device>,
+        device: &Arc<CDevice>,
         mirror: Arc<Mirror>,
         data: *mut c_void,
     ) -> Result<KBox<Self>> {
@@ -121,7 +121,7 @@ impl Handle {
 /// The device page table of a driver in C.
 struct CTable {
     ops: Ops,
-    handle: NonNull<Handle>,
+    handle: NonNull<MirrorHandle>,
 }
 
 // SAFETY: The operations may be called by any task, and the handle is only handed to them.
@@ -195,7 +195,7 @@ unsafe extern "C" fn hmm_cdm_create_mirror(
 ) -> *mut bindings::hmm_cdm_mirror {
     may_sleep();
     // SAFETY: Rule `handle`.
-    let device = unsafe { Device::reference(device) };
+    let device = unsafe { CDevice::reference(device) };
     if mm.is_null() {
         return err_ptr(EINVAL);
     }
@@ -203,7 +203,7 @@ unsafe extern "C" fn hmm_cdm_create_mirror(
     let mm = unsafe { MmWithUser::from_raw(mm) };
 
     match Mirror::new(mm, device.memory.clone())
-        .and_then(|mirror| Handle::new(&device, mirror, data))
+        .and_then(|mirror| MirrorHandle::new(&device, mirror, data))
     {
         Ok(handle) => KBox::into_raw(handle).cast(),
         Err(e) => err_ptr(e),
@@ -217,7 +217,7 @@ unsafe extern "C" fn hmm_cdm_create_mirror(
 unsafe extern "C" fn hmm_cdm_destroy_mirror(mirror: *mut bindings::hmm_cdm_mirror) {
     may_sleep();
     // SAFETY: Rules `handle` and `end`.
-    Handle::close(unsafe { KBox::from_raw(mirror.cast()) });
+    MirrorHandle::close(unsafe { KBox::from_raw(mirror.cast()) });
 }
 
 /// # Safety
@@ -228,7 +228,7 @@ unsafe extern "C" fn hmm_cdm_mirror_device(
     mirror: *mut bindings::hmm_cdm_mirror,
 ) -> *mut bindings::hmm_cdm_device {
     // SAFETY: Rule `handle`.
-    unsafe { Handle::from_raw(mirror) }.device.as_raw()
+    unsafe { MirrorHandle::from_raw(mirror) }.device.as_raw()
 }
 
 /// # Safety
@@ -237,7 +237,7 @@ unsafe extern "C" fn hmm_cdm_mirror_device(
 #[no_mangle]
 unsafe extern "C" fn hmm_cdm_mirror_data(mirror: *mut bindings::hmm_cdm_mirror) -> *mut c_void {
     // SAFETY: Rule `handle`.
-    let data = unsafe { Handle::from_raw(mirror) }.data.load(Relaxed);
+    let data = unsafe { MirrorHandle::from_raw(mirror) }.data.load(Relaxed);
 
     core::ptr::with_exposed_provenance_mut(data)
 }
@@ -251,7 +251,7 @@ unsafe extern "C" fn hmm_cdm_set_mirror_data(
     data: *mut c_void,
 ) {
     // SAFETY: Rule `handle`.
-    let handle = unsafe { Handle::from_raw(mirror) };
+    let handle = unsafe { MirrorHandle::from_raw(mirror) };
 
     handle.data.store(data.expose_provenance(), Relaxed);
 }
@@ -265,5 +265,7 @@ unsafe extern "C" fn hmm_cdm_mirror_is_of(
     mm: *const bindings::mm_struct,
 ) -> bool {
     // SAFETY: Rule `handle`.
-    unsafe { Handle::from_raw(mirror) }.mirror.is_of_raw(mm)
+    unsafe { MirrorHandle::from_raw(mirror) }
+        .mirror
+        .is_of_raw(mm)
 }

@@ -7,7 +7,7 @@ use super::{
     declared, interrupted, killed, may_sleep,
     mirror::{
         to_c,
-        Handle, //
+        MirrorHandle, //
     },
     to_errno,
 };
@@ -149,7 +149,7 @@ unsafe extern "C" fn hmm_cdm_fault(
 ) -> c_int {
     may_sleep();
     // SAFETY: Rule `handle`.
-    let handle = unsafe { Handle::from_raw(mirror) };
+    let handle = unsafe { MirrorHandle::from_raw(mirror) };
 
     to_errno(fault(&handle.mirror, addr, length, flags))
 }
@@ -166,7 +166,7 @@ unsafe extern "C" fn hmm_cdm_access(
     arg: *mut c_void,
 ) -> c_int {
     // SAFETY: Rule `handle`.
-    let handle = unsafe { Handle::from_raw(mirror) };
+    let handle = unsafe { MirrorHandle::from_raw(mirror) };
     let access = if write { Access::Write } else { Access::Read };
     let (Some(use_page), Ok(addr)) = (fn_, usize::try_from(addr)) else {
         return EINVAL.to_errno();
@@ -189,7 +189,7 @@ unsafe extern "C" fn hmm_cdm_migrate(
 ) -> c_int {
     may_sleep();
     // SAFETY: Rules `handle` and `pointer`.
-    let (handle, arg) = unsafe { (Handle::from_raw(mirror), &mut *migrate) };
+    let (handle, arg) = unsafe { (MirrorHandle::from_raw(mirror), &mut *migrate) };
 
     to_errno(self::migrate(&handle.mirror, arg))
 }
@@ -204,7 +204,7 @@ unsafe extern "C" fn hmm_cdm_populate(
 ) -> c_int {
     may_sleep();
     // SAFETY: Rules `handle` and `pointer`.
-    let (handle, arg) = unsafe { (Handle::from_raw(mirror), &mut *populate) };
+    let (handle, arg) = unsafe { (MirrorHandle::from_raw(mirror), &mut *populate) };
 
     to_errno(self::populate(&handle.mirror, arg))
 }
@@ -219,7 +219,7 @@ unsafe extern "C" fn hmm_cdm_advise(
 ) -> c_int {
     may_sleep();
     // SAFETY: Rules `handle` and `pointer`.
-    let (handle, arg) = unsafe { (Handle::from_raw(mirror), &*advise) };
+    let (handle, arg) = unsafe { (MirrorHandle::from_raw(mirror), &*advise) };
 
     to_errno(self::advise(&handle.mirror, arg))
 }
@@ -236,7 +236,7 @@ unsafe extern "C" fn hmm_cdm_query(
 ) -> c_int {
     may_sleep();
     // SAFETY: Rule `handle`.
-    let handle = unsafe { Handle::from_raw(mirror) };
+    let handle = unsafe { MirrorHandle::from_raw(mirror) };
     let span = match span(addr, length) {
         Ok(span) => span,
         Err(e) => return e.to_errno(),
@@ -259,7 +259,7 @@ unsafe extern "C" fn hmm_cdm_make_exclusive(
 ) -> c_long {
     may_sleep();
     // SAFETY: Rule `handle`.
-    let handle = unsafe { Handle::from_raw(mirror) };
+    let handle = unsafe { MirrorHandle::from_raw(mirror) };
 
     match span(addr, length).and_then(|span| handle.mirror.make_exclusive(span, killed)) {
         Ok(pages) => pages as c_long,
@@ -277,7 +277,7 @@ unsafe extern "C" fn hmm_cdm_stats(
 ) {
     may_sleep();
     // SAFETY: Rule `handle`.
-    let handle = unsafe { Handle::from_raw(mirror) };
+    let handle = unsafe { MirrorHandle::from_raw(mirror) };
     let mut sums = uapi::StatsOut {
         size: size_of::<uapi::StatsOut>() as u32,
         ..uapi::StatsOut::default()

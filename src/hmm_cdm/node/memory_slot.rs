@@ -15,16 +15,16 @@ use kernel::{
 
 /// A device's slot for its memory.
 #[pin_data]
-pub struct Memory {
+pub struct MemorySlot {
     #[pin]
     node: SpinLock<Option<Arc<Node>>>,
 }
 
-impl Memory {
+impl MemorySlot {
     /// Makes an empty slot. ENOMEM.
     pub fn new() -> Result<Arc<Self>> {
         Arc::pin_init(
-            pin_init!(Self { node <- new_spinlock!(None, "Memory::node") }),
+            pin_init!(Self { node <- new_spinlock!(None, "MemorySlot::node") }),
             GFP_KERNEL,
         )
     }
