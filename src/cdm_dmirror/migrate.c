@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Placement: snapshots, migration, and pages exclusive to the device.
+ * Snapshots, migrations, and pages exclusive to the device.
  */
 
 #include <linux/mm.h>
