@@ -14,7 +14,7 @@ mod device_mmu;
 mod engine;
 mod exec_units;
 mod ops;
-mod region;
+mod region_param;
 mod step;
 mod walk;
 mod watchdog;
@@ -158,11 +158,11 @@ impl Devices {
 
 /// Adds a device for each region of the parameter.
 fn add_named(param: &[u8], config: Config, module: &'static ThisModule) -> Result<Devices> {
-    let mut devices = Devices::new(region::split(param).count())?;
+    let mut devices = Devices::new(region_param::split(param).count())?;
 
-    for text in region::split(param) {
+    for text in region_param::split(param) {
         let shown = kernel::str::BStr::from_bytes(text);
-        let named = region::parse(text).inspect_err(|_| {
+        let named = region_param::parse(text).inspect_err(|_| {
             pr_err!("region {shown}: is not of the form <start>+<size>[@<node>]\n");
         });
         // SAFETY: The administrator, who names the memory, answers for it as with `memmap=`.

@@ -3,6 +3,9 @@
 //! The execution units of an engine: how many tasks of a device run at the same time, and whether
 //! they make progress.
 //!
+//! [`crate::step`] bounds the work of a step, for which a thread has a unit. A unit counts as hung
+//! if its thread has begun no access to memory for `timeout_ms`, a parameter of the module.
+//!
 //! `ExecUnits::slots`, a mutex, protects the bookkeeping only. It is never held while a unit works.
 
 use kernel::{

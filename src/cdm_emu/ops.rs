@@ -9,7 +9,9 @@ use crate::{
     },
     step::{
         Progress,
-        ACCESSES_PER_STEP, //
+        ACCESSES_PER_STEP,
+        CHUNK,
+        CHUNKS_PER_STEP, //
     },
     walk::Walk, //
 };
@@ -19,11 +21,6 @@ use hmm_cdm::uapi::{
     JOB_RESULTS, //
 };
 use kernel::prelude::*;
-
-/// Bytes that the engine processes at a time: the size of its registers.
-const CHUNK: usize = 4096;
-/// Most chunks in one step.
-const CHUNKS_PER_STEP: usize = 64;
 
 /// The registers of a thread of the engine: two operands of a chunk each.
 pub(crate) struct Registers {

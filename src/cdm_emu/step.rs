@@ -4,6 +4,10 @@
 
 /// Most single accesses to memory in one step.
 pub(crate) const ACCESSES_PER_STEP: u64 = 4096;
+/// Bytes that the engine processes at a time: the size of its registers.
+pub(crate) const CHUNK: usize = 4096;
+/// Most chunks in one step.
+pub(crate) const CHUNKS_PER_STEP: usize = 64;
 
 /// Whether an operation needs another step.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]

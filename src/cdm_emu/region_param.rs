@@ -61,7 +61,7 @@ fn bytes(text: &[u8]) -> Result<u64> {
     number.checked_mul(1 << shift).ok_or(ERANGE)
 }
 
-#[kunit_tests(cdm_emu_region)]
+#[kunit_tests(cdm_emu_region_param)]
 mod tests {
     use super::*;
 
