@@ -9,7 +9,7 @@
  * DOC: Damaged pages in use
  *
  * A damaged page of device memory is marked for as long as it is in use: devices
- * get no entry for it (access.c), and a migration does not copy it. The mark is
+ * get no entry for it (page_rights.c), and a migration does not copy it. The mark is
  * zone_device_data of its folio, which belongs to the folio's driver;
  * folio_set_zone_device_data() refuses coherent memory.
  *

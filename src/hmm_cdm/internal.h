@@ -8,10 +8,10 @@
 #include <linux/mm_types.h>
 #include <linux/types.h>
 
-/* access.c */
-unsigned long cdm_access_next_inaccessible(const unsigned long *hmm_pfns,
+/* page_rights.c */
+unsigned long cdm_rights_next_inaccessible(const unsigned long *hmm_pfns,
 					   unsigned long i, unsigned long nr);
-void cdm_access_mark_written(unsigned long pfn);
+void cdm_rights_mark_written(unsigned long pfn);
 
 /* damage.c */
 extern char cdm_damage_tag;

@@ -6,7 +6,7 @@
  * that no header has to repeat the prototypes.
  *
  * A helper wraps one macro or inline function, or its comment says why it does
- * more. Functions with a policy of their own are in access.c, damage.c and
+ * more. Functions with a policy of their own are in damage.c, page_rights.c and
  * refs.c of the parent directory. The Rust callers are in mm/ and os/, next to
  * the invariants that make the calls sound.
  *

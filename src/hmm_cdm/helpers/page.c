@@ -47,7 +47,7 @@ struct dev_pagemap *hmm_cdm_helper_page_pgmap(struct page *page)
 
 /*
  * HMM depends on 64BIT (mm/Kconfig), so the direct map has every page that a
- * device may access (cdm_access_next_inaccessible()).
+ * device may access (cdm_rights_next_inaccessible()).
  */
 void *hmm_cdm_helper_pfn_to_virt(unsigned long pfn)
 {

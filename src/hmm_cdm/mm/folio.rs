@@ -153,7 +153,7 @@ impl PageRef<'_> {
 pub(crate) unsafe fn mark_written(pfn: Pfn) {
     // SAFETY: By the safety requirements the page is mapped and cannot be unmapped, so it is not
     // freed meanwhile.
-    unsafe { bindings::cdm_access_mark_written(pfn.raw()) };
+    unsafe { bindings::cdm_rights_mark_written(pfn.raw()) };
 }
 
 #[kunit_tests(hmm_cdm_folio)]

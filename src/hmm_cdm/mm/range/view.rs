@@ -176,7 +176,7 @@ impl View<'_> {
     }
 
     /// Returns the index of the first page, from index `i` on, that no device may access;
-    /// `usize::MAX` if there is none. may_access() in access.c decides.
+    /// `usize::MAX` if there is none. may_access() in page_rights.c decides.
     pub(crate) fn next_inaccessible(&self, i: usize) -> usize {
         let nr = self.entries.len();
 
@@ -188,7 +188,7 @@ impl View<'_> {
         // SAFETY: The array has `nr` entries, of a transparent wrapper. By their invariants the
         // pages are mapped, so `struct page` and folio stay what they are.
         let inaccessible =
-            unsafe { bindings::cdm_access_next_inaccessible(self.entries.as_ptr().cast(), i, nr) };
+            unsafe { bindings::cdm_rights_next_inaccessible(self.entries.as_ptr().cast(), i, nr) };
 
         if inaccessible < nr {
             inaccessible

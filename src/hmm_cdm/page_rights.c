@@ -52,7 +52,7 @@ static unsigned long same_folio(unsigned long hmm_pfn)
 }
 
 /**
- * cdm_access_next_inaccessible - find the next page that no device may access
+ * cdm_rights_next_inaccessible - find the next page that no device may access
  * @hmm_pfns: entries of hmm_range_fault()
  * @i: index to start from
  * @nr: number of entries
@@ -63,14 +63,14 @@ static unsigned long same_folio(unsigned long hmm_pfn)
  *
  * Return: the index of such a page, @nr if devices may access them all.
  */
-unsigned long cdm_access_next_inaccessible(const unsigned long *hmm_pfns,
+unsigned long cdm_rights_next_inaccessible(const unsigned long *hmm_pfns,
 					   unsigned long i, unsigned long nr)
 {
 	return cdm_next_where(hmm_pfns, i, nr, is_inaccessible, same_folio);
 }
 
 /**
- * cdm_access_mark_written - mark a page dirty for which a device gets a writable entry
+ * cdm_rights_mark_written - mark a page dirty for which a device gets a writable entry
  * @pfn: frame of a mapped page
  *
  * From now on the page may change without a dirty page table entry to show it.
@@ -82,9 +82,9 @@ unsigned long cdm_access_next_inaccessible(const unsigned long *hmm_pfns,
  * does not sleep. A page of another file becomes writable in a page table only after
  * page_mkwrite, which has marked it.
  *
- * Context: As for cdm_access_next_inaccessible(); the page cannot be freed meanwhile.
+ * Context: As for cdm_rights_next_inaccessible(); the page cannot be freed meanwhile.
  */
-void cdm_access_mark_written(unsigned long pfn)
+void cdm_rights_mark_written(unsigned long pfn)
 {
 	struct folio *folio = page_folio(pfn_to_page(pfn));
 
