@@ -25,8 +25,8 @@ use engine::{
 };
 use hmm_cdm::{
     node::{
-        region::Region,
-        tree, //
+        device_tree,
+        region::Region, //
     },
     registration::Registration, //
 };
@@ -177,7 +177,7 @@ fn add_named(param: &[u8], config: Config, module: &'static ThisModule) -> Resul
 
 /// Adds a device for each node of coherent device memory in the device tree.
 fn add_described(config: Config, module: &'static ThisModule) -> Result<Devices> {
-    let count = tree::memories().count();
+    let count = device_tree::memories().count();
     let mut devices = Devices::new(count)?;
 
     if count == 0 {
@@ -189,7 +189,7 @@ fn add_described(config: Config, module: &'static ThisModule) -> Result<Devices>
     }
     show_owners();
     // Nodes that were added since they were counted exceed the capacity, and are refused.
-    for node in tree::memories() {
+    for node in device_tree::memories() {
         let region = Region::of_node(&node);
 
         let _ = devices.add(region, config, module).inspect_err(|e| {
@@ -203,8 +203,8 @@ fn add_described(config: Config, module: &'static ThisModule) -> Result<Devices>
 /// device; the driver of a real one starts from there (see [`Region::of_device`]). PCI devices that
 /// point to another kind of memory are skipped.
 fn show_owners() {
-    for device in tree::pci_devices() {
-        let Some(pointer) = tree::Pointer::find(&device) else {
+    for device in device_tree::pci_devices() {
+        let Some(pointer) = device_tree::Pointer::find(&device) else {
             continue;
         };
         let memory = pointer.memory();

@@ -5,7 +5,7 @@
 //!
 //! | module | subject |
 //! | --- | --- |
-//! | [`region`], [`tree`] | memory that may become a node: the checks, and the device tree |
+//! | [`region`], [`device_tree`] | memory that may become a node: the checks, and the device tree |
 //! | [`memory_slot`] | a device's slot for a node, which may be empty |
 //! | `pages`, `buddy`, `bitmap` | the page frames and their allocator |
 //! | `charge` | charges to cgroups |
@@ -13,7 +13,7 @@
 //! | `alloc` | allocation of pages |
 //! | `mover` | what copies the pages |
 //! | `owner` | the owner of a page that a page table names |
-//! | `ops` | the operations of the pagemap |
+//! | `pagemap_ops` | the operations of the pagemap |
 //! | `migrate_to_ram`, `splitter` | the CPU's accesses to private memory |
 //! | `failure`, [`poison`], `poison_worker` | damaged pages |
 
@@ -21,18 +21,18 @@ mod alloc;
 mod bitmap;
 mod buddy;
 mod charge;
+pub mod device_tree;
 mod failure;
 pub mod memory_slot;
 mod migrate_to_ram;
 mod mover;
-mod ops;
 mod owner;
+mod pagemap_ops;
 mod pages;
 pub(crate) mod poison;
 mod poison_worker;
 pub mod region;
 mod splitter;
-pub mod tree;
 pub(crate) mod window_lru;
 
 pub(crate) use charge::Victims;

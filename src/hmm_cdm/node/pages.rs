@@ -39,7 +39,7 @@ struct FreeFrames {
     closed: bool,
 }
 
-/// The page frames of a node, and what its operations (`ops.rs`) need.
+/// The page frames of a node, and what its operations (`pagemap_ops.rs`) need.
 #[pin_data]
 pub(super) struct NodePages {
     kind: Kind,

@@ -6,7 +6,7 @@
 //! `memremap_pages()` answers most mistakes with a WARNING and some with a misleading errno. So
 //! everything is checked first, and the log says what to do.
 
-use super::tree;
+use super::device_tree;
 use crate::{
     mm::pagemap::DeviceRange,
     os::{
@@ -162,7 +162,7 @@ impl Region {
     /// * ENXIO: the kernel has no NUMA node for it
     /// * ENOMEM
     pub fn of_node(node: &DeviceNode) -> Result<Self> {
-        let (range, nid) = tree::cdm_range(node)?;
+        let (range, nid) = device_tree::cdm_range(node)?;
 
         // INVARIANT: The firmware describes it as coherent device memory, which the kernel does not
         // use.
@@ -175,12 +175,12 @@ impl Region {
     }
 
     /// Makes the region of a device's memory from the device's own node: what the driver of a GPU
-    /// calls with its PCI device. Errors are those of [`tree::Pointer::of_node`] and of
-    /// [`Region::of_node`]; drivers that need [`tree::Pointer::target`] call these two themselves.
+    /// calls with its PCI device. Errors are those of [`device_tree::Pointer::of_node`] and of
+    /// [`Region::of_node`]; drivers that need [`device_tree::Pointer::target`] call these two themselves.
     pub fn of_device(device: &Device) -> Result<Self> {
         let node = DeviceNode::of_device(device).ok_or(ENODEV)?;
 
-        Self::of_node(tree::Pointer::of_node(&node)?.memory())
+        Self::of_node(device_tree::Pointer::of_node(&node)?.memory())
     }
 
     /// Checks the region, as far as that is possible before it is claimed, and returns the NUMA
@@ -218,7 +218,7 @@ impl Region {
         let nid = match self.nid {
             Some(nid) => nid,
             None => resource::nid_of(self.start)
-                .or_else(|| tree::nid_of(self.start))
+                .or_else(|| device_tree::nid_of(self.start))
                 .unwrap_or(0),
         };
         if !resource::is_possible_nid(nid) {
@@ -235,7 +235,7 @@ impl Region {
         }
         // Elsewhere the device tree may have it, even RAM that mem= keeps from the kernel. On
         // powerpc an access to an address without memory is a machine check.
-        if !tree::has_memory(self.start, self.size) {
+        if !device_tree::has_memory(self.start, self.size) {
             return Err(RegionError::NotInTree);
         }
         Ok(nid)

@@ -206,7 +206,7 @@ pub(super) fn is_covered(start: u64, size: u64, end_after: impl Fn(u64) -> Optio
     true
 }
 
-#[kunit_tests(hmm_cdm_tree)]
+#[kunit_tests(hmm_cdm_device_tree)]
 mod tests {
     use super::*;
 

@@ -8,10 +8,10 @@
 //! Documentation/device-tree.rst has the requirements on both, and the messages about nodes that
 //! are refused.
 
-mod entry;
+mod cdm_node;
 
 use crate::os::of::DeviceNode;
-use entry::{
+use cdm_node::{
     CdmNode,
     TreeRange,
     COMPATIBLE, //
@@ -146,7 +146,7 @@ fn all_memory() -> impl Iterator<Item = ARef<DeviceNode>> {
 fn ranges(node: &DeviceNode) -> impl Iterator<Item = TreeRange> + '_ {
     let reg = node.property(c"reg");
 
-    reg.and_then(|reg| entry::ranges(reg, node.cells()))
+    reg.and_then(|reg| cdm_node::ranges(reg, node.cells()))
         .into_iter()
         .flatten()
 }
@@ -158,7 +158,7 @@ fn ranges(node: &DeviceNode) -> impl Iterator<Item = TreeRange> + '_ {
 pub(super) fn has_memory(start: u64, size: u64) -> bool {
     !cfg!(CONFIG_PPC)
         || all_memory().next().is_none()
-        || entry::is_covered(start, size, |at| {
+        || cdm_node::is_covered(start, size, |at| {
             all_memory()
                 .filter_map(|node| ranges(&node).filter_map(|part| part.end_after(at)).max())
                 .max()
