@@ -9,7 +9,7 @@
 //! | --- | --- | --- |
 //! | [`folio`] | `struct page`, `struct folio` | `mm/page_alloc.c`, `mm/memremap.c` |
 //! | [`copy`] | the content of pages | `include/linux/highmem.h` |
-//! | [`fault`] | `struct vm_fault` of private memory | `mm/memory.c` |
+//! | [`cpu_fault`] | `struct vm_fault` of private memory | `mm/memory.c` |
 //! | [`exclusive`] | a page that is exclusive to a device | `mm/rmap.c` |
 //! | [`pagemap`] | `struct dev_pagemap` | `mm/memremap.c` |
 //! | [`notifier`] | `struct mmu_interval_notifier` | `mm/mmu_notifier.c` |
@@ -22,8 +22,8 @@
 //! that must not compile.
 
 pub mod copy;
+pub mod cpu_fault;
 pub mod exclusive;
-pub mod fault;
 pub mod folio;
 #[cfg(CONFIG_KUNIT = "y")]
 pub(crate) mod kunit;

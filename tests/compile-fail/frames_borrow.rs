@@ -4,7 +4,7 @@
 //! The kernel calls the operations of a pagemap that was leaked.
 
 use hmm_cdm::mm::{
-    fault::{
+    cpu_fault::{
         CpuFault,
         FaultOutcome, //
     },

@@ -14,9 +14,9 @@
  */
 
 #include "copy.c"
+#include "cpu_fault.c"
 #include "dmem.c"
 #include "eventfd.c"
-#include "fault.c"
 #include "huge.c"
 #include "kthread.c"
 #include "notifier.c"

@@ -7,7 +7,7 @@
 //! C files: `mm/memremap.c`, `include/linux/memremap.h`.
 
 use super::{
-    fault::{
+    cpu_fault::{
         CpuFault,
         FaultOutcome, //
     },

@@ -9,12 +9,12 @@
 //!
 //! C file: `mm/hmm.c`.
 
-mod entry;
+mod cpu_entry;
 mod view;
 mod walker;
 
-pub(crate) use entry::RawEntry;
-pub use entry::{
+pub(crate) use cpu_entry::RawEntry;
+pub use cpu_entry::{
     Access,
     CpuEntry, //
 };

@@ -42,7 +42,7 @@ use super::{
 };
 use crate::mm::{
     copy::Direction,
-    fault::{
+    cpu_fault::{
         CpuFault,
         FaultOutcome, //
     },

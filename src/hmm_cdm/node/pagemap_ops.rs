@@ -8,7 +8,7 @@ use super::{
     pages::NodePages, //
 };
 use crate::mm::{
-    fault::{
+    cpu_fault::{
         CpuFault,
         FaultOutcome, //
     },

@@ -31,7 +31,7 @@ use crate::{
     mm::{
         self,
         copy::Mover,
-        fault::{
+        cpu_fault::{
             CpuFault,
             FaultOutcome, //
         },

@@ -18,7 +18,7 @@ use crate::{
             Direction,
             Mover, //
         },
-        fault::CpuFault,
+        cpu_fault::CpuFault,
         folio::{
             NewPage,
             Pfn, //

@@ -7,7 +7,7 @@
 use crate::{
     bindings,
     mm::{
-        fault::CpuFault,
+        cpu_fault::CpuFault,
         pagemap::{
             Kind,
             Owner, //

@@ -2,7 +2,7 @@
 
 //! The result of a walk, and the critical section in which it may be used.
 
-use super::entry::{
+use super::cpu_entry::{
     CpuEntry,
     RawEntry, //
 };

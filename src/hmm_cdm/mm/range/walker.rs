@@ -5,7 +5,7 @@
 //! C file: `mm/hmm.c`.
 
 use super::{
-    entry::{
+    cpu_entry::{
         place_in_huge_page,
         Access, //
     },
