@@ -38,16 +38,18 @@
 
 mod access;
 mod advice;
-mod entry;
+mod device_entry;
+mod device_memory;
 mod exclusive;
 mod fault;
 mod fill;
-mod health;
 mod interval;
 mod kthread_faults;
 #[cfg(CONFIG_KUNIT = "y")]
 mod kunit;
 mod map_pages;
+mod reset;
+mod shared;
 mod stats;
 mod table;
 
@@ -61,8 +63,8 @@ pub(crate) use fault::{
     PlacementPolicy,
     PlacementReason, //
 };
-pub(crate) use health::Member;
-pub use health::{
+pub(crate) use reset::Member;
+pub use reset::{
     Health,
     Reset, //
 };
@@ -92,6 +94,7 @@ use crate::{
     },
 };
 use advice::Advice;
+use device_memory::DeviceMemory;
 use interval::{
     Entries,
     INTERVAL_ORDER, //
@@ -118,10 +121,7 @@ use kernel::{
     },
 };
 use kthread_faults::KthreadFaults;
-use table::{
-    DeviceMemory,
-    Shared, //
-};
+use shared::Shared;
 
 /// The address space of one process on one device.
 #[pin_data]

@@ -102,12 +102,12 @@ impl Mirror {
 
 #[kunit_tests(hmm_cdm_atomics)]
 mod tests {
+    use super::super::device_memory::DeviceMemory;
     use super::super::kunit::{
         new_shared,
         PAGES,
         SHIFT, //
     };
-    use super::super::table::DeviceMemory;
     use super::*;
     use crate::mm::{
         kunit::UserMemory,

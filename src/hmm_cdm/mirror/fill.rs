@@ -7,7 +7,8 @@
 //! exclusive ones alone and passes all of them on to the device's own page table.
 
 use super::{
-    entry::DeviceEntry,
+    device_entry::DeviceEntry,
+    device_memory::DeviceMemory,
     interval::{
         Entries,
         WindowEntries, //
@@ -16,11 +17,8 @@ use super::{
         map_pages,
         CpuPage, //
     },
-    table::{
-        DeviceMemory,
-        Extent,
-        Shared, //
-    },
+    shared::Shared,
+    table::Extent, //
 };
 use crate::mm::{
     folio::{

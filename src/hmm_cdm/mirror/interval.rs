@@ -9,12 +9,10 @@
 //! invalidation makes the faults in its interval retry, but not those elsewhere.
 
 use super::{
-    entry::DeviceEntry,
-    table::{
-        DeviceMemory,
-        Extent,
-        Shared, //
-    },
+    device_entry::DeviceEntry,
+    device_memory::DeviceMemory,
+    shared::Shared,
+    table::Extent, //
 };
 use crate::mm::{
     notifier::Invalidate,

@@ -3,14 +3,14 @@
 //! An interval and a driver's page table for the tests of this directory.
 
 use super::{
+    device_memory::DeviceMemory,
     interval::{
         Entries,
         WINDOWS_PER_INTERVAL, //
     },
+    shared::Shared,
     table::{
-        DeviceMemory,
         Extent,
-        Shared,
         Table, //
     },
 };

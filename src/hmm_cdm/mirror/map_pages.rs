@@ -4,11 +4,11 @@
 //! pages that are mapped alike at a time.
 
 use super::{
-    entry::{
+    device_entry::{
         DeviceEntry,
         Template, //
     },
-    table::DeviceMemory, //
+    device_memory::DeviceMemory, //
 };
 use crate::mm::range::{
     CpuEntry,

@@ -1,32 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The page table that a device may have beside the library's, and what all intervals of a mirror
-//! share.
+//! The page table that a device may have beside the library's.
 
-use super::stats::Stats;
-use crate::{
-    mm::{
-        folio::Pfn,
-        pagemap::Kind,
-        range::Access,
-        Span, //
-    },
-    node::{
-        window_lru::WindowLru,
-        Node, //
-    },
+use crate::mm::{
+    folio::Pfn,
+    range::Access,
+    Span, //
 };
 use kernel::{
     page::PAGE_SIZE,
-    prelude::*,
-    sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-        Arc,
-        SetOnce, //
-    },
+    prelude::*, //
 };
 
 /// Contiguous pages of the device's page table, all with the same rights.
@@ -81,127 +64,6 @@ pub trait Table: Send + Sync {
     /// Context: the caller may hold the mmap lock, rmap locks and folio locks, and may be in memory
     /// reclaim.
     fn invalidate(&self, span: Span);
-}
-
-/// What all intervals of a mirror share.
-pub(super) struct Shared {
-    pub(super) stats: Stats,
-    pub(super) table: SetOnce<Arc<dyn Table>>,
-    retired: Atomic<bool>,
-    suspended: Atomic<bool>,
-}
-
-impl Shared {
-    pub(super) fn new() -> Self {
-        Self {
-            stats: Stats::new(),
-            table: SetOnce::new(),
-            retired: Atomic::new(false),
-            suspended: Atomic::new(false),
-        }
-    }
-
-    /// Forbids new entries. This is checked under the interval's lock before an entry is made; the
-    /// caller takes that lock afterwards, to clear the interval.
-    pub(super) fn retire(&self) {
-        self.retired.store(true, Relaxed);
-    }
-
-    /// Forbids new entries, or allows them again. Otherwise as [`Self::retire`].
-    pub(super) fn suspend(&self, suspended: bool) {
-        self.suspended.store(suspended, Relaxed);
-    }
-
-    /// Whether entries may be made: ESRCH once the mirror has retired, EIO while it is suspended.
-    pub(super) fn check_active(&self) -> Result {
-        if self.retired.load(Relaxed) {
-            Err(ESRCH)
-        } else if self.suspended.load(Relaxed) {
-            Err(EIO)
-        } else {
-            Ok(())
-        }
-    }
-
-    pub(super) fn has_table(&self) -> bool {
-        self.table.as_ref().is_some()
-    }
-
-    pub(super) fn map(&self, extent: &Extent) {
-        if let Some(table) = self.table.as_ref() {
-            table.map(extent);
-        }
-    }
-
-    pub(super) fn invalidate(&self, span: Span) {
-        if let Some(table) = self.table.as_ref() {
-            table.invalidate(span);
-        }
-    }
-}
-
-/// The device's own memory as its page table sees it: its frames, its kind, and where use of it is
-/// noted.
-#[derive(Clone, Default)]
-pub(super) struct DeviceMemory {
-    pub(super) first: usize,
-    pub(super) pages: usize,
-    pub(super) private: bool,
-    window_lru: Option<Arc<WindowLru>>,
-}
-
-impl PartialEq for DeviceMemory {
-    fn eq(&self, other: &Self) -> bool {
-        let same_lru = match (&self.window_lru, &other.window_lru) {
-            (Some(lru), Some(others)) => Arc::ptr_eq(lru, others),
-            (None, None) => true,
-            _ => false,
-        };
-
-        same_lru
-            && (self.first, self.pages, self.private) == (other.first, other.pages, other.private)
-    }
-}
-
-impl DeviceMemory {
-    pub(super) fn of(node: &Node) -> Self {
-        Self {
-            first: node.pfn(0).map_or(0, |pfn| pfn.raw()),
-            pages: node.pages(),
-            private: node.kind() == Kind::Private,
-            window_lru: Some(node.window_lru().clone()),
-        }
-    }
-
-    /// Memory that belongs to no node.
-    #[cfg(CONFIG_KUNIT = "y")]
-    pub(super) fn pages(first: usize, pages: usize, private: bool) -> Self {
-        Self {
-            first,
-            pages,
-            private,
-            window_lru: None,
-        }
-    }
-
-    /// Its frames.
-    pub(super) fn frames(&self) -> core::ops::Range<usize> {
-        self.first..self.first + self.pages
-    }
-
-    /// The offset of `pfn` from the start of the memory, in pages, if it is in there.
-    pub(super) fn index(&self, pfn: Pfn) -> Option<usize> {
-        let index = pfn.raw().wrapping_sub(self.first);
-
-        (index < self.pages).then_some(index)
-    }
-
-    /// Notes that the device has used page `index`. Context: any.
-    pub(super) fn touch(&self, index: usize) {
-        if let Some(window_lru) = &self.window_lru {
-            window_lru.touch(index);
-        }
-    }
 }
 
 #[kunit_tests(hmm_cdm_table)]

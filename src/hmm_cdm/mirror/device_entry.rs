@@ -3,7 +3,7 @@
 //! The format of an entry of the device's page table: a page frame, what the device may do with the
 //! page, and how often it did so.
 
-use super::table::DeviceMemory;
+use super::device_memory::DeviceMemory;
 use crate::mm::{
     folio::Pfn,
     range::Access, //
@@ -154,7 +154,7 @@ impl Template {
     }
 }
 
-#[kunit_tests(hmm_cdm_entry)]
+#[kunit_tests(hmm_cdm_device_entry)]
 mod tests {
     use super::super::kunit::memory;
     use super::*;

@@ -145,7 +145,7 @@ impl Drop for Member {
     }
 }
 
-#[kunit_tests(hmm_cdm_health)]
+#[kunit_tests(hmm_cdm_reset)]
 mod tests {
     use super::*;
 
