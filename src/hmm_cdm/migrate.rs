@@ -12,7 +12,7 @@
 //! | `plan` | the request and the report |
 //! | `state` | the state of a page, and how each step changes it |
 //! | `account` | the states of a window's pages, and the sums |
-//! | `moves` | one attempt: collect, allocate, copy, install |
+//! | `window_mover` | one attempt: collect, allocate, copy, install |
 //! | `locate` | the location of pages that were not collected |
 //! | `evict` | eviction for other pages, and of a whole node |
 //! | `reclaim` | eviction for a cgroup above its limit |
@@ -23,18 +23,18 @@
 mod account;
 mod evict;
 mod locate;
-mod moves;
 mod plan;
 pub(crate) mod reclaim;
 mod state;
+mod window_mover;
 
 pub(crate) use evict::evict_all;
-pub use moves::Workspace;
 pub use plan::{
     Plan,
     Report,
     Target, //
 };
+pub use window_mover::Workspace;
 
 use crate::{
     mm::{
@@ -62,13 +62,13 @@ use locate::{
     locate,
     PageLocation, //
 };
-use moves::{
-    movable,
-    WindowMover, //
-};
 use state::{
     is_wanted,
     PageState, //
+};
+use window_mover::{
+    movable,
+    WindowMover, //
 };
 
 /// Delays before the attempts after the first, in milliseconds. Most references are dropped at
