@@ -5,7 +5,7 @@
  */
 #include <sys/mman.h>
 
-#include "cdm_test.h"
+#include "cdm_calls.h"
 #include "side.h"
 
 static struct cdm first, second;

@@ -35,7 +35,7 @@ GRAVE = re.compile(GRAVE)
 EXCUSED = {
     # Makes allocations fail (warn_alloc()), among them the memory map of a node, about
     # which x86 warns (add_pages() in mm/init_64.c).
-    "fail": re.compile(
+    "fail_alloc": re.compile(
         r": .*, mode:0x[0-9a-f]+\(\S+\), nodemask="
         r"|WARNING: arch/x86/mm/init_64\.c:\d+ at (arch_add_memory|add_pages)\+"
     ),

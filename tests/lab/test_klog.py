@@ -22,10 +22,10 @@ class TestExcused(unittest.TestCase):
     """Excused is the program's own report, once, and while it runs."""
 
     def test_more_than_a_failed_allocation(self):
-        self.assertEqual(blamed("fail", FAILED_ALLOCATION, TRACE), ["fail"])
+        self.assertEqual(blamed("fail_alloc", FAILED_ALLOCATION, TRACE), ["fail_alloc"])
 
     def test_no_memory_for_a_node(self):
-        self.assertEqual(blamed("fail", ARCH_WARNING), [])
+        self.assertEqual(blamed("fail_alloc", ARCH_WARNING), [])
 
     def test_no_memory_for_a_node_elsewhere(self):
         self.assertEqual(blamed("region", ARCH_WARNING), ["region"])
@@ -44,4 +44,4 @@ class TestExcused(unittest.TestCase):
         self.assertEqual(blamed("account_memcg", OOM_KILL), [])
 
     def test_excuse_of_another_program(self):
-        self.assertEqual(blamed("fail", OOM_KILL), ["fail"])
+        self.assertEqual(blamed("fail_alloc", OOM_KILL), ["fail_alloc"])

@@ -11,10 +11,10 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 
+#include "cdm_calls.h"
 #include "cdm_child.h"
 #include "cdm_mem.h"
 #include "cdm_mm.h"
-#include "cdm_test.h"
 
 #define SEED			CDM_SEED(ACCOUNT_MEMCG)
 #define PAGES			1024

@@ -6,7 +6,7 @@
 #ifndef CDM_CHILD_H
 #define CDM_CHILD_H
 
-#include "cdm_test.h"
+#include "cdm_calls.h"
 
 struct cdm_child {
 	pid_t pid;

@@ -5,7 +5,7 @@
 #ifndef CDM_MEM_H
 #define CDM_MEM_H
 
-#include "cdm_test.h"
+#include "cdm_calls.h"
 
 /*
  * cdm_map() returns private anonymous memory in base pages, aligned to the

@@ -9,8 +9,8 @@
 
 #include <pthread.h>
 
+#include "cdm_calls.h"
 #include "cdm_mem.h"
-#include "cdm_test.h"
 
 /*
  * Read a file of /proc or /sys as a number, negative on error; or write to it.

@@ -13,7 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "cdm_test.h"
+#include "cdm_calls.h"
 #include "cdm_tree.h"
 
 static void node_path(char *path, size_t size, unsigned int index)

@@ -8,7 +8,7 @@
 
 #include <linux/io_uring.h>
 
-#include "cdm_test.h"
+#include "cdm_calls.h"
 
 struct cdm_ring {
 	struct io_uring_params params;

@@ -9,9 +9,9 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
+#include "cdm_calls.h"
 #include "cdm_mem.h"
 #include "cdm_module.h"
-#include "cdm_test.h"
 
 #define SEED			CDM_SEED(DMEM)
 #define PAGES			64

@@ -7,8 +7,8 @@
 #include <errno.h>
 #include <kselftest_harness.h>
 
+#include "cdm_calls.h"
 #include "cdm_mem.h"
-#include "cdm_test.h"
 
 #define PATTERN			0x0102030405060708ULL
 #define SEED			CDM_SEED(ENGINE)

@@ -13,9 +13,9 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 
+#include "cdm_calls.h"
 #include "cdm_mem.h"
 #include "cdm_module.h"
-#include "cdm_test.h"
 
 #define SEED			CDM_SEED(EVICT)
 

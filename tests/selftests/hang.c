@@ -14,9 +14,9 @@
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 
+#include "cdm_calls.h"
 #include "cdm_mem.h"
 #include "cdm_module.h"
-#include "cdm_test.h"
 
 #define SEED			CDM_SEED(HANG)
 /* Each reset takes as long as a hang takes to be noticed. */

@@ -6,9 +6,9 @@
 #include <errno.h>
 #include <kselftest_harness.h>
 
+#include "cdm_calls.h"
 #include "cdm_mem.h"
 #include "cdm_mm.h"
-#include "cdm_test.h"
 
 #define PAGES			4
 #define SEED			CDM_SEED(INVALIDATE)

@@ -11,10 +11,10 @@
 #include <sys/mman.h>
 #include <sys/uio.h>
 
+#include "cdm_calls.h"
 #include "cdm_child.h"
 #include "cdm_mem.h"
 #include "cdm_ring.h"
-#include "cdm_test.h"
 
 #define SEED			CDM_SEED(IO_DIRECT)
 #define PAGES			32

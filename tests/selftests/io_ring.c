@@ -7,11 +7,11 @@
 #include <kselftest_harness.h>
 #include <sys/mman.h>
 
+#include "cdm_calls.h"
 #include "cdm_child.h"
 #include "cdm_mem.h"
 #include "cdm_mm.h"
 #include "cdm_ring.h"
-#include "cdm_test.h"
 
 #define SEED			CDM_SEED(IO_RING)
 #define PAGES			32

@@ -10,8 +10,8 @@
 #include <sys/eventfd.h>
 #include <sys/time.h>
 
+#include "cdm_calls.h"
 #include "cdm_mem.h"
-#include "cdm_test.h"
 
 #define SEED			CDM_SEED(JOB)
 #define QUEUED			200

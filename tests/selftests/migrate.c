@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * HMM_CDM_IOC_MIGRATE: which pages move and which stay, where they lie
- * afterwards, and that the counts agree. moved.c tests memory that has moved.
+ * afterwards, and that the counts agree. on_node.c tests memory that has moved.
  */
 #include <alloca.h>
 #include <errno.h>
@@ -11,8 +11,8 @@
 #include <sys/time.h>
 #include <sys/uio.h>
 
+#include "cdm_calls.h"
 #include "cdm_mem.h"
-#include "cdm_test.h"
 
 #define SEED			CDM_SEED(MIGRATE)
 #define PAGES			64

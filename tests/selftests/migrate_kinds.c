@@ -6,8 +6,8 @@
 #include <errno.h>
 #include <kselftest_harness.h>
 
+#include "cdm_calls.h"
 #include "cdm_mem.h"
-#include "cdm_test.h"
 
 #define SEED			CDM_SEED(MIGRATE_KINDS)
 #define PAGES			16

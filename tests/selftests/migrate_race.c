@@ -8,8 +8,8 @@
 #include <kselftest_harness.h>
 #include <pthread.h>
 
+#include "cdm_calls.h"
 #include "cdm_mem.h"
-#include "cdm_test.h"
 
 /* Few, as each unmapped page costs an interrupt of the other processors. */
 #define SEED			CDM_SEED(MIGRATE_RACE)

@@ -5,8 +5,8 @@
  */
 #include <kselftest_harness.h>
 
+#include "cdm_calls.h"
 #include "cdm_mem.h"
-#include "cdm_test.h"
 
 #define PATTERN			0x1122334455667788ULL
 #define SEED			CDM_SEED(MIRROR)

@@ -10,9 +10,9 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
+#include "cdm_calls.h"
 #include "cdm_mem.h"
 #include "cdm_mm.h"
-#include "cdm_test.h"
 
 #define SEED			CDM_SEED(MM_ADVICE)
 #define PAGES			32

@@ -8,9 +8,9 @@
 #include <fcntl.h>
 #include <kselftest_harness.h>
 
+#include "cdm_calls.h"
 #include "cdm_mem.h"
 #include "cdm_mm.h"
-#include "cdm_test.h"
 
 #define SEED			CDM_SEED(MM_DAEMONS)
 #define PAGES			32

@@ -7,9 +7,9 @@
 #include <errno.h>
 #include <kselftest_harness.h>
 
+#include "cdm_calls.h"
 #include "cdm_mem.h"
 #include "cdm_mm.h"
-#include "cdm_test.h"
 
 #define SEED			CDM_SEED(MM_REMAP)
 #define PAGES			32

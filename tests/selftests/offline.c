@@ -13,9 +13,9 @@
 #include <linux/mempolicy.h>
 #include <sys/syscall.h>
 
+#include "cdm_calls.h"
 #include "cdm_child.h"
 #include "cdm_mem.h"
-#include "cdm_test.h"
 
 #define SEED			CDM_SEED(OFFLINE)
 

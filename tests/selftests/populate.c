@@ -19,8 +19,8 @@
 #include <sys/time.h>
 #include <sys/wait.h>
 
+#include "cdm_calls.h"
 #include "cdm_mem.h"
-#include "cdm_test.h"
 
 #define SEED			CDM_SEED(POPULATE)
 #define PAGES			100

@@ -10,9 +10,9 @@
 #include <sys/ptrace.h>
 #include <sys/uio.h>
 
+#include "cdm_calls.h"
 #include "cdm_child.h"
 #include "cdm_mem.h"
-#include "cdm_test.h"
 
 #define SEED			CDM_SEED(PROCESS_ACCESS)
 #define PAGES			8

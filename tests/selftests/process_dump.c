@@ -11,9 +11,9 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "cdm_calls.h"
 #include "cdm_child.h"
 #include "cdm_mem.h"
-#include "cdm_test.h"
 
 #define SEED			CDM_SEED(PROCESS_DUMP)
 #define PAGES			16

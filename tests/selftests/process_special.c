@@ -13,8 +13,8 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include "cdm_calls.h"
 #include "cdm_mem.h"
-#include "cdm_test.h"
 
 #define SEED			CDM_SEED(PROCESS_SPECIAL)
 #define AROUND			4	/* pages on either side */

@@ -9,8 +9,8 @@
 #include <sys/mman.h>
 #include <sys/time.h>
 
+#include "cdm_calls.h"
 #include "cdm_mem.h"
-#include "cdm_test.h"
 
 #define RW			(HMM_CDM_ACCESS_READ | HMM_CDM_ACCESS_WRITE)
 #define SEED			CDM_SEED(QUERY)

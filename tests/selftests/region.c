@@ -8,9 +8,9 @@
 #include <linux/mempolicy.h>
 #include <sys/syscall.h>
 
+#include "cdm_calls.h"
 #include "cdm_mem.h"
 #include "cdm_module.h"
-#include "cdm_test.h"
 #include "cdm_tree.h"
 
 /* Sufficient for memremap_pages() on every architecture. */

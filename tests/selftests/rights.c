@@ -9,8 +9,8 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include "cdm_calls.h"
 #include "cdm_mem.h"
-#include "cdm_test.h"
 
 #define PATTERN			0x1122334455667788ULL
 #define SEED			CDM_SEED(RIGHTS)

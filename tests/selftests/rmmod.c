@@ -9,9 +9,9 @@
 #include <poll.h>
 #include <sys/uio.h>
 
+#include "cdm_calls.h"
 #include "cdm_mem.h"
 #include "cdm_module.h"
-#include "cdm_test.h"
 
 #define SEED			CDM_SEED(RMMOD)
 #define PAGES			64

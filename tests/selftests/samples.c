@@ -13,10 +13,10 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include "cdm_calls.h"
 #include "cdm_mem.h"
 #include "cdm_mm.h"
 #include "cdm_module.h"
-#include "cdm_test.h"
 
 #define SEED			CDM_SEED(SAMPLES)
 #define PAGES			24

@@ -35,9 +35,9 @@
 #include <errno.h>
 #include <kselftest_harness.h>
 
+#include "cdm_calls.h"
 #include "cdm_mem.h"
 #include "cdm_module.h"
-#include "cdm_test.h"
 #include "cdm_tree.h"
 
 static const struct defect {

@@ -13,8 +13,8 @@
 #include <sys/ioctl.h>
 #include <sys/time.h>
 
+#include "cdm_calls.h"
 #include "cdm_mem.h"
-#include "cdm_test.h"
 
 #define SEED			CDM_SEED(UAPI)
 

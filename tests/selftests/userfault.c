@@ -11,8 +11,8 @@
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 
+#include "cdm_calls.h"
 #include "cdm_mem.h"
-#include "cdm_test.h"
 
 #define SEED			CDM_SEED(USERFAULT)
 #define PAGES			8

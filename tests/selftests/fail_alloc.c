@@ -12,11 +12,11 @@
 #include <kselftest_harness.h>
 #include <sys/eventfd.h>
 
+#include "cdm_calls.h"
 #include "cdm_mem.h"
 #include "cdm_module.h"
-#include "cdm_test.h"
 
-#define SEED			CDM_SEED(FAIL)
+#define SEED			CDM_SEED(FAIL_ALLOC)
 #define PAGES			16
 
 /* Upper bound of allocations in one call. */

@@ -10,13 +10,13 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
+#include "cdm_calls.h"
 #include "cdm_mem.h"
-#include "cdm_test.h"
 
-#define SEED			CDM_SEED(MOVED)
+#define SEED			CDM_SEED(ON_NODE)
 #define PAGES			64
 
-FIXTURE(moved) {
+FIXTURE(on_node) {
 	struct cdm cdm;
 	char *mem;
 	size_t length;
@@ -26,7 +26,7 @@ FIXTURE(moved) {
 };
 
 /* All pages have the pattern of SEED, and lie on the node. */
-FIXTURE_SETUP(moved)
+FIXTURE_SETUP(on_node)
 {
 	struct hmm_cdm_migrate m;
 
@@ -44,7 +44,7 @@ FIXTURE_SETUP(moved)
 	ASSERT_EQ(0, cdm_pfns(self->mem, self->length, self->pfns));
 }
 
-FIXTURE_TEARDOWN(moved)
+FIXTURE_TEARDOWN(on_node)
 {
 	munmap(self->mem, self->length);
 	cdm_close(&self->cdm);
@@ -96,7 +96,7 @@ static int child_writes_first(const struct cdm *cdm, char *mem, size_t length)
 }
 
 /* After fork(2), the child writes first. */
-TEST_F(moved, fork_child_writes)
+TEST_F(on_node, fork_child_writes)
 {
 	int go;
 	pid_t pid = start_child(child_writes_first, &self->cdm, self->mem,
@@ -112,7 +112,7 @@ TEST_F(moved, fork_child_writes)
 }
 
 /* The parent writes first: one half by the CPU, one by the device. */
-TEST_F(moved, fork_both_write)
+TEST_F(on_node, fork_both_write)
 {
 	size_t half = self->length / 2;
 	int go;
@@ -138,7 +138,7 @@ static int child_reads(const struct cdm *cdm, char *mem, size_t length)
 }
 
 /* Pages that parent and child share move for both. */
-TEST_F(moved, fork_shared_moves)
+TEST_F(on_node, fork_shared_moves)
 {
 	struct hmm_cdm_migrate m;
 	int go;
@@ -180,7 +180,7 @@ static void leave_to_child(int result)
 	_exit(write(result, &good, 1) != 1);
 }
 
-TEST_F(moved, fork_parent_gone)
+TEST_F(on_node, fork_parent_gone)
 {
 	__u64 free = cdm_free_pages(&self->cdm);
 	char good = 0;
@@ -201,7 +201,7 @@ TEST_F(moved, fork_parent_gone)
 }
 
 /* mremap() keeps the page frames. */
-TEST_F(moved, mremap)
+TEST_F(on_node, mremap)
 {
 	char *to = cdm_map(&self->cdm, self->length);
 	__u64 pfns[PAGES];
@@ -222,7 +222,7 @@ TEST_F(moved, mremap)
 }
 
 /* Locked memory may lie on the node, and move while it is locked. */
-TEST_F(moved, mlock)
+TEST_F(on_node, mlock)
 {
 	struct hmm_cdm_migrate m;
 
@@ -239,7 +239,7 @@ TEST_F(moved, mlock)
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
 }
 
-TEST_F(moved, madv_dontneed)
+TEST_F(on_node, madv_dontneed)
 {
 	ASSERT_EQ(0, madvise(self->mem, self->length / 2, MADV_DONTNEED));
 	EXPECT_EQ(self->free - PAGES / 2,
@@ -250,7 +250,7 @@ TEST_F(moved, madv_dontneed)
 }
 
 /* Advice without effect on the node's pages keeps their content. */
-TEST_F(moved, other_advice)
+TEST_F(on_node, other_advice)
 {
 	const int advice[] = {
 		MADV_COLD, MADV_PAGEOUT, MADV_HUGEPAGE, MADV_COLLAPSE,
@@ -269,7 +269,7 @@ TEST_F(moved, other_advice)
 }
 
 /* A long-term pin moves pages off the node first, and keeps them away. */
-TEST_F(moved, long_term_pin)
+TEST_F(on_node, long_term_pin)
 {
 	struct io_uring_params params = {};
 	struct iovec iov = { self->mem, self->length / 2 };
@@ -304,7 +304,7 @@ TEST_F(moved, long_term_pin)
 	EXPECT_EQ(-1, cdm_check_value(self->mem, self->length, 6));
 }
 
-TEST_F(moved, mprotect)
+TEST_F(on_node, mprotect)
 {
 	ASSERT_EQ(0, mprotect(self->mem, self->length, PROT_NONE));
 	ASSERT_EQ(0, mprotect(self->mem, self->length, PROT_READ));
@@ -317,12 +317,12 @@ TEST_F(moved, mprotect)
 }
 
 /* System calls read and write memory on the node. */
-TEST_F(moved, system_calls)
+TEST_F(on_node, system_calls)
 {
 	char *copy = malloc(self->length);
 	struct iovec here = { copy, self->length };
 	struct iovec there = { self->mem, self->length };
-	int file = memfd_create("cdm-moved", MFD_CLOEXEC);
+	int file = memfd_create("cdm-on-node", MFD_CLOEXEC);
 	int mem = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
 
 	ASSERT_NE(NULL, copy);
@@ -347,7 +347,7 @@ TEST_F(moved, system_calls)
 }
 
 /* Closing the file moves no page. */
-TEST_F(moved, close)
+TEST_F(on_node, close)
 {
 	__u64 pfns[PAGES];
 
@@ -360,7 +360,7 @@ TEST_F(moved, close)
 }
 
 /* Pages count for the process wherever they lie. */
-TEST_F(moved, rss)
+TEST_F(on_node, rss)
 {
 	const long noise = PAGES / 4;
 	long rss[3], anon;

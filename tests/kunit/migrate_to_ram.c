@@ -72,7 +72,7 @@ static void a_write_keeps_the_rest(struct kunit *test)
 	testdev_expect_content(test, 1, 1);
 }
 
-static void what_the_device_wrote_comes_home(struct kunit *test)
+static void what_the_device_wrote_comes_back(struct kunit *test)
 {
 	struct testdev *dev = testdev_begin(test, PAGES);
 	struct hmm_cdm_extent page;
@@ -129,20 +129,20 @@ static void only_the_page_that_is_touched_has_to_come(struct kunit *test)
 	testdev_expect_content(test, PAGES - 1, 1);
 }
 
-static struct kunit_case home_cases[] = {
+static struct kunit_case migrate_to_ram_cases[] = {
 	KUNIT_CASE(a_touch_brings_a_window),
 	KUNIT_CASE(a_write_keeps_the_rest),
-	KUNIT_CASE(what_the_device_wrote_comes_home),
+	KUNIT_CASE(what_the_device_wrote_comes_back),
 	KUNIT_CASE(content_that_cannot_be_had_is_a_bus_error),
 	KUNIT_CASE(only_the_page_that_is_touched_has_to_come),
 	{}
 };
 
-static struct kunit_suite home_suite = {
-	.name = "cdm_kunit_home",
+static struct kunit_suite migrate_to_ram_suite = {
+	.name = "cdm_kunit_migrate_to_ram",
 	.init = testdev_init,
 	.exit = testdev_exit,
-	.test_cases = home_cases,
+	.test_cases = migrate_to_ram_cases,
 };
 
-kunit_test_suite(home_suite);
+kunit_test_suite(migrate_to_ram_suite);

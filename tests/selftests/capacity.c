@@ -6,16 +6,16 @@
 #include <errno.h>
 #include <kselftest_harness.h>
 
+#include "cdm_calls.h"
 #include "cdm_mem.h"
-#include "cdm_test.h"
 
-#define SEED			CDM_SEED(NODE)
+#define SEED			CDM_SEED(CAPACITY)
 #define PAGES			100
 
 /* The second node is smaller, and so quickly filled. */
 #define INDEX			1
 
-FIXTURE(node) {
+FIXTURE(capacity) {
 	struct cdm cdm;
 	size_t page;
 	__u64 pages;	/* of the node */
@@ -25,7 +25,7 @@ FIXTURE(node) {
 	struct hmm_cdm_info info;
 };
 
-FIXTURE_SETUP(node)
+FIXTURE_SETUP(capacity)
 {
 	ASSERT_EQ(0, cdm_open(&self->cdm, INDEX));
 	ASSERT_EQ(0, cdm_stats(&self->cdm, &self->stats));
@@ -37,7 +37,7 @@ FIXTURE_SETUP(node)
 }
 
 /* All pages are free again, and as contiguous as before. */
-FIXTURE_TEARDOWN(node)
+FIXTURE_TEARDOWN(capacity)
 {
 	EXPECT_EQ(self->pages, cdm_free_settles(&self->cdm, self->pages));
 	EXPECT_EQ(0, cdm_stats(&self->cdm, &self->stats));
@@ -45,7 +45,7 @@ FIXTURE_TEARDOWN(node)
 	cdm_close(&self->cdm);
 }
 
-TEST_F(node, taken_and_given_back)
+TEST_F(capacity, taken_and_given_back)
 {
 	size_t length = PAGES * self->page;
 	char *mem = cdm_map(&self->cdm, length);
@@ -79,7 +79,7 @@ static void use_and_exit(size_t pages)
 	_exit(cdm_on_node(&cdm, mem, pages * cdm.page) != pages);
 }
 
-TEST_F(node, comes_back_at_exit)
+TEST_F(capacity, comes_back_at_exit)
 {
 	pid_t pid = fork();
 
@@ -91,7 +91,7 @@ TEST_F(node, comes_back_at_exit)
 }
 
 /* A free window counts as contiguous until one of its pages is used. */
-TEST_F(node, contiguous_windows)
+TEST_F(capacity, contiguous_windows)
 {
 	size_t window = self->cdm.window;
 	char *mem = cdm_map(&self->cdm, 2 * window);
@@ -119,7 +119,7 @@ TEST_F(node, contiguous_windows)
 }
 
 /* Every other page of the node is free: memory, but none contiguous. */
-TEST_F(node, fragmented)
+TEST_F(capacity, fragmented)
 {
 	char *mem = cdm_map(&self->cdm, self->cdm.info.capacity);
 	size_t window = self->cdm.window;
@@ -154,7 +154,7 @@ TEST_F(node, fragmented)
 }
 
 /* More data than the node holds: what does not fit stays usable. */
-TEST_F(node, full)
+TEST_F(capacity, full)
 {
 	size_t extra = 2 * self->cdm.window;
 	size_t length = self->cdm.info.capacity + extra;
@@ -191,7 +191,7 @@ TEST_F(node, full)
 }
 
 /* No process sees what another one left in the node's memory. */
-TEST_F(node, comes_out_clean)
+TEST_F(capacity, comes_out_clean)
 {
 	size_t capacity = self->cdm.info.capacity;
 	char *mem = cdm_map(&self->cdm, capacity);
@@ -217,7 +217,7 @@ TEST_F(node, comes_out_clean)
 }
 
 /* A full node populates no holes: they stay holes. */
-TEST_F(node, full_of_holes)
+TEST_F(capacity, full_of_holes)
 {
 	size_t extra = self->cdm.window;
 	size_t length = self->cdm.info.capacity + extra;

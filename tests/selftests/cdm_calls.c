@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The calls of the userspace interface; see cdm_test.h. The ioctls are libhmmcdm's.
+ * The calls of the userspace interface; see cdm_calls.h. The ioctls are libhmmcdm's.
  */
-#include "cdm_test.h"
+#include "cdm_calls.h"
 
 #include <errno.h>
 #include <fcntl.h>

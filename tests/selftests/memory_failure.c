@@ -15,11 +15,11 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 
+#include "cdm_calls.h"
 #include "cdm_mem.h"
 #include "cdm_module.h"
-#include "cdm_test.h"
 
-#define SEED			CDM_SEED(FAILURE)
+#define SEED			CDM_SEED(MEMORY_FAILURE)
 #define PAGES			16
 #define BAD			5	/* the damaged page */
 #define ROUNDS			100

@@ -13,11 +13,11 @@
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 
+#include "cdm_calls.h"
 #include "cdm_mem.h"
 #include "cdm_mm.h"
-#include "cdm_test.h"
 
-#define SEED			CDM_SEED(MM_USERFAULT)
+#define SEED			CDM_SEED(USERFAULT_RACES)
 #define PAGES			16
 #define RACE_MS			800
 

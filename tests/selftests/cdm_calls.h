@@ -5,8 +5,8 @@
  * Functions that can fail return zero or a negative errno, so that a test
  * compares a single number.
  */
-#ifndef CDM_TEST_H
-#define CDM_TEST_H
+#ifndef CDM_CALLS_H
+#define CDM_CALLS_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -114,4 +114,4 @@ void cdm_sleep_ms(unsigned int ms);
  */
 int cdm_reap(pid_t pid, unsigned int ms);
 
-#endif /* CDM_TEST_H */
+#endif /* CDM_CALLS_H */
