@@ -11,7 +11,7 @@ import sys
 
 from .actions import ACTIONS, CPUS, GPL, LOGS, MACHINES, RAM_MIB
 from .guest import GuestError
-from .host import HOST_TESTS
+from .host_tests import HOST_TESTS
 from .machine import Amd64
 
 # Console logs of earlier guests to keep.

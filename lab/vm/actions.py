@@ -12,12 +12,12 @@ from .compare import SUFFIX, OnNode, OnSystem, Pair, StaleDifferences, read_know
 from .driver import Driver
 from .guest import Guest, GuestError
 from .hmm_tests import DriverResults, declared_tests, ordered_runs, single_runs, table
-from .host import run_on_host
+from .host_tests import run_on_host
 from .kernel import by_name
 from .kselftest import COLLECTION, Kselftest, listed
 from .kunit import Kunit, declared
 from .machine import Amd64
-from .power import Powernv9, Pseries
+from .powerpc import Powernv9, Pseries
 from .program import BrokenDemo, Demo, Plain, Program, summary
 from .session import Session
 

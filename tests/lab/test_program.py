@@ -4,7 +4,7 @@
 import unittest
 
 from fakes import boot, failed, report
-from vm.host import UnitTests
+from vm.host_tests import UnitTests
 from vm.program import BrokenDemo, Demo, Plain
 
 
