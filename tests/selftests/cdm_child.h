@@ -32,26 +32,4 @@ int cdm_child_end(struct cdm_child *child);
 /* Kills the child and reaps it. */
 void cdm_child_kill(struct cdm_child *child);
 
-/*
- * Maps memory with a pattern and moves it to the node; NULL if some did not
- * move.
- */
-char *cdm_map_on_node(const struct cdm *cdm, size_t length, __u64 seed);
-
-/* A thread that moves a range to the node and back until it is stopped. */
-struct cdm_shuttle {
-	const struct cdm *cdm;
-	char *mem;
-	size_t length;
-	bool stop;
-	__u64 migrated;	/* pages, both ways */
-	__u64 wrong;	/* calls that failed or whose counts are wrong */
-	unsigned long thread;
-};
-
-int cdm_shuttle_start(struct cdm_shuttle *mover, const struct cdm *cdm, char *mem,
-		      size_t length);
-/* Returns true if it has moved pages and nothing went wrong. */
-bool cdm_shuttle_stop(struct cdm_shuttle *mover);
-
 #endif /* CDM_CHILD_H */

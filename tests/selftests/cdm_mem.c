@@ -104,6 +104,21 @@ void *cdm_map_hugetlb(size_t *length)
 	return addr == MAP_FAILED ? NULL : addr;
 }
 
+char *cdm_map_on_node(const struct cdm *cdm, size_t length, __u64 seed)
+{
+	struct hmm_cdm_migrate m;
+	char *mem = cdm_map(cdm, length);
+
+	if (!mem)
+		return NULL;
+	cdm_fill(mem, length, seed);
+	if (!cdm_migrate(cdm, mem, length, NODE, &m) &&
+	    m.migrated == length / cdm->page)
+		return mem;
+	munmap(mem, length);
+	return NULL;
+}
+
 int cdm_pattern_file(bool tmpfs, size_t length, __u64 seed)
 {
 	char path[] = "/var/tmp/cdm-test-XXXXXX";

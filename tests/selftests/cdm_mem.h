@@ -17,6 +17,12 @@ void *cdm_map_thp(size_t count, __u64 seed);
 size_t cdm_thp_size(void);
 void *cdm_map_hugetlb(size_t *length);
 
+/*
+ * Maps memory with a pattern and moves it to the node; NULL if some did not
+ * move.
+ */
+char *cdm_map_on_node(const struct cdm *cdm, size_t length, __u64 seed);
+
 /* An unlinked file with the pattern of @seed, on tmpfs or in /var/tmp. */
 int cdm_pattern_file(bool tmpfs, size_t length, __u64 seed);
 

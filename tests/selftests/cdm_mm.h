@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Interfaces of memory management outside the system calls on memory: settings
- * in /proc and /sys, counters, a cgroup, a swap device; and threads that move
- * memory meanwhile.
+ * in /proc and /sys, counters, a cgroup, a swap device.
  */
 #ifndef CDM_MM_H
 #define CDM_MM_H
-
-#include <pthread.h>
 
 #include "cdm_calls.h"
 #include "cdm_mem.h"
@@ -59,22 +56,5 @@ int cdm_stay_on_cpu(void);
 /* Whether a load, or a store of @value, works without a signal. */
 bool cdm_can_read(const void *addr);
 bool cdm_can_write(void *addr, __u64 value);
-
-/* A thread that moves a range to the node and back until cdm_mover_end(). */
-struct cdm_mover {
-	pthread_t thread;
-	const struct cdm *cdm;
-	char *mem;
-	size_t length;
-	bool stop;
-	int allowed;	/* errno that is not an error */
-	int err;
-	__u64 calls;
-	__u64 migrated;
-};
-
-int cdm_mover_start(struct cdm_mover *mover, const struct cdm *cdm, char *mem,
-		    size_t length);
-void cdm_mover_end(struct cdm_mover *mover);
 
 #endif /* CDM_MM_H */

@@ -14,6 +14,7 @@
 #include "cdm_calls.h"
 #include "cdm_child.h"
 #include "cdm_mem.h"
+#include "cdm_mover.h"
 #include "cdm_ring.h"
 
 #define SEED			CDM_SEED(IO_DIRECT)
@@ -193,7 +194,7 @@ TEST_F(direct, while_pages_move)
 {
 	const size_t sectors = self->page / SECTOR;
 	size_t wrong = 0, done = 0, at[DEPTH];
-	struct cdm_shuttle mover;
+	struct cdm_mover mover = { .target = SYSTEM };
 	struct hmm_cdm_wait wait;
 	__u64 deadline, job, id, *counter;
 	bool stopping = false;
@@ -210,8 +211,8 @@ TEST_F(direct, while_pages_move)
 	counter = (__u64 *)self->mem;
 	*counter = 0;
 	ASSERT_EQ(0, cdm_start_adds(&self->cdm, counter, 400000, &job));
-	ASSERT_EQ(0, cdm_shuttle_start(&mover, &self->cdm, self->mem,
-				       self->length));
+	ASSERT_EQ(0, cdm_mover_start(&mover, &self->cdm, self->mem,
+				     self->length));
 	deadline = cdm_now_ms() + RACE_MS;
 	for (size_t i = 0; i < DEPTH; i++) {
 		/* Each request has its own sectors; several share a page. */
@@ -238,7 +239,7 @@ TEST_F(direct, while_pages_move)
 					    2 * SECTOR, at[id], id));
 		flying++;
 	}
-	EXPECT_TRUE(cdm_shuttle_stop(&mover));
+	EXPECT_TRUE(cdm_mover_end(&mover));
 	EXPECT_EQ(0, wrong);
 	TH_LOG("%zu requests, %llu pages moved", done,
 	       (unsigned long long)mover.migrated);

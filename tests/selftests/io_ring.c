@@ -11,6 +11,7 @@
 #include "cdm_child.h"
 #include "cdm_mem.h"
 #include "cdm_mm.h"
+#include "cdm_mover.h"
 #include "cdm_ring.h"
 
 #define SEED			CDM_SEED(IO_RING)
@@ -183,12 +184,12 @@ TEST_F(ring, registered_untouched)
 TEST_F(ring, register_while_pages_move)
 {
 	struct hmm_cdm_migrate m;
-	struct cdm_shuttle mover;
+	struct cdm_mover mover = { .target = SYSTEM };
 	size_t wrong = 0;
 	int failed = 0;
 
-	ASSERT_EQ(0, cdm_shuttle_start(&mover, &self->cdm, self->mem,
-				       self->length));
+	ASSERT_EQ(0, cdm_mover_start(&mover, &self->cdm, self->mem,
+				     self->length));
 	for (int i = 0; i < ROUNDS; i++) {
 		__u64 moved = __atomic_load_n(&mover.migrated,
 					      __ATOMIC_RELAXED);
@@ -221,7 +222,7 @@ TEST_F(ring, register_while_pages_move)
 			cdm_sleep_ms(1);
 		wrong += cdm_check(self->mem, self->length, SEED + 2 + i) != -1;
 	}
-	EXPECT_TRUE(cdm_shuttle_stop(&mover));
+	EXPECT_TRUE(cdm_mover_end(&mover));
 	EXPECT_EQ(0, wrong);
 	EXPECT_GT(ROUNDS, failed);
 	ASSERT_EQ(0, move(self, &m));

@@ -13,6 +13,7 @@
 #include "cdm_calls.h"
 #include "cdm_child.h"
 #include "cdm_mem.h"
+#include "cdm_mover.h"
 
 #define SEED			CDM_SEED(IO_SPLICE)
 #define PAGES			32
@@ -193,11 +194,11 @@ TEST_F(splice, to_file)
 TEST_F(splice, while_pages_move)
 {
 	struct hmm_cdm_migrate m;
-	struct cdm_shuttle mover;
+	struct cdm_mover mover = { .target = SYSTEM };
 	size_t wrong = 0;
 
-	ASSERT_EQ(0, cdm_shuttle_start(&mover, &self->cdm, self->mem,
-				       self->length));
+	ASSERT_EQ(0, cdm_mover_start(&mover, &self->cdm, self->mem,
+				     self->length));
 	for (int i = 0; i < ROUNDS; i++) {
 		__u64 *first = (__u64 *)self->mem;
 		size_t stride = self->page / 8;
@@ -217,7 +218,7 @@ TEST_F(splice, while_pages_move)
 				 seen[1] != cdm_word(SEED, j * stride + 1);
 		}
 	}
-	EXPECT_TRUE(cdm_shuttle_stop(&mover));
+	EXPECT_TRUE(cdm_mover_end(&mover));
 	EXPECT_EQ(0, wrong);
 	for (size_t j = 0; j < PINNED; j++)
 		((__u64 *)self->mem)[j * self->page / 8] =

@@ -7,10 +7,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <kselftest_harness.h>
-#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -18,6 +16,7 @@
 #include "cdm_calls.h"
 #include "cdm_mem.h"
 #include "cdm_module.h"
+#include "cdm_mover.h"
 
 #define SEED			CDM_SEED(MEMORY_FAILURE)
 #define PAGES			16
@@ -427,24 +426,6 @@ TEST_F_TIMEOUT(failure, without_node, 120)
 	EXPECT_EQ(0, cdm_unload(CDM_CORE));
 }
 
-struct mover {
-	const struct cdm *cdm;
-	char *mem;
-	size_t length;
-	atomic_bool stop;
-};
-
-static void *move(void *data)
-{
-	struct mover *mover = data;
-
-	for (int i = 0; !mover->stop; i++)
-		cdm_migrate(mover->cdm, mover->mem, mover->length,
-			    i % 2 ? NODE : SYSTEM,
-			    NULL);
-	return NULL;
-}
-
 /*
  * Pages move in and out meanwhile. The page may be on either side when the
  * damage comes, or have left the frame: it is lost or intact, nothing else.
@@ -452,14 +433,14 @@ static void *move(void *data)
 TEST_F_TIMEOUT(failure, while_moving, 120)
 {
 	size_t words = self->page / sizeof(__u64);
-	struct mover mover = { &self->cdm, self->mem, self->length, false };
+	struct cdm_mover mover = { .target = SYSTEM };
 	size_t lost = 0, kept = 0, wrong = 0;
 	/* Static: siglongjmp() may lose locals that are in registers. */
 	static size_t j;
 	static int err;
-	pthread_t thread;
 
-	ASSERT_EQ(0, pthread_create(&thread, NULL, move, &mover));
+	ASSERT_EQ(0, cdm_mover_start(&mover, &self->cdm, self->mem,
+				     self->length));
 	for (int round = 0; round < ROUNDS; round++) {
 		size_t at = round % PAGES;
 		char *page = self->mem + at * self->page;
@@ -483,8 +464,8 @@ TEST_F_TIMEOUT(failure, while_moving, 120)
 		for (size_t j = 0; j < words; j++)
 			word[j] = cdm_word(SEED, at * words + j);
 	}
-	mover.stop = true;
-	pthread_join(thread, NULL);
+	/* Calls may fail, as pages are damaged. */
+	cdm_mover_end(&mover);
 	EXPECT_EQ(0, wrong);
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
 	TH_LOG("%zu pages lost, %zu kept", lost, kept);

@@ -10,35 +10,21 @@
 
 #include "cdm_calls.h"
 #include "cdm_mem.h"
+#include "cdm_mover.h"
 
 /* Few, as each unmapped page costs an interrupt of the other processors. */
 #define SEED			CDM_SEED(MIGRATE_RACE)
 #define PAGES			32
 #define MOVERS			8
-#define WRITERS			2
+#define COUNTERS		2
 #define ROUNDS			10
 #define CALLS			100
 #define RACE_MS			1500
 /* How long a call waits for pages that another one is moving. */
 #define WAITS_MS		20
 
-/* A thread that moves a range to and fro between two places. */
-struct mover {
-	pthread_t thread;
-	const struct cdm *cdm;
-	char *mem;
-	size_t length;
-	bool *stop;
-	int target;	/* of the first move */
-	int allowed;	/* errno that is not an error */
-	int err;
-	__u64 calls;
-	__u64 wrong_sums;
-	__u64 migrated;
-};
-
 /* A thread that counts in its own word of each page. */
-struct writer {
+struct counter {
 	pthread_t thread;
 	__u64 *first;
 	size_t stride;
@@ -54,8 +40,8 @@ FIXTURE(race) {
 	size_t length;
 	size_t page;
 	bool stop;
-	struct mover movers[MOVERS];
-	struct writer writers[WRITERS];
+	struct cdm_mover movers[MOVERS];
+	struct counter counters[COUNTERS];
 };
 
 FIXTURE_SETUP(race)
@@ -82,91 +68,63 @@ FIXTURE_TEARDOWN(race)
 	}
 }
 
-static void *move(void *arg)
-{
-	struct mover *mover = arg;
-	int target = mover->target;
-
-	while (!__atomic_load_n(mover->stop, __ATOMIC_RELAXED)) {
-		struct hmm_cdm_migrate m;
-		int err = cdm_migrate(mover->cdm, mover->mem, mover->length,
-				      target, &m);
-
-		if (err && err != mover->allowed)
-			mover->err = err;
-		if (!err)
-			mover->wrong_sums += cdm_migrate_sum(&m) !=
-				mover->length / mover->cdm->page;
-		mover->migrated += m.migrated;
-		mover->calls++;
-		target = SYSTEM - target;
-	}
-	return NULL;
-}
-
 static void *count(void *arg)
 {
-	struct writer *writer = arg;
+	struct counter *counter = arg;
 
-	while (!__atomic_load_n(writer->stop, __ATOMIC_RELAXED)) {
+	while (!__atomic_load_n(counter->stop, __ATOMIC_RELAXED)) {
 		for (size_t i = 0; i < PAGES; i++) {
-			__u64 *word = writer->first + i * writer->stride;
+			__u64 *word = counter->first + i * counter->stride;
 			__u64 seen = __atomic_load_n(word, __ATOMIC_RELAXED);
 
-			writer->wrong += seen != writer->rounds;
-			__atomic_store_n(word, writer->rounds + 1,
+			counter->wrong += seen != counter->rounds;
+			__atomic_store_n(word, counter->rounds + 1,
 					 __ATOMIC_RELAXED);
 		}
-		writer->rounds++;
+		counter->rounds++;
 	}
 	return NULL;
 }
 
-static int start_mover(struct mover *mover, const struct cdm *cdm, char *mem,
-		       size_t length, bool *stop, int target)
+/* Every other one moves the range to the node first. */
+static int start_mover(struct _test_data_race *self, int i, int node)
 {
-	*mover = (struct mover) {
-		.cdm = cdm,
-		.mem = mem,
-		.length = length,
-		.stop = stop,
-		.target = target,
-	};
-	return pthread_create(&mover->thread, NULL, move, mover);
+	self->movers[i].target = i % 2 ? SYSTEM : NODE;
+	return cdm_mover_start(&self->movers[i], &self->cdm[node], self->mem,
+			       self->length);
 }
 
-static int start_writer(struct writer *writer, char *mem, size_t page, int nr,
-			bool *stop)
+static int start_counter(struct _test_data_race *self, int i)
 {
-	*writer = (struct writer) {
-		.first = (__u64 *)mem + nr,
-		.stride = page / sizeof(__u64),
-		.stop = stop,
+	self->counters[i] = (struct counter) {
+		.first = (__u64 *)self->mem + i,
+		.stride = self->page / sizeof(__u64),
+		.stop = &self->stop,
 	};
-	return pthread_create(&writer->thread, NULL, count, writer);
+	return pthread_create(&self->counters[i].thread, NULL, count,
+			      &self->counters[i]);
 }
 
 /* Ends the race; no thread may have seen an error. */
-static void finish(struct __test_metadata *_metadata, bool *stop,
-		   struct mover *movers, int nr_movers,
-		   struct writer *writers, int nr_writers)
+static void finish(struct __test_metadata *_metadata,
+		   struct _test_data_race *self, int movers, int counters)
 {
 	__u64 migrated = 0;
 
-	__atomic_store_n(stop, true, __ATOMIC_RELAXED);
-	for (int i = 0; i < nr_movers; i++) {
-		pthread_join(movers[i].thread, NULL);
-		EXPECT_EQ(0, movers[i].err);
-		EXPECT_EQ(0, movers[i].wrong_sums);
-		EXPECT_LT(0, movers[i].calls);
-		migrated += movers[i].migrated;
+	for (int i = 0; i < movers; i++) {
+		cdm_mover_end(&self->movers[i]);
+		EXPECT_EQ(0, self->movers[i].err);
+		EXPECT_EQ(0, self->movers[i].wrong);
+		EXPECT_LT(0, self->movers[i].calls);
+		migrated += self->movers[i].migrated;
 	}
 	/* A race in which nothing moved shows nothing. */
 	EXPECT_LE(2 * PAGES, migrated);
-	for (int i = 0; i < nr_writers; i++) {
-		pthread_join(writers[i].thread, NULL);
-		EXPECT_EQ(0, writers[i].wrong);
-		EXPECT_LT(0, writers[i].rounds);
+	__atomic_store_n(&self->stop, true, __ATOMIC_RELAXED);
+	for (int i = 0; i < counters; i++) {
+		pthread_join(self->counters[i].thread, NULL);
+		EXPECT_EQ(0, self->counters[i].wrong);
+		EXPECT_LT(0, self->counters[i].rounds);
 	}
 }
 
@@ -175,36 +133,28 @@ TEST_F(race, eight_threads)
 	const size_t stride = self->page / sizeof(__u64);
 	size_t wrong = 0;
 
-	for (int i = 0; i < WRITERS; i++)
-		ASSERT_EQ(0, start_writer(&self->writers[i], self->mem,
-					  self->page, i, &self->stop));
+	for (int i = 0; i < COUNTERS; i++)
+		ASSERT_EQ(0, start_counter(self, i));
 	for (int i = 0; i < MOVERS; i++)
-		ASSERT_EQ(0, start_mover(&self->movers[i], &self->cdm[0],
-					 self->mem, self->length, &self->stop,
-					 i % 2));
+		ASSERT_EQ(0, start_mover(self, i, 0));
 	cdm_sleep_ms(RACE_MS);
-	finish(_metadata, &self->stop, self->movers, MOVERS, self->writers,
-	       WRITERS);
-	for (int i = 0; i < WRITERS; i++)
+	finish(_metadata, self, MOVERS, COUNTERS);
+	for (int i = 0; i < COUNTERS; i++)
 		for (int j = 0; j < PAGES; j++)
 			wrong += ((__u64 *)self->mem)[j * stride + i] !=
-				 self->writers[i].rounds;
+				 self->counters[i].rounds;
 	EXPECT_EQ(0, wrong);
 }
 
 /* Two nodes and system memory compete for the same pages. */
 TEST_F(race, two_nodes)
 {
-	for (int i = 0; i < WRITERS; i++)
-		ASSERT_EQ(0, start_writer(&self->writers[i], self->mem,
-					  self->page, i, &self->stop));
+	for (int i = 0; i < COUNTERS; i++)
+		ASSERT_EQ(0, start_counter(self, i));
 	for (int i = 0; i < 4; i++)
-		ASSERT_EQ(0, start_mover(&self->movers[i], &self->cdm[i / 2],
-					 self->mem, self->length, &self->stop,
-					 i % 2));
+		ASSERT_EQ(0, start_mover(self, i, i / 2));
 	cdm_sleep_ms(RACE_MS);
-	finish(_metadata, &self->stop, self->movers, 4, self->writers,
-	       WRITERS);
+	finish(_metadata, self, 4, COUNTERS);
 }
 
 /* Parts are unmapped, mapped and protected meanwhile. */
@@ -215,10 +165,8 @@ TEST_F(race, mapping_changes)
 	__u64 deadline;
 
 	for (int i = 0; i < 3; i++) {
-		ASSERT_EQ(0, start_mover(&self->movers[i], &self->cdm[0],
-					 self->mem, self->length, &self->stop,
-					 i % 2));
 		self->movers[i].allowed = -ENOMEM;
+		ASSERT_EQ(0, start_mover(self, i, 0));
 	}
 	deadline = cdm_now_ms() + RACE_MS;
 	for (int i = 1; cdm_now_ms() < deadline; i++) {
@@ -235,7 +183,7 @@ TEST_F(race, mapping_changes)
 		EXPECT_EQ(-1, cdm_check(part, length, SEED + i));
 		ASSERT_EQ(0, mprotect(part, length, PROT_READ | PROT_WRITE));
 	}
-	finish(_metadata, &self->stop, self->movers, 3, NULL, 0);
+	finish(_metadata, self, 3, 0);
 }
 
 /*
@@ -321,9 +269,7 @@ TEST_F(race, query_meanwhile)
 	int seen = 0;
 
 	for (int i = 0; i < 2; i++)
-		ASSERT_EQ(0, start_mover(&self->movers[i], &self->cdm[0],
-					 self->mem, self->length, &self->stop,
-					 i));
+		ASSERT_EQ(0, start_mover(self, i, 0));
 	while (cdm_now_ms() < deadline) {
 		int err = cdm_query(&self->cdm[0], self->mem, self->length,
 				    pages, &query);
@@ -337,7 +283,7 @@ TEST_F(race, query_meanwhile)
 				 query.where[HMM_CDM_WHERE_ABSENT]);
 	}
 	EXPECT_LT(0, seen);
-	finish(_metadata, &self->stop, self->movers, 2, NULL, 0);
+	finish(_metadata, self, 2, 0);
 }
 
 /* CPU and device add to the same word while its page moves. */
@@ -349,9 +295,7 @@ TEST_F(race, job_meanwhile)
 	__u64 added = 0, job;
 
 	for (int i = 0; i < 2; i++)
-		ASSERT_EQ(0, start_mover(&self->movers[i], &self->cdm[0],
-					 self->mem, self->length, &self->stop,
-					 i % 2));
+		ASSERT_EQ(0, start_mover(self, i, 0));
 	ASSERT_EQ(0, cdm_start_adds(&self->cdm[0], word, times, &job));
 	while (cdm_wait(&self->cdm[0], job, 0, &wait) == -ETIMEDOUT) {
 		for (int i = 0; i < 1000; i++)
@@ -360,7 +304,7 @@ TEST_F(race, job_meanwhile)
 	}
 	EXPECT_EQ(0, wait.status);
 	cdm_sleep_ms(200);
-	finish(_metadata, &self->stop, self->movers, 2, NULL, 0);
+	finish(_metadata, self, 2, 0);
 	EXPECT_LT(0, added);
 	EXPECT_EQ(times + added, *word);
 }
@@ -425,8 +369,7 @@ enum end {
 /* A process that moves memory and runs a job, and ends meanwhile. */
 static void busy_process(enum end end, int ready, unsigned int ms)
 {
-	static struct mover movers[2];
-	static bool stop;
+	static struct cdm_mover movers[] = { { .target = NODE }, { .target = SYSTEM } };
 	struct cdm cdm;
 	size_t length;
 	__u64 job;
@@ -440,7 +383,7 @@ static void busy_process(enum end end, int ready, unsigned int ms)
 	if (cdm_start_adds(&cdm, (__u64 *)mem, CDM_FOREVER, &job))
 		_exit(2);
 	for (int i = 0; i < 2; i++)
-		if (start_mover(&movers[i], &cdm, mem, length, &stop, i))
+		if (cdm_mover_start(&movers[i], &cdm, mem, length))
 			_exit(3);
 	if (write(ready, "", 1) != 1)
 		_exit(4);

@@ -11,6 +11,7 @@
 #include "cdm_calls.h"
 #include "cdm_mem.h"
 #include "cdm_mm.h"
+#include "cdm_mover.h"
 
 #define SEED			CDM_SEED(MM_DAEMONS)
 #define PAGES			32

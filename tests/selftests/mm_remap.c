@@ -10,6 +10,7 @@
 #include "cdm_calls.h"
 #include "cdm_mem.h"
 #include "cdm_mm.h"
+#include "cdm_mover.h"
 
 #define SEED			CDM_SEED(MM_REMAP)
 #define PAGES			32

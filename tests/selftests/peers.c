@@ -239,7 +239,8 @@ TEST_F(peers, advice_without_room)
 	munmap(all, self->b.info.capacity);
 }
 
-struct mover {
+/* Moves a page from one node to the other until it is stopped. */
+struct node_mover {
 	const struct cdm *a, *b;
 	char *mem;
 	size_t length;
@@ -247,10 +248,9 @@ struct mover {
 	int stop;
 };
 
-/* Moves a page from one node to the other until it is stopped. */
 static void *move(void *arg)
 {
-	struct mover *mover = arg;
+	struct node_mover *mover = arg;
 	struct hmm_cdm_migrate m;
 
 	for (int i = 0; !__atomic_load_n(&mover->stop, __ATOMIC_RELAXED); i++) {
@@ -268,7 +268,7 @@ static void *move(void *arg)
 TEST_F_TIMEOUT(peers, atomics_from_all, 60)
 {
 	enum { TIMES = 20000, WORDS = 4 };
-	struct mover mover = {
+	struct node_mover mover = {
 		.a = &self->a,
 		.b = &self->b,
 		.mem = self->mem,

@@ -13,6 +13,7 @@
 #include "cdm_calls.h"
 #include "cdm_child.h"
 #include "cdm_mem.h"
+#include "cdm_mover.h"
 
 #define SEED			CDM_SEED(PROCESS_ACCESS)
 #define PAGES			8
@@ -34,7 +35,7 @@ enum {
 
 FIXTURE(access) {
 	struct cdm cdm;		/* of this process */
-	struct cdm_shuttle mover;
+	struct cdm_mover mover;
 	struct cdm_child other;
 	char *mem;		/* at the same address in both */
 	size_t length;
@@ -164,10 +165,11 @@ static __s64 answer(void *state, unsigned int what, __u64 value)
 	case PROTECT:
 		return mprotect(self->mem, self->length, value);
 	case MOVE:
+		self->mover.target = SYSTEM;
 		if (value)
-			return cdm_shuttle_start(&self->mover, &self->cdm,
+			return cdm_mover_start(&self->mover, &self->cdm,
 					       self->mem, self->length);
-		return !cdm_shuttle_stop(&self->mover);
+		return !cdm_mover_end(&self->mover);
 	}
 	return -EINVAL;
 }

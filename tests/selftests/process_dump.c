@@ -14,6 +14,7 @@
 #include "cdm_calls.h"
 #include "cdm_child.h"
 #include "cdm_mem.h"
+#include "cdm_mover.h"
 
 #define SEED			CDM_SEED(PROCESS_DUMP)
 #define PAGES			16
@@ -78,7 +79,7 @@ static void dump_core(struct _test_data_dump *self)
 {
 	const struct rlimit all = { RLIM_INFINITY, RLIM_INFINITY };
 	size_t page, half = self->length / 2;
-	struct cdm_shuttle mover;
+	struct cdm_mover mover = { .target = SYSTEM };
 	struct cdm cdm;
 	__u64 job;
 
@@ -99,7 +100,7 @@ static void dump_core(struct _test_data_dump *self)
 	((__u64 *)self->mem)[0] = 0;
 	if (cdm_start_adds(&cdm, (__u64 *)self->mem, CDM_FOREVER, &job) ||
 	    !cdm_rises_above((__u64 *)self->mem, 100) ||
-	    cdm_shuttle_start(&mover, &cdm, self->mem + page, page) ||
+	    cdm_mover_start(&mover, &cdm, self->mem + page, page) ||
 	    cdm_on_node(&cdm, self->mem + half, half) != 1)
 		_exit(3);
 	abort();

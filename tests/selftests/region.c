@@ -16,8 +16,8 @@
 /* Sufficient for memremap_pages() on every architecture. */
 #define ALIGNED			(16ULL << 20)
 
-/* Each kind of error has its own message. */
-enum kind {
+/* Each defect of a region has its own message. */
+enum defect {
 	SYNTAX,
 	ZERO,
 	MISALIGNED,
@@ -26,11 +26,11 @@ enum kind {
 	RANGE,
 	NUMA_NODE,
 	TAKEN,
-	KINDS,
+	DEFECTS,
 };
 
 struct bad {
-	enum kind kind;
+	enum defect defect;
 	int err;
 	char text[96];
 };
@@ -85,7 +85,7 @@ static int bad_syntax(struct bad *bad, const struct cdm_region *good)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
-		bad[i].kind = SYNTAX;
+		bad[i].defect = SYNTAX;
 		bad[i].err = -EINVAL;
 		snprintf(bad[i].text, sizeof(bad[i].text), forms[i],
 			 (unsigned long long)good->start);
@@ -93,17 +93,17 @@ static int bad_syntax(struct bad *bad, const struct cdm_region *good)
 	return ARRAY_SIZE(forms);
 }
 
-static void bad_numbers(struct bad *bad, enum kind kind, int err,
+static void bad_numbers(struct bad *bad, enum defect defect, int err,
 			__u64 start, __u64 size, const char *node)
 {
-	bad->kind = kind;
+	bad->defect = defect;
 	bad->err = err;
 	snprintf(bad->text, sizeof(bad->text), "0x%llx+0x%llx%s",
 		 (unsigned long long)start, (unsigned long long)size, node);
 }
 
 /*
- * Fills in all kinds of wrong regions, given a good one. Returns their number.
+ * Fills in regions with each defect, given a good one. Returns their number.
  */
 static int bad_regions(struct bad *bad, const struct cdm_region *good)
 {
@@ -172,7 +172,7 @@ static void taken_message(const struct cdm_region *regions, int log,
 
 TEST_F_TIMEOUT(region, refused, 60)
 {
-	char messages[KINDS][512] = {};
+	char messages[DEFECTS][512] = {};
 	struct bad bad[32];
 	int nr = bad_regions(bad, &self->regions[0]);
 	int log = cdm_log_open();
@@ -189,13 +189,13 @@ TEST_F_TIMEOUT(region, refused, 60)
 		EXPECT_TRUE(cdm_log_find(log, bad[i].text, line,
 					 sizeof(line)));
 		strip(line, bad[i].text);
-		memcpy(messages[bad[i].kind], line, sizeof(line));
+		memcpy(messages[bad[i].defect], line, sizeof(line));
 	}
 	EXPECT_STRNE("", messages[RAM]);
 	taken_message(self->regions, log, messages[TAKEN],
 		      sizeof(messages[TAKEN]));
 	EXPECT_STRNE("", messages[TAKEN]);
-	for (int i = 0; i < KINDS; i++)
+	for (int i = 0; i < DEFECTS; i++)
 		for (int j = 0; j < i; j++)
 			if (messages[i][0])
 				EXPECT_STRNE(messages[i], messages[j]);
@@ -215,8 +215,8 @@ TEST_F_TIMEOUT(region, good_beside_bad, 60)
 		char list[256], line[512];
 		struct cdm cdm;
 
-		/* One region of each kind is enough: the last. */
-		if (i + 1 < nr && bad[i + 1].kind == bad[i].kind)
+		/* One region with each defect is enough: the last. */
+		if (i + 1 < nr && bad[i + 1].defect == bad[i].defect)
 			continue;
 		snprintf(list, sizeof(list), "%s,%s",
 			 first ? bad[i].text : good->text,

@@ -16,6 +16,7 @@
 #include "cdm_calls.h"
 #include "cdm_mem.h"
 #include "cdm_mm.h"
+#include "cdm_mover.h"
 
 #define SEED			CDM_SEED(USERFAULT_RACES)
 #define PAGES			16
