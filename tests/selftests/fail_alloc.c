@@ -535,7 +535,7 @@ static unsigned int after(unsigned int nth)
 }
 
 static void load_failing(struct __test_metadata *_metadata, int fd,
-			 const char *module, const char *regions)
+			 const char *module, const char *params)
 {
 	unsigned int nth = 1, failures = 0;
 	bool more;
@@ -544,7 +544,7 @@ static void load_failing(struct __test_metadata *_metadata, int fd,
 		int err;
 
 		arm(fd, nth);
-		err = cdm_load(module, regions);
+		err = cdm_insert(module, params);
 		more = disarm(fd);
 		if (err)
 			failures++;
@@ -564,7 +564,7 @@ static void load_failing(struct __test_metadata *_metadata, int fd,
 TEST_F_TIMEOUT(fail_load, core, 100)
 {
 	ASSERT_EQ(0, cdm_unload(CDM_CORE));
-	load_failing(_metadata, self->fd, CDM_CORE, NULL);
+	load_failing(_metadata, self->fd, CDM_CORE, "");
 }
 
 /*
@@ -575,15 +575,23 @@ TEST_F_TIMEOUT(fail_load, core, 100)
 TEST_F_TIMEOUT(fail_load, region, 100)
 {
 	const struct cdm_region *region = &self->regions[0];
+	char params[128];
 
 	for (int i = 1; i < CDM_NODES; i++)
 		if (self->regions[i].size < region->size)
 			region = &self->regions[i];
-	load_failing(_metadata, self->fd, CDM_EMU, region->text);
+	snprintf(params, sizeof(params), "region=%s", region->text);
+	load_failing(_metadata, self->fd, CDM_EMU, params);
 	EXPECT_FALSE(cdm_iomem_has(region->start, region->size, CDM_CORE));
 	/* Failed loads have left nothing in the way. */
 	ASSERT_EQ(0, cdm_load(CDM_EMU, self->list));
 	EXPECT_TRUE(cdm_node_exists(CDM_NODES - 1));
+}
+
+/* A driver in C whose device copies: what it is asked for is never left out. */
+TEST_F_TIMEOUT(fail_load, c_driver, 100)
+{
+	load_failing(_metadata, self->fd, "cdm_private", "size=0x2000000");
 }
 
 TEST_HARNESS_MAIN
