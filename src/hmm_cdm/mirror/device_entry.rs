@@ -47,7 +47,8 @@ impl DeviceEntry {
 
     /// The entry for the next page of the same huge page, all of which is in the same memory.
     pub(super) fn next_frame(self) -> Self {
-        // INVARIANT: All frames of a huge page have a `struct page`, and the walk has reported them.
+        // INVARIANT: All frames of a huge page have a `struct page`, and the walk has reported
+        // them.
         Self(self.0.wrapping_add(1 << Self::PFN_SHIFT))
     }
 

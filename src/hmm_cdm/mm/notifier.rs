@@ -36,8 +36,8 @@ use kernel::{
 /// Data about a span of an address space, which becomes invalid when the CPU's page table changes.
 ///
 /// `'static`, because the kernel calls [`Self::invalidate`] until the notifier is dropped, and a
-/// leaked one ([`core::mem::forget`]) is never dropped. `Unpin`, because it gets a mutable reference
-/// to data that the notifier's lock pins.
+/// leaked one ([`core::mem::forget`]) is never dropped. `Unpin`, because it gets a mutable
+/// reference to data that the notifier's lock pins.
 pub trait Invalidate: Send + Unpin + 'static {
     /// Drops all data about `span`. When this returns, the device must no longer use those pages.
     ///

@@ -176,7 +176,8 @@ impl Region {
 
     /// Makes the region of a device's memory from the device's own node: what the driver of a GPU
     /// calls with its PCI device. Errors are those of [`device_tree::Pointer::of_node`] and of
-    /// [`Region::of_node`]; drivers that need [`device_tree::Pointer::target`] call these two themselves.
+    /// [`Region::of_node`]; drivers that need [`device_tree::Pointer::target`] call these two
+    /// themselves.
     pub fn of_device(device: &Device) -> Result<Self> {
         let node = DeviceNode::of_device(device).ok_or(ENODEV)?;
 

@@ -126,8 +126,8 @@ impl<T: ThreadBody> Drop for Thread<T> {
 ///
 /// # Invariants
 ///
-/// The value owns a reference to `task`, a kernel thread that allows SIGKILL from the kernel. Dropped
-/// by another task, which is a bug, the value changes no signals of either.
+/// The value owns a reference to `task`, a kernel thread that allows SIGKILL from the kernel.
+/// Dropped by another task, which is a bug, the value changes no signals of either.
 pub(crate) struct Interruptible {
     task: NonNull<bindings::task_struct>,
     allowed_here: bool,
