@@ -45,7 +45,7 @@ pub(crate) struct JobCounts {
 }
 
 impl JobCounts {
-    /// The completion of a job that ended with `status`.
+    /// Returns the completion of a job that ended with `status`.
     pub(crate) fn completion(&self, status: Result<(), Stop>) -> Completion {
         let (status, fault) = match status {
             Ok(()) => (0, None),

@@ -53,7 +53,8 @@ impl Worker {
         self.beats.store(self.beats.load(Relaxed) + 1, Relaxed);
     }
 
-    /// Whether the worker's unit was reset. The worker has to call [`ExecUnits::recover`] then.
+    /// Returns whether the worker's unit was reset. The worker has to call [`ExecUnits::recover`]
+    /// then.
     pub(crate) fn is_lost(&self) -> bool {
         self.lost.load(Relaxed)
     }
@@ -68,7 +69,7 @@ struct Slot {
 }
 
 impl Slot {
-    /// Whether the worker has made no progress for `timeout_ms`.
+    /// Returns whether the worker has made no progress for `timeout_ms`.
     fn is_hung(&mut self, timeout_ms: u32) -> bool {
         let beats = self.worker.beats.load(Relaxed);
 
@@ -237,7 +238,7 @@ impl ExecUnits {
         self.watch.notify_all();
     }
 
-    /// Number of units that have made no progress for `timeout_ms`.
+    /// Returns the number of units that have made no progress for `timeout_ms`.
     pub(crate) fn count_hung(&self, timeout_ms: u32) -> usize {
         let mut slots = self.slots.lock();
 

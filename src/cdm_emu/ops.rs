@@ -63,7 +63,8 @@ pub(crate) struct Operation {
     pub(crate) result: [u64; JOB_RESULTS],
 }
 
-/// A range of bytes as address and length. EINVAL if it does not fit into the address space.
+/// Returns a range of bytes as address and length. EINVAL if it does not fit into the address
+/// space.
 fn range(addr: u64, len: u64) -> Result<(usize, usize)> {
     addr.checked_add(len).ok_or(EINVAL)?;
     Ok((addr.try_into()?, len.try_into()?))

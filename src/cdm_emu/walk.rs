@@ -59,7 +59,7 @@ pub(crate) struct Walk {
     written: u64,
 }
 
-/// The address of a field. Wraps around, as an element may be at any address.
+/// Returns the address of a field. Wraps around, as an element may be at any address.
 fn field(base: u64, offset: u64) -> usize {
     base.wrapping_add(offset) as usize
 }

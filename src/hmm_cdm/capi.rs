@@ -46,7 +46,7 @@ fn to_errno(result: Result) -> c_int {
     }
 }
 
-/// An `ERR_PTR()`.
+/// Returns an `ERR_PTR()`.
 fn err_ptr<T>(e: Error) -> *mut T {
     core::ptr::without_provenance_mut(e.to_errno() as isize as usize)
 }
@@ -56,7 +56,7 @@ fn may_sleep() {
     os::might_sleep();
 }
 
-/// Whether a call of a driver has to end: a fatal signal is pending.
+/// Returns whether a call of a driver has to end: a fatal signal is pending.
 fn killed() -> bool {
     os::fatal_signal_pending()
 }

@@ -17,7 +17,7 @@ use kernel::{
 
 /// A driver of a device with memory.
 pub trait Driver: Send + Sync {
-    /// The name for display. Userspace gets the first 31 bytes.
+    /// Returns the name for display. Userspace gets the first 31 bytes.
     fn name(&self) -> &CStr;
 
     /// Called when a process opens the device; returns the driver's state for it. A device with its
@@ -26,14 +26,14 @@ pub trait Driver: Send + Sync {
     /// Context: the mirrored process; may sleep. An error fails open(2).
     fn open(&self, mirror: Arc<Mirror>) -> Result<KBox<dyn Context>>;
 
-    /// The device's copy engine. `None`, the default, means that the CPU copies; private memory
-    /// needs one. ENOMEM.
+    /// Returns the device's copy engine. `None`, the default, means that the CPU copies; private
+    /// memory needs one. ENOMEM.
     fn copier(&self) -> Result<Option<Arc<dyn Copier>>> {
         Ok(None)
     }
 
-    /// The state by which the driver announces resets. `None`, the default, stands for a device
-    /// that never needs one.
+    /// Returns the state by which the driver announces resets. `None`, the default, stands for a
+    /// device that never needs one.
     fn health(&self) -> Option<Arc<Health>> {
         None
     }
@@ -87,22 +87,22 @@ impl Device {
         )?)
     }
 
-    /// The slot that its memory is plugged into.
+    /// Returns the slot that its memory is plugged into.
     pub fn memory(&self) -> &Arc<MemorySlot> {
         &self.memory
     }
 
-    /// Its node. ENODEV if that has been removed.
+    /// Returns its node. ENODEV if that has been removed.
     pub fn node(&self) -> Result<Arc<Node>> {
         self.memory.node().ok_or(ENODEV)
     }
 
-    /// The N of `/dev/hmm_cdm<N>`.
+    /// Returns the N of `/dev/hmm_cdm<N>`.
     pub fn index(&self) -> u32 {
         self.index
     }
 
-    /// Its driver.
+    /// Returns its driver.
     pub fn driver(&self) -> &Arc<dyn Driver> {
         &self.driver
     }
@@ -121,7 +121,7 @@ impl Device {
             .transpose()
     }
 
-    /// EIO while the device is being reset. Sleeps.
+    /// Returns EIO while the device is being reset. Sleeps.
     pub(crate) fn check_health(&self) -> Result {
         self.health.as_ref().map_or(Ok(()), |health| health.check())
     }
@@ -131,7 +131,7 @@ impl Device {
         self.gone.store(true, Relaxed);
     }
 
-    /// ENODEV if the device has been removed.
+    /// Returns ENODEV if the device has been removed.
     pub(crate) fn check_present(&self) -> Result {
         if self.gone.load(Relaxed) {
             Err(ENODEV)

@@ -35,7 +35,7 @@ pub struct Completion {
 }
 
 impl Completion {
-    /// The result of a job that failed before it did any work.
+    /// Makes the result of a job that failed before it did any work.
     pub fn failed(error: Error) -> Self {
         Self {
             status: error.to_errno(),
@@ -145,12 +145,12 @@ impl Job {
         }
     }
 
-    /// The operation, as the driver numbers them.
+    /// Returns the operation, as the driver numbers them.
     pub fn op(&self) -> u32 {
         self.op
     }
 
-    /// Its arguments. Addresses are those of the process.
+    /// Returns its arguments. Addresses are those of the process.
     pub fn args(&self) -> &[u64; JOB_ARGS] {
         &self.args
     }

@@ -106,7 +106,7 @@ impl<'a> Migration<'a> {
         }
     }
 
-    /// The result of all runs so far.
+    /// Returns the result of all runs so far.
     pub fn report(&self) -> &Report {
         &self.mover.account.report
     }
@@ -154,7 +154,7 @@ impl<'a> Migration<'a> {
         }
     }
 
-    /// The first mapped part of `rest`.
+    /// Returns the first mapped part of `rest`.
     fn first_part(&mut self, rest: Span) -> Result<Part> {
         let account = &mut self.mover.account;
         let mappings = Mappings::lock(self.mover.mm);

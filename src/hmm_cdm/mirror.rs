@@ -219,22 +219,23 @@ impl Mirror {
         self.advice.set(span, policy)
     }
 
-    /// The advice for `addr`, and the end of the range that it applies to. Sleeps.
+    /// Returns the advice for `addr`, and the end of the range that it applies to. Sleeps.
     pub(crate) fn advice(&self, addr: usize) -> (Policy, usize) {
         self.advice.at(addr)
     }
 
-    /// ESRCH once the mirror has retired, EIO while the device is being reset.
+    /// Returns ESRCH once the mirror has retired, EIO while the device is being reset.
     fn check_active(&self) -> Result {
         self.shared.check_active()
     }
 
-    /// The device's current memory.
+    /// Returns the device's current memory.
     pub fn node(&self) -> Option<Arc<Node>> {
         self.memory.node()
     }
 
-    /// The device's current memory as its page table sees it, and as the kernel knows its owner.
+    /// Returns the device's current memory as its page table sees it, and as the kernel knows its
+    /// owner.
     ///
     /// There is no reference to the node, as faults may sleep for an unlimited time.
     fn device_memory(&self) -> (DeviceMemory, Owner) {
@@ -245,17 +246,17 @@ impl Mirror {
             })
     }
 
-    /// The counters of this mirror.
+    /// Returns the counters of this mirror.
     pub fn stats(&self) -> &Stats {
         &self.shared.stats
     }
 
-    /// Whether this is a mirror of `mm`.
+    /// Returns whether this is a mirror of `mm`.
     pub fn is_of(&self, mm: &MmWithUser) -> bool {
         self.mm.as_raw() == mm.as_raw()
     }
 
-    /// Whether this is a mirror of `mm`, which need not be valid.
+    /// Returns whether this is a mirror of `mm`, which need not be valid.
     pub(crate) fn is_of_raw(&self, mm: *const crate::bindings::mm_struct) -> bool {
         self.mm.as_raw().cast_const() == mm
     }
@@ -266,12 +267,12 @@ impl Mirror {
         self.mm.mmget_not_zero().ok_or(ESRCH)
     }
 
-    /// The logarithm of the size of an interval in bytes.
+    /// Returns the logarithm of the size of an interval in bytes.
     fn interval_shift() -> u32 {
         mm::window_shift() + INTERVAL_ORDER
     }
 
-    /// The interval of `addr`, if the device has ever faulted there.
+    /// Returns the interval of `addr`, if the device has ever faulted there.
     fn find_interval(&self, addr: usize) -> Option<Arc<IntervalNotifier<Entries>>> {
         let intervals = self.intervals.lock();
 
@@ -280,7 +281,8 @@ impl Mirror {
             .map(|interval| interval.into())
     }
 
-    /// The interval of `addr`, which is added if it is missing. Sleeps, and takes the mmap lock.
+    /// Returns the interval of `addr`, which is added if it is missing. Sleeps, and takes the mmap
+    /// lock.
     ///
     /// EFAULT if the process cannot access `addr`, ENOMEM, EINTR: see [`IntervalNotifier::new`].
     fn interval(&self, mm: &MmWithUser, addr: usize) -> Result<Arc<IntervalNotifier<Entries>>> {

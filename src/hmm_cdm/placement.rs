@@ -172,9 +172,9 @@ impl PlacementPolicy for AdvisedPlacement {
     }
 }
 
-/// The part of `span`, from its start, that the device's first touch allocates: what the process
-/// could access, too. With MADV_HUGEPAGE the CPU's first touch takes a whole window, and so does
-/// the device's if all of it has the same advice.
+/// Returns the part of `span`, from its start, that the device's first touch allocates: what the
+/// process could access, too. With MADV_HUGEPAGE the CPU's first touch takes a whole window, and so
+/// does the device's if all of it has the same advice.
 fn first_touch_span(mirror: &Mirror, mm: &MmWithUser, span: Span) -> Option<Span> {
     let window = Span::window(span.start())?;
     let has_one_advice = mirror.advice(window.start()).1 >= window.end();

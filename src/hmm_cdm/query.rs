@@ -178,7 +178,7 @@ fn correct_absent(mm: &MmWithUser, part: Span, infos: &mut [PageInfo]) {
     }
 }
 
-/// The page as the CPU has it mapped.
+/// Describes the page as the CPU has it mapped.
 fn describe(node: Option<&Node>, entry: CpuEntry<'_>) -> PageInfo {
     let mut info = PageInfo::default();
 

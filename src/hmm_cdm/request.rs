@@ -27,7 +27,7 @@ use kernel::{
     prelude::*, //
 };
 
-/// EINVAL if a reserved field or an unknown flag is set.
+/// Returns EINVAL if a reserved field or an unknown flag is set.
 pub(crate) fn check_zero(bits: u32) -> Result {
     if bits == 0 {
         Ok(())
@@ -36,7 +36,7 @@ pub(crate) fn check_zero(bits: u32) -> Result {
     }
 }
 
-/// The span of the `length` bytes from `addr`. EINVAL if it is empty or not page aligned.
+/// Returns the span of the `length` bytes from `addr`. EINVAL if it is empty or not page aligned.
 pub(crate) fn span(addr: u64, length: u64) -> Result<Span> {
     let end = addr.checked_add(length).ok_or(EINVAL)?;
 

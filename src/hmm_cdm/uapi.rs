@@ -216,7 +216,7 @@ impl<T: Wire> FromWire for T {
     }
 }
 
-/// A reader of memory of the calling process. EFAULT if the addresses are not a process's.
+/// Returns a reader of memory of the calling process. EFAULT if the addresses are not a process's.
 fn reader_of(user: UserPtr, size: usize) -> Result<UserSliceReader> {
     is_user_range(user.as_const_ptr().addr(), size)
         .then(|| UserSlice::new(user, size).reader())

@@ -79,7 +79,7 @@ impl CDevice {
         registration.ok_or(ENODEV)?.remove()
     }
 
-    /// Whether it has neither memory nor mirrors.
+    /// Returns whether it has neither memory nor mirrors.
     fn is_idle(&self) -> bool {
         self.registration.lock().is_none() && self.mirrors.load(Acquire) == 0
     }

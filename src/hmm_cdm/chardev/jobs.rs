@@ -55,7 +55,7 @@ impl Jobs {
         Ok(number)
     }
 
-    /// The job with that number. ENOENT.
+    /// Returns the job with that number. ENOENT.
     pub(super) fn get(&self, number: u64) -> Result<Arc<Ticket>> {
         self.table
             .lock()

@@ -95,7 +95,7 @@ impl<'a> WindowAccount<'a> {
         self.unfinished = 0;
     }
 
-    /// Whether every page has its result.
+    /// Returns whether every page has its result.
     pub(super) fn is_done(&self) -> bool {
         self.unfinished == 0
     }
@@ -108,7 +108,7 @@ impl<'a> WindowAccount<'a> {
         self.states().get(i) == Some(&state)
     }
 
-    /// Number of pages in `state`.
+    /// Returns the number of pages in `state`.
     pub(super) fn count(&self, state: PageState) -> usize {
         self.states()
             .iter()
@@ -177,7 +177,7 @@ impl<'a> WindowAccount<'a> {
         self.peers = [None; MAX_PEERS];
     }
 
-    /// The owner of the node that [`PageState::Peer`] has as `index`.
+    /// Returns the owner of the node that [`PageState::Peer`] has as `index`.
     pub(super) fn peer(&self, index: u8) -> Owner {
         let peer = self.peers.get(usize::from(index)).copied();
 

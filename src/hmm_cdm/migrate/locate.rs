@@ -102,7 +102,7 @@ fn location_of(node: &Node, entry: CpuEntry<'_>) -> PageLocation {
     }
 }
 
-/// Why a page was not collected that could have been.
+/// Returns why a page was not collected that could have been.
 fn reason(page: PageRef<'_>) -> Skip {
     if page.has_extra_refs() {
         Skip::Pinned

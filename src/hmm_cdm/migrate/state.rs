@@ -80,7 +80,7 @@ impl PageState {
         Self::Done(PageResult::Skipped(why))
     }
 
-    /// The state after `finding`.
+    /// Returns the state after `finding`.
     #[inline(always)]
     pub(super) fn after(self, finding: Finding, plan: &Plan) -> Self {
         match (self, finding) {
@@ -153,7 +153,7 @@ impl PageState {
         }
     }
 
-    /// The result of a page that is left in this state.
+    /// Returns the result of a page that is left in this state.
     pub(super) fn result(self) -> PageResult {
         match self {
             Self::Done(result) => result,
@@ -165,7 +165,8 @@ impl PageState {
     }
 }
 
-/// Whether `plan` moves a page that is at `location`, or may do so once it can be collected.
+/// Returns whether `plan` moves a page that is at `location`, or may do so once it can be
+/// collected.
 pub(super) fn is_wanted(location: PageLocation, plan: &Plan) -> bool {
     let peer = None;
     let state = PageState::Unlocated.after(Finding::Located { location, peer }, plan);

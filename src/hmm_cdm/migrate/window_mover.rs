@@ -96,7 +96,7 @@ struct Batch {
 }
 
 impl Batch {
-    /// Its pages, counted from the first of the window.
+    /// Returns its pages, counted from the first of the window.
     fn range(&self) -> Range<usize> {
         self.first..self.first + self.span.pages()
     }
@@ -174,7 +174,7 @@ impl<'a> WindowMover<'a> {
         Ok(true)
     }
 
-    /// The state of the first page that takes a request of its own.
+    /// Returns the state of the first page that takes a request of its own.
     fn next_located(&self) -> Option<PageState> {
         let special = |state: &&PageState| matches!(state, PageState::Zero | PageState::Peer(_));
 
@@ -263,7 +263,8 @@ impl<'a> WindowMover<'a> {
         }
     }
 
-    /// Whether `part` may be a huge page of private memory, or become one. Those move in one piece.
+    /// Returns whether `part` may be a huge page of private memory, or become one. Those move in
+    /// one piece.
     fn may_be_huge(&self, part: Span) -> bool {
         self.node.kind() == Kind::Private
             && mm::huge_pages_move()
@@ -419,15 +420,15 @@ fn settle(account: &mut WindowAccount<'_>, done: Installed<'_>, batch: &Batch, l
     }
 }
 
-/// The mapping of `part`, if there is one for all of it, and it can be moved.
+/// Returns the mapping of `part`, if there is one for all of it, and it can be moved.
 pub(super) fn movable<'a>(mappings: &'a Mappings<'_>, part: Span) -> Option<Mapping<'a>> {
     mappings
         .next(part.start())
         .filter(|mapping| mapping.contains(part) && mapping.is_movable())
 }
 
-/// Whether the pages of a window were one huge page, which was split to collect them: their frames
-/// are contiguous, and aligned as those of a huge page are.
+/// Returns whether the pages of a window were one huge page, which was split to collect them: their
+/// frames are contiguous, and aligned as those of a huge page are.
 fn was_huge(pages: &Collected<'_>) -> bool {
     let Some(first) = pages.pfn(0) else {
         return false;

@@ -82,7 +82,7 @@ impl Mirror {
         }))
     }
 
-    /// What the device may do with the page at `addr`.
+    /// Returns what the device may do with the page at `addr`.
     pub(crate) fn rights(&self, addr: usize) -> Rights {
         let Some(interval) = self.find_interval(addr) else {
             return Rights::default();

@@ -108,7 +108,7 @@ impl Advice {
         Ok(())
     }
 
-    /// The policy at `addr`, and the end of the range of addresses that has it.
+    /// Returns the policy at `addr`, and the end of the range of addresses that has it.
     pub(super) fn at(&self, addr: usize) -> (Policy, usize) {
         let ranges = self.ranges.lock();
         let next = ranges.partition_point(|range| range.end <= addr);

@@ -35,17 +35,18 @@ impl DeviceEntry {
 
     pub(super) const NONE: Self = Self(0);
 
-    /// The entry for a page that the CPU's page table maps with `access`.
+    /// Makes the entry for a page that the CPU's page table maps with `access`.
     pub(super) fn new(pfn: Pfn, access: Access, memory: &DeviceMemory) -> Self {
         Template::new(access, memory).entry(pfn)
     }
 
-    /// The entry for a page to which the device has exclusive access.
+    /// Makes the entry for a page to which the device has exclusive access.
     pub(super) fn new_exclusive(pfn: Pfn, memory: &DeviceMemory) -> Self {
         Self(Self::new(pfn, Access::Write, memory).0 | Self::EXCLUSIVE)
     }
 
-    /// The entry for the next page of the same huge page, all of which is in the same memory.
+    /// Returns the entry for the next page of the same huge page, all of which is in the same
+    /// memory.
     pub(super) fn next_frame(self) -> Self {
         // INVARIANT: All frames of a huge page have a `struct page`, and the walk has reported
         // them.
@@ -56,22 +57,22 @@ impl DeviceEntry {
         self.0 & Self::VALID != 0
     }
 
-    /// Whether the page is in the device's own memory.
+    /// Returns whether the page is in the device's own memory.
     pub(super) fn is_local(self) -> bool {
         self.0 & Self::LOCAL != 0
     }
 
-    /// Whether the page is in device memory that the CPU cannot access.
+    /// Returns whether the page is in device memory that the CPU cannot access.
     pub(super) fn is_private(self) -> bool {
         self.0 & Self::PRIVATE != 0
     }
 
-    /// Whether the device has exclusive access to the page.
+    /// Returns whether the device has exclusive access to the page.
     pub(super) fn is_exclusive(self) -> bool {
         self.0 & Self::EXCLUSIVE != 0
     }
 
-    /// Whether the device may access the page in that way.
+    /// Returns whether the device may access the page in that way.
     pub(super) fn allows(self, access: Access) -> bool {
         match access {
             Access::Read => self.is_valid(),
@@ -79,7 +80,8 @@ impl DeviceEntry {
         }
     }
 
-    /// Number of accesses since the entry was made; stays at `u16::MAX` once it is there.
+    /// Returns the number of accesses since the entry was made; stays at `u16::MAX` once it is
+    /// there.
     pub(super) fn accesses(self) -> u16 {
         ((self.0 & Self::COUNT) >> Self::COUNT_SHIFT) as u16
     }
@@ -104,7 +106,7 @@ impl DeviceEntry {
         Some(unsafe { Pfn::new((self.0 >> Self::PFN_SHIFT) as usize) })
     }
 
-    /// Whether both map the same page in the same way, however often it was accessed.
+    /// Returns whether both map the same page in the same way, however often it was accessed.
     pub(super) fn maps_alike(self, other: Self) -> bool {
         const IGNORED: u64 = DeviceEntry::COUNT | DeviceEntry::WRITTEN;
 
@@ -143,7 +145,7 @@ impl Template {
         }
     }
 
-    /// The entry for a page that a walk has reported.
+    /// Returns the entry for a page that a walk has reported.
     #[inline(always)]
     pub(super) fn entry(&self, pfn: Pfn) -> DeviceEntry {
         let frame = pfn.raw();

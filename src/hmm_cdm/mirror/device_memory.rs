@@ -47,7 +47,7 @@ impl DeviceMemory {
         }
     }
 
-    /// Memory that belongs to no node.
+    /// Makes memory that belongs to no node.
     #[cfg(CONFIG_KUNIT = "y")]
     pub(super) fn pages(first: usize, pages: usize, private: bool) -> Self {
         Self {
@@ -58,12 +58,12 @@ impl DeviceMemory {
         }
     }
 
-    /// Its frames.
+    /// Returns its frames.
     pub(super) fn frames(&self) -> core::ops::Range<usize> {
         self.first..self.first + self.pages
     }
 
-    /// The offset of `pfn` from the start of the memory, in pages, if it is in there.
+    /// Returns the offset of `pfn` from the start of the memory, in pages, if it is in there.
     pub(super) fn index(&self, pfn: Pfn) -> Option<usize> {
         let index = pfn.raw().wrapping_sub(self.first);
 

@@ -76,10 +76,11 @@ pub(crate) trait PlacementPolicy {
         span: Span,
     ) -> bool;
 
-    /// The first part of `span`, to which the same decisions apply: it is faulted in together.
+    /// Returns the first part of `span`, to which the same decisions apply: it is faulted in
+    /// together.
     fn bound(&mut self, mirror: &Mirror, span: Span) -> Span;
 
-    /// Whether pages of `span` that are copied for the device should be placed.
+    /// Returns whether pages of `span` that are copied for the device should be placed.
     fn wants_copies(&mut self, mirror: &Mirror, span: Span) -> bool;
 }
 
@@ -92,7 +93,7 @@ impl FaultWalk {
     }
 }
 
-/// The first address from `addr` on that the process may read, if any.
+/// Returns the first address from `addr` on that the process may read, if any.
 fn next_readable(mm: &MmWithUser, addr: usize) -> Option<usize> {
     let mappings = Mappings::lock(mm);
     let mut at = addr;
@@ -369,9 +370,9 @@ impl Mirror {
         Ok(())
     }
 
-    /// The end of the pages from `addr` on, up to `end`, that have entries which allow the access.
-    /// It is not beyond the window if the device has its own page table, as that gets the entries
-    /// of a window by a fault in it.
+    /// Returns the end of the pages from `addr` on, up to `end`, that have entries which allow the
+    /// access. It is not beyond the window if the device has its own page table, as that gets the
+    /// entries of a window by a fault in it.
     fn ready_until(&self, addr: usize, end: usize, access: Access) -> usize {
         let mut at = addr;
 
@@ -454,7 +455,8 @@ impl Mirror {
     }
 }
 
-/// The number of pages from `addr` on that are present and read-only, up to the first that is not.
+/// Returns the number of pages from `addr` on that are present and read-only, up to the first that
+/// is not.
 fn count_read_only(view: &View<'_>, addr: usize) -> usize {
     view.entries()
         .skip((addr - view.span().start()) / PAGE_SIZE)

@@ -57,14 +57,14 @@ impl Entries {
         }
     }
 
-    /// An empty window. ENOMEM.
+    /// Makes an empty window. ENOMEM.
     pub(super) fn new_window(pages: usize) -> Result<WindowEntries> {
         // All zeros is `DeviceEntry::NONE`.
         Ok(KVec::zeroed(pages, GFP_KERNEL)?)
     }
 
-    /// The indices of the window of `addr`, which may be behind the last one, and of the page in
-    /// the window.
+    /// Returns the indices of the window of `addr`, which may be behind the last one, and of the
+    /// page in the window.
     pub(super) fn locate(&self, addr: usize) -> Option<(usize, usize)> {
         let offset = addr.checked_sub(self.span.start())?;
         let window = offset >> self.window_shift;
@@ -73,28 +73,28 @@ impl Entries {
         Some((window, page))
     }
 
-    /// The entry of the page at `addr`.
+    /// Returns the entry of the page at `addr`.
     pub(super) fn get(&self, addr: usize) -> DeviceEntry {
         self.locate(addr)
             .and_then(|(window, page)| self.windows.get(window)?.as_ref()?.get(page).copied())
             .unwrap_or(DeviceEntry::NONE)
     }
 
-    /// The entry of the page at `addr`, unless its window is missing.
+    /// Returns the entry of the page at `addr`, unless its window is missing.
     pub(super) fn get_mut(&mut self, addr: usize) -> Option<&mut DeviceEntry> {
         let (window, page) = self.locate(addr)?;
 
         self.windows.get_mut(window)?.as_mut()?.get_mut(page)
     }
 
-    /// Whether the window of `addr` has been allocated.
+    /// Returns whether the window of `addr` has been allocated.
     pub(super) fn has_window(&self, addr: usize) -> bool {
         self.locate(addr)
             .and_then(|(window, _)| self.windows.get(window))
             .is_some_and(|window| window.is_some())
     }
 
-    /// The entry of the page at `addr` as drivers see it.
+    /// Returns the entry of the page at `addr` as drivers see it.
     pub(super) fn extent(&self, addr: usize) -> Option<Extent> {
         Self::to_extent(self.get(addr), addr & !(PAGE_SIZE - 1), &self.memory)
     }

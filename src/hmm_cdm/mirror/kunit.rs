@@ -43,7 +43,7 @@ pub(super) fn new_shared() -> Result<Arc<Shared>> {
     Ok(Arc::new(Shared::new(), GFP_KERNEL)?)
 }
 
-/// The entries for `START..END`, none valid.
+/// Makes the entries for `START..END`, none valid.
 pub(super) fn new_entries(shared: &Arc<Shared>) -> Result<Entries> {
     Ok(Entries::new(span(START, END)?, SHIFT, shared.clone()))
 }
@@ -52,12 +52,12 @@ pub(super) fn span(from: usize, to: usize) -> Result<Span> {
     Span::new(from, to).ok_or(EINVAL)
 }
 
-/// The address of page `i` from `START` on.
+/// Returns the address of page `i` from `START` on.
 pub(super) fn at(i: usize) -> usize {
     START + i * PAGE_SIZE
 }
 
-/// Device memory that consists of `page`, or of nothing.
+/// Makes device memory that consists of `page`, or of nothing.
 pub(super) fn memory(page: Option<&NewPage>, private: bool) -> DeviceMemory {
     DeviceMemory::pages(
         page.map_or(0, |page| page.pfn().raw()),
@@ -90,7 +90,7 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    /// The entries of [`new_entries`], and the table that is attached to their mirror.
+    /// Makes the entries of [`new_entries`], and the table that is attached to their mirror.
     pub(super) fn attached() -> Result<(Entries, Arc<Self>)> {
         let recorder = Arc::pin_init(
             pin_init!(Self { calls <- new_mutex!(KVec::new()) }),
@@ -102,7 +102,7 @@ impl Recorder {
         Ok((new_entries(&shared)?, recorder))
     }
 
-    /// The calls since the last time.
+    /// Returns the calls since the last time.
     pub(super) fn take(&self) -> KVec<Call> {
         core::mem::take(&mut *self.calls.lock())
     }

@@ -37,7 +37,7 @@ pub struct Health {
 }
 
 impl Health {
-    /// The health of a device that works. ENOMEM.
+    /// Makes the health of a device that works. ENOMEM.
     pub fn new() -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
@@ -82,7 +82,7 @@ impl Health {
         }
     }
 
-    /// EIO while the device is being reset. Sleeps.
+    /// Returns EIO while the device is being reset. Sleeps.
     pub fn check(&self) -> Result {
         if self.state.lock().resets > 0 {
             Err(EIO)

@@ -51,7 +51,8 @@ impl Shared {
         self.suspended.store(suspended, Relaxed);
     }
 
-    /// Whether entries may be made: ESRCH once the mirror has retired, EIO while it is suspended.
+    /// Checks whether entries may be made: ESRCH once the mirror has retired, EIO while it is
+    /// suspended.
     pub(super) fn check_active(&self) -> Result {
         if self.retired.load(Relaxed) {
             Err(ESRCH)

@@ -28,7 +28,7 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// All zero.
+    /// Makes counters that are all zero.
     pub fn new() -> Self {
         Self::default()
     }

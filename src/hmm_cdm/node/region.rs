@@ -142,12 +142,12 @@ impl Region {
         }
     }
 
-    /// Physical address of the first byte.
+    /// Returns the physical address of the first byte.
     pub fn start(&self) -> u64 {
         self.start
     }
 
-    /// The device tree node that described it, if one did.
+    /// Returns the device tree node that described it, if one did.
     pub fn origin(&self) -> Option<&NodePath> {
         self.origin.as_ref()
     }

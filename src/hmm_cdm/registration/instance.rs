@@ -31,7 +31,7 @@ impl Instance {
         Ok(Self(number))
     }
 
-    /// The instance's name for a driver called `driver`. ENOMEM.
+    /// Returns the instance's name for a driver called `driver`. ENOMEM.
     pub(super) fn name(&self, driver: &CStr) -> Result<CString> {
         CString::try_from_fmt(fmt!("{driver}.{}", self.0))
     }

@@ -26,7 +26,7 @@ mod bindings;
 
 pub use bindings::*;
 
-/// The command with this number, as `_IO(HMM_CDM_IOC, nr)` makes it.
+/// Returns the command with this number, as `_IO(HMM_CDM_IOC, nr)` makes it.
 const fn command(nr: u32) -> u32 {
     // _IOC_NONE is not zero everywhere.
     let none = cfg!(any(
@@ -61,8 +61,8 @@ pub const HMM_CDM_IOC_ADVISE: u32 = command(HMM_CDM_NR_ADVISE);
 /// In [`cdm_emu_walk::child`]: the elements have no children. (bindgen would make it an `i32`.)
 pub const CDM_EMU_WALK_NONE: u64 = !0;
 
-/// The index of the device that holds a page, from [`hmm_cdm_page::flags`]; `None` if it has no
-/// device file.
+/// Returns the index of the device that holds a page, from [`hmm_cdm_page::flags`]; `None` if it
+/// has no device file.
 pub const fn hmm_cdm_page_device(flags: u16) -> Option<u16> {
     (flags >> 8).checked_sub(1)
 }

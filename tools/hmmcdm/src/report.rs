@@ -58,7 +58,7 @@ impl From<sys::hmm_cdm_info> for Info {
 pub struct Skipped([u64; sys::HMM_CDM_SKIP_MAX as usize]);
 
 impl Skipped {
-    /// The sum over all reasons, including those that only a newer kernel knows.
+    /// Returns the sum over all reasons, including those that only a newer kernel knows.
     pub fn total(&self) -> u64 {
         self.0.iter().sum()
     }
@@ -211,12 +211,12 @@ impl Page {
         Access::from_bits_retain(self.0.device.into())
     }
 
-    /// The device's accesses since its entry was made, at most 65535.
+    /// Returns the number of the device's accesses since its entry was made, at most 65535.
     pub fn accesses(&self) -> u16 {
         self.0.accesses
     }
 
-    /// Its properties.
+    /// Returns its properties.
     pub fn flags(&self) -> PageFlags {
         PageFlags::from_bits_truncate(self.0.flags)
     }
