@@ -3,8 +3,8 @@
 //! C definitions that `kernel::bindings` lacks: `hmm.h`, `migrate.h`, our helpers and the
 //! userspace interface, as bindgen reads them from `bindings.h`.
 //!
-//! Everything that `kernel::bindings` has comes from there, so the types are the same. Nothing
-//! outside `mm`, `os` and `uapi` uses this module.
+//! Everything that `kernel::bindings` has comes from there, so the types are the same. But for
+//! tests, nothing outside `mm`, `os`, `uapi` and `capi` uses this module.
 
 #![allow(
     clippy::all,

@@ -13,6 +13,9 @@
 //!
 //! [`mm`], [`os`] <- [`node`] <- [`mirror`] <- [`migrate`], [`query`] <- [`placement`] <- [`job`],
 //! [`device`] <- `request` <- `chardev` <- [`registration`] <- `capi`
+//!
+//! [`uapi`] is used from [`mirror`] on, [`counter`] by [`node`] and [`mirror`], and `bindings` by
+//! [`mm`], [`os`], [`uapi`] and `capi`.
 
 #![crate_name = "hmm_cdm"]
 

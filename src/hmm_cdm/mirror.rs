@@ -257,7 +257,7 @@ impl Mirror {
     }
 
     /// Returns whether this is a mirror of `mm`, which need not be valid.
-    pub(crate) fn is_of_raw(&self, mm: *const crate::bindings::mm_struct) -> bool {
+    pub(crate) fn is_of_raw(&self, mm: *const kernel::bindings::mm_struct) -> bool {
         self.mm.as_raw().cast_const() == mm
     }
 
