@@ -8,7 +8,8 @@
 //! Locks are taken in this order, outermost first. Documentation/locking.rst has the same list, and
 //! the locks and callbacks of the other parts.
 //!
-//! 1. `Node::evicting`, a mutex: serialises eviction. Never taken with one of the others held.
+//! 1. `Node::evicting`, a mutex: serialises eviction. Taken with no other lock held but
+//!    `Reclaimer::node`.
 //! 2. `mmap_lock` of the mirrored process. Walks, migrations and lookups of mappings take it for
 //!    reading, all of them in [`crate::mm`]. It is never held when an interval is made: the first
 //!    notifier of an address space takes it for writing.
@@ -27,8 +28,9 @@
 //!
 //! No two of 5 to 8 are held together, and nothing sleeps under them.
 //!
-//! Three mutexes are taken with none of these held: `Health::state`, under which a reset takes 4 to
-//! 6, and `Advice::ranges` and `KthreadFaults::threads`, under which no other lock is taken.
+//! Four mutexes are taken with none of these held: `Reclaimer::node`, under which 1 is taken,
+//! `Health::state`, under which a reset takes 4 to 6, and `Advice::ranges` and
+//! `KthreadFaults::threads`, under which no other lock is taken.
 //!
 //! # Lifetime
 //!
