@@ -8,6 +8,15 @@
 //! state what a driver guarantees about handles, pointers and operations. SAFETY comments cite them
 //! by name, as "rule `handle`".
 //!
+//! | module | subject |
+//! | --- | --- |
+//! | `device` | `struct hmm_cdm_device` |
+//! | `ops`, `driver` | a driver's operations, and the library's traits on top of them |
+//! | `memory` | adding, removing and evicting memory, taking pages out of use |
+//! | `mirror` | `struct hmm_cdm_mirror`, and the driver's page table |
+//! | `range` | calls on ranges: faults, accesses, migration, advice, queries |
+//! | `job` | `struct hmm_cdm_job` |
+//!
 //! A function that may sleep calls [`may_sleep`] first, so that a debug kernel reports a call from
 //! the wrong context every time, and not just when the function happens to wait.
 

@@ -3,6 +3,19 @@
 //! A mirror: the address space of one process on one device. It keeps the device's page table a
 //! copy of the CPU's: device faults fill it, and interval notifiers invalidate it.
 //!
+//! | module | subject |
+//! | --- | --- |
+//! | `interval`, `device_entry` | the device's page table: windows of entries, under notifiers |
+//! | `fault`, `fill`, `map_pages` | device faults: from the CPU's page table to the device's |
+//! | `access` | the device's accesses, through its page table |
+//! | `exclusive` | exclusive access to pages, for atomic operations |
+//! | `table` | the page table that a device may have beside the library's |
+//! | `device_memory` | the device's own memory as its page table sees it |
+//! | `shared`, `stats` | what all intervals share; the counters |
+//! | `advice` | what the process has advised for its addresses |
+//! | `kthread_faults` | ending the faults of kernel threads |
+//! | `reset` | resets of the device |
+//!
 //! # Locking
 //!
 //! Locks are taken in this order, outermost first. Documentation/locking.rst has the same list, and

@@ -190,7 +190,7 @@ impl Index<Where> for Places {
 pub struct Page(sys::hmm_cdm_page);
 
 impl Page {
-    /// Where it is; `None` for a place that only a newer kernel knows.
+    /// Returns where it is; `None` for a place that only a newer kernel knows.
     pub fn place(&self) -> Option<Where> {
         Where::from_raw(self.0.where_)
     }
