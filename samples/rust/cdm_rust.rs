@@ -98,8 +98,8 @@ impl kernel::Module for AccelModule {
     /// The driver of a bus does this in `probe()`.
     fn init(module: &'static ThisModule) -> Result<Self> {
         let nid = module_parameters::nid.value();
-        // SAFETY: The administrator who names the memory answers for it: it is set aside for this
-        // driver. That of a device is known by its BAR.
+        // SAFETY: The administrator, who names the memory, has set it aside for this driver. The
+        // memory of a real device is known by its BAR.
         let region = unsafe {
             Region::new(
                 module_parameters::start.value(),

@@ -58,8 +58,8 @@ static void dmirror_access_page(const struct hmm_cdm_extent *at, void *arg)
 }
 
 /*
- * Accesses one page, and tries again after each fault. If it requires flags, no page
- * is faulted in; the device only looks up once what is present.
+ * Accesses one page, and tries again after each fault. With required flags no page is
+ * faulted in: the device looks it up once.
  */
 static int dmirror_access(struct dmirror_access *access, u64 *faults)
 {

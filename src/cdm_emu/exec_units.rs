@@ -142,7 +142,7 @@ impl ExecUnits {
         )
     }
 
-    /// Runs `work` on a unit. Sleeps until one is free, which the steps of earlier requests bound.
+    /// Runs `work` on a unit. Sleeps until one is free: at most for the steps of earlier requests.
     pub(crate) fn run<R>(&self, worker: &Arc<Worker>, work: impl FnOnce() -> R) -> R {
         self.acquire(worker);
         let result = work();
@@ -173,7 +173,7 @@ impl ExecUnits {
             beats: worker.beats.load(Relaxed),
             since: Instant::now(),
         };
-        // Cannot fail: no more tickets than there are units are past the loop at a time.
+        // Cannot fail: at any time at most `nr` tickets are past the loop.
         let _ = slots.busy.push_within_capacity(slot);
         if !slots.watched {
             slots.watched = true;

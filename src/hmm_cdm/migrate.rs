@@ -4,8 +4,8 @@
 //!
 //! A page that stays is not an error: it is counted under its reason, and the CPU and the device
 //! can still use it. Pages that could not be collected are located afterwards to find the reason.
-//! Busy ones (an elevated reference count, another migration) are tried again, since most are free
-//! soon: after a per-CPU LRU batch, a page lock, a pass of khugepaged.
+//! Busy ones (an elevated reference count, another migration) are tried again, since most are
+//! released soon: when a per-CPU LRU batch is drained, a page unlocked, a pass of khugepaged over.
 //!
 //! | module | |
 //! | --- | --- |
@@ -77,7 +77,7 @@ use window_mover::{
 const RETRY_DELAYS_MS: [i64; 4] = [0, 1, 4, 16];
 /// Sum of these delays in one migration: a pin for I/O is not dropped soon.
 const MAX_DELAY_MS: i64 = 64;
-/// How often pages are evicted for one window: others may take the frames.
+/// The most evictions for one window: other tasks may take the frames.
 const MAX_EVICTIONS: u32 = 4;
 
 /// The first mapped part of a range.
@@ -177,8 +177,8 @@ impl<'a> Migration<'a> {
         Ok(Part::Movable(part))
     }
 
-    /// Moves the pages of `part`, with further attempts for those that may move then, as long as
-    /// the mapping is there.
+    /// Moves the pages of `part`. Tries again those that may move later, as long as the mapping
+    /// exists.
     fn move_window(&mut self, part: Span) -> Result {
         let mut delays = RETRY_DELAYS_MS.into_iter();
         let evict = self.mover.plan.evict;

@@ -228,8 +228,8 @@ impl Mirror {
         }
     }
 
-    /// Sets what is done with the pages of `span` when the device faults on them. ENOSPC if that
-    /// makes too many ranges of different advice, ENOMEM. Sleeps.
+    /// Sets the policy for device faults on the pages of `span`. ENOSPC if that makes too many
+    /// ranges of different advice, ENOMEM. Sleeps.
     pub fn advise(&self, span: Span, policy: Policy) -> Result {
         self.advice.set(span, policy)
     }

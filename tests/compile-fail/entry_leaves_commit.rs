@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // error: E0521
 
-//! An entry of the CPU's page table, and the page in it, hold inside of commit() alone.
+//! An entry of the CPU's page table, and the page in it, are valid inside commit() only.
 
 use hmm_cdm::mm::{
     notifier::Invalidate,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // error: E0478
 
-//! The kernel calls the operations of a pagemap that was leaked.
+//! The kernel calls the operations of a leaked pagemap, so they must not borrow anything.
 
 use hmm_cdm::mm::{
     cpu_fault::{

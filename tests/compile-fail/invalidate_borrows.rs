@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // error: E0478
 
-//! The kernel calls a notifier that was leaked, so what it guards must not borrow anything.
+//! The kernel calls a leaked notifier, so its data must not borrow anything.
 
 use hmm_cdm::mm::{
     notifier::Invalidate,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // error: E0521
 
-//! A page that the device accesses is mapped while the lock of its entry is held.
+//! A page that the device accesses is mapped only while the lock of its entry is held.
 
 use hmm_cdm::{
     mirror::Mirror,

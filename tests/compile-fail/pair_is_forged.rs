@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // error: E0451
 
-//! with_user() compares the address spaces, so nothing else makes a pair.
+//! Only with_user() makes a pair, as it compares the address spaces.
 
 use hmm_cdm::mm::notifier::{
     IntervalNotifier,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // error: E0624
 
-//! Only a region that somebody has answered for becomes the range of a pagemap.
+//! Drivers cannot make a `DeviceRange` from a claimed range, which is no proof of memory.
 
 use hmm_cdm::{
     mm::pagemap::{

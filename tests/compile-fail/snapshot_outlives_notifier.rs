@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // error: E0505
 
-//! A snapshot is committed to its notifier, which must not have gone.
+//! A snapshot must not outlive the notifier that it is committed to.
 
 use hmm_cdm::mm::{
     notifier::{

@@ -91,8 +91,8 @@ impl MirrorHandle {
     pub(super) fn close(this: KBox<Self>) {
         let ops = this.device.ops;
 
-        // Ends what the device still does with the mirror. From here on no operation but `close` is
-        // called for it.
+        // Ends the device's use of the mirror. From here on, no operation but `close` is called for
+        // it.
         this.mirror.retire();
         if let Some(close) = ops.get().close {
             // SAFETY: Rule `ops`.

@@ -22,7 +22,7 @@ unsafe impl Sync for Ops {}
 impl Ops {
     /// # Safety
     ///
-    /// `ops` is null or as in the type's invariants, but for name and owner.
+    /// `ops` is null, or as in the type's invariants, except that name and owner may be null.
     pub(super) unsafe fn new(ops: *const bindings::hmm_cdm_ops) -> Result<Self> {
         let ops = NonNull::new(ops.cast_mut()).ok_or(EINVAL)?;
         // SAFETY: By the safety requirements. The version is the first field of every version.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a driver in C does with ranges of a mirrored address space: device faults and accesses,
-//! migration, advice, queries; and the counters of it all.
+//! Operations of a driver in C on ranges of a mirrored address space: device faults and accesses,
+//! migration, advice, queries; and the counters.
 
 use super::{
     declared, interrupted, killed, may_sleep,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The account of a migration: the state of each page of the window at hand, and the sums.
+//! The account of a migration: the state of each page of the current window, and the sums.
 
 use super::{
     locate::PageLocation,
@@ -49,7 +49,7 @@ impl Updated {
     }
 }
 
-/// The states of the window at hand, and the sums of all windows before.
+/// The states of the current window's pages, and the sums of all windows before.
 pub(super) struct WindowAccount<'a> {
     // As many as a window has pages; the first `len` are in use.
     states: &'a mut [PageState],
@@ -159,7 +159,7 @@ impl<'a> WindowAccount<'a> {
         updated
     }
 
-    /// Applies the location of page `i`, if that was not known.
+    /// Records the location of page `i`, if it is in [`PageState::Unlocated`].
     pub(super) fn located(&mut self, i: usize, location: PageLocation) {
         let peer = match location {
             PageLocation::Peer(owner) => self.peer_index(owner),

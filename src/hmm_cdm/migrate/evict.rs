@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Eviction: pages of a node move to system memory, of any process. Before the node is removed all
-//! of them do; where frames are needed, those of the least recently used windows.
+//! Eviction: moves pages of a node, of any process, to system memory. All of them before the node
+//! is removed; those of the least recently used windows where frames are needed.
 //!
 //! Reclaim does not recurse into this: system memory is allocated with no lock held that reclaim
 //! could take, and the library has no shrinker. The charge of a page follows it
@@ -99,7 +99,7 @@ pub(super) fn evict_for(node: &Node, bufs: &mut Buffers, goal: EvictGoal) -> usi
 
         evicted += moved.unwrap_or(0);
         if node.any_used(pages.clone()) {
-            // The rest of it is in use: other windows are tried first from now on.
+            // Some of its pages are still in use: try other windows first from now on.
             node.touch(pages.start);
         }
         cond_resched();

@@ -29,7 +29,7 @@ use kernel::{
     prelude::*, //
 };
 
-/// Number of walks of a range that keeps changing.
+/// The most walks of a range that keeps changing.
 const MAX_WALKS: u32 = 8;
 
 /// Where a page is, and why it was not collected there.
@@ -102,7 +102,7 @@ fn location_of(node: &Node, entry: CpuEntry<'_>) -> PageLocation {
     }
 }
 
-/// Returns why a page was not collected that could have been.
+/// Returns why a page that could have been collected was not.
 fn reason(page: PageRef<'_>) -> Skip {
     if page.has_extra_refs() {
         Skip::Pinned

@@ -38,14 +38,14 @@ use kernel::{
 /// Reclaims pages of a node for cgroups.
 #[pin_data]
 pub(crate) struct Reclaimer {
-    // Locked while pages are moved. Only `end()` takes the reference away: a node that is dropped
-    // unregisters its region, which waits for `reclaim()`.
+    // Locked while pages are moved. Only `end()` drops the reference: dropping a node unregisters
+    // its region, which waits for `reclaim()`.
     #[pin]
     node: Mutex<Option<Arc<Node>>>,
 }
 
 impl Reclaimer {
-    /// Makes one without a node. ENOMEM.
+    /// Makes a reclaimer without a node. ENOMEM.
     pub(crate) fn new() -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self { node <- new_mutex!(None, "Reclaimer::node") }),
@@ -58,8 +58,8 @@ impl Reclaimer {
         *self.node.lock() = Some(node);
     }
 
-    /// Waits for a reclaim that is running, and drops the reference to the node. There is none
-    /// after that.
+    /// Waits for a running reclaim, and drops the reference to the node. Nothing is reclaimed after
+    /// that.
     pub(crate) fn end(&self) {
         let node = self.node.lock().take();
 

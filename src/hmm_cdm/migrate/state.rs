@@ -62,8 +62,8 @@ pub(super) enum Finding {
     Refused,
     /// What was collected. `anon` matters for a page only.
     Collected { found: Found, anon: bool },
-    /// Where a page is that was not collected. For [`PageLocation::Peer`], `peer` is the index of
-    /// its node, if there is one left.
+    /// The location of a page that was not collected. For [`PageLocation::Peer`], `peer` is the
+    /// index of its node, if one was free.
     Located {
         location: PageLocation,
         peer: Option<u8>,
@@ -240,7 +240,7 @@ mod tests {
                 .map(move |from_peer| Finding::Installed { outcome, from_peer })
         });
 
-        // By its path, as everything is an `Init`, which has a `chain()`, too.
+        // By path: everything is an `Init`, which also has a `chain()`.
         let looked = Iterator::chain(collected, located);
         let others = Iterator::chain(installed, [Finding::Refused]);
 

@@ -3,8 +3,8 @@
 //! One attempt to move the pages of a window.
 //!
 //! Pages of one kind are collected together. The first request is for system memory and holes.
-//! Pages that it leaves out are located, and collected by a request for each other kind: pages of
-//! zeros, and those of each other node.
+//! Pages that it leaves out are located, and collected by a request for each other kind: zero
+//! pages, and pages of each other node.
 
 use super::{
     account::WindowAccount,
@@ -174,7 +174,7 @@ impl<'a> WindowMover<'a> {
         Ok(true)
     }
 
-    /// Returns the state of the first page that takes a request of its own.
+    /// Returns the state of the first page that needs a request of its own.
     fn next_located(&self) -> Option<PageState> {
         let special = |state: &&PageState| matches!(state, PageState::Zero | PageState::Peer(_));
 
@@ -217,11 +217,11 @@ impl<'a> WindowMover<'a> {
         }
     }
 
-    /// Replaces pages of zeros in `part` by pages of the node.
+    /// Replaces zero pages in `part` by pages of the node.
     fn fill_zero_pages(&mut self, mapping: &Mapping<'_>, part: Span) {
         let mut first = 0;
 
-        // In runs: what lies between them would be collected for nothing.
+        // In runs, so that the pages between them are not collected in vain.
         while first < part.pages() {
             let states = self.account.states().iter().skip(first);
             let run = states
@@ -311,7 +311,7 @@ impl<'a> WindowMover<'a> {
             return;
         };
 
-        // Device memory has anonymous pages alone.
+        // Device memory only takes anonymous pages.
         let check_anon = target == Target::Node && state == PageState::Open;
         let collected = account.update(batch.range(), state, |i| Finding::Collected {
             found: pages.found(i),
@@ -321,8 +321,8 @@ impl<'a> WindowMover<'a> {
         let (layout, mover) = match target {
             Target::Node => (
                 alloc_on_node(node, &mut pages, collected.open, open),
-                // The CPU can copy between the coherent memory of two nodes; a device knows its
-                // own alone.
+                // The CPU can copy between the coherent memory of two nodes; a device reaches only
+                // its own.
                 match state {
                     PageState::Peer(_) if node.kind() == Kind::Coherent => Mover::Cpu,
                     _ => node.mover(Direction::In),
@@ -339,7 +339,7 @@ impl<'a> WindowMover<'a> {
     }
 }
 
-/// Gives the `open` pages, `count` of them, destinations on the node, as far as it has free pages.
+/// Gives the `open` pages, `count` of them, destinations on the node while it has free pages.
 fn alloc_on_node(
     node: &Node,
     pages: &mut Collected<'_>,
@@ -369,7 +369,7 @@ fn alloc_on_node(
     Layout::Scattered
 }
 
-/// Gives the `open` pages destinations in system memory, as far as it has free pages.
+/// Gives the `open` pages destinations in system memory while it has free pages.
 fn alloc_in_system(pages: &mut Collected<'_>, open: impl Iterator<Item = usize>) {
     for i in open {
         let Some(page) = NewPage::system() else { break };
@@ -420,7 +420,7 @@ fn settle(account: &mut WindowAccount<'_>, done: Installed<'_>, batch: &Batch, l
     }
 }
 
-/// Returns the mapping of `part`, if there is one for all of it, and it can be moved.
+/// Returns the mapping of `part`, if it covers all of `part` and can be moved.
 pub(super) fn movable<'a>(mappings: &'a Mappings<'_>, part: Span) -> Option<Mapping<'a>> {
     mappings
         .next(part.start())

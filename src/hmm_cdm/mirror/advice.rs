@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a process has advised for the pages of its address space.
+//! The advice of a process for ranges of its address space.
 //!
 //! Advice is about addresses, not about mappings. It is looked up in device faults only. The number
 //! of ranges is up to the process, so it has a limit.
@@ -16,8 +16,7 @@ use kernel::{
 /// The largest number of ranges of a mirror.
 const MAX_RANGES: usize = 65536;
 
-/// What is done with the pages of a range when the device faults on them: see
-/// `struct hmm_cdm_advise`.
+/// The policy for device faults on the pages of a range: see `struct hmm_cdm_advise`.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     /// Untouched pages are allocated on the node.
@@ -227,7 +226,7 @@ mod tests {
         }
         assert_eq!(set(&advice, MAX_RANGES, MAX_RANGES + 1, NODE), Err(ENOSPC));
         assert_eq!(advice.at(MAX_RANGES * PAGE_SIZE).0, NONE);
-        // Advice that makes no more ranges is taken.
+        // Advice that adds no range is still accepted.
         assert_eq!(set(&advice, MAX_RANGES - 1, MAX_RANGES, NODE), Ok(()));
         Ok(())
     }

@@ -80,8 +80,7 @@ impl DeviceEntry {
         }
     }
 
-    /// Returns the number of accesses since the entry was made; stays at `u16::MAX` once it is
-    /// there.
+    /// Returns number of accesses since the entry was made; saturates at `u16::MAX`.
     pub(super) fn accesses(self) -> u16 {
         ((self.0 & Self::COUNT) >> Self::COUNT_SHIFT) as u16
     }
@@ -201,7 +200,7 @@ mod tests {
         }
         entry.count_access(Access::Read);
         assert_eq!(entry.accesses(), u16::MAX);
-        // The count has not run into the page's frame.
+        // The count has not overflowed into the frame number.
         assert_eq!(entry.pfn(), Some(page.pfn()));
         assert!(entry.maps_alike(fresh));
         Ok(())

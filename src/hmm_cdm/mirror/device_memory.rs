@@ -14,8 +14,8 @@ use crate::{
 };
 use kernel::sync::Arc;
 
-/// The device's own memory as its page table sees it: its frames, its kind, and where use of it is
-/// noted.
+/// The device's own memory as its page table sees it: its frames, its kind, and the LRU in which
+/// its use is recorded.
 #[derive(Clone, Default)]
 pub(super) struct DeviceMemory {
     pub(super) first: usize,
@@ -70,7 +70,7 @@ impl DeviceMemory {
         (index < self.pages).then_some(index)
     }
 
-    /// Notes that the device has used page `index`. Context: any.
+    /// Records that the device has used page `index`. Context: any.
     pub(super) fn touch(&self, index: usize) {
         if let Some(window_lru) = &self.window_lru {
             window_lru.touch(index);

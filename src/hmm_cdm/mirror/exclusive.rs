@@ -29,8 +29,8 @@ impl Mirror {
     /// and gets an entry that is writable and [`super::Extent::exclusive`]. The CPU's first access
     /// to a page takes it back.
     ///
-    /// Returns the number of pages, from the first, to which the device has got exclusive access.
-    /// It may have lost it again by then. If that is none, the error of the first:
+    /// Returns the number of leading pages to which the device got exclusive access; it may have
+    /// lost it again since. If there is none, returns the error of the first page:
     ///
     /// * EFAULT: the process could not write there
     /// * EOPNOTSUPP: it is not private anonymous memory
@@ -89,10 +89,10 @@ impl Mirror {
             if filled == Ok(true) {
                 return Ok(());
             }
-            // The CPU's page table has changed meanwhile, if only by the fault that was taken
-            // above. Its entry is exclusive now, and the next attempt would begin by taking that
-            // back, which is a change, and so on for ever. So take it back now, with a walk. If
-            // that fails, so will the next attempt.
+            // The CPU's page table has changed since, if only by the fault that was taken above.
+            // Its entry is exclusive now. If the next attempt had to take that back, which is
+            // another change, this could repeat for ever. So take it back now, by a walk. If the
+            // walk fails, so will the next attempt.
             let _ = walker.walk(watched, page, Some(Access::Write), Owner::NOBODY);
             self.shared.stats.fault_retries.add(1);
             cond_resched();
@@ -144,7 +144,7 @@ mod tests {
         assert_eq!(filled, Err(Stale));
         assert!(interval.lock().get(at).is_exclusive());
 
-        // A later walk finds no page there, and the other one.
+        // A later walk finds no page there, but finds the other one.
         let during = walker.look(watched, span, at, Owner::NOBODY)?;
         let filled = during.commit(|entries, view| {
             let is_none = matches!(view.at(at), CpuEntry::None);

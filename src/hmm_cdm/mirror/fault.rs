@@ -32,7 +32,7 @@ use kernel::{
     prelude::*, //
 };
 
-/// What a fault needs to walk the CPU's page table: room for one window.
+/// The arrays that a fault needs to walk the CPU's page table, for one window.
 pub(crate) struct FaultWalk {
     walker: Walker,
 }
@@ -76,8 +76,8 @@ pub(crate) trait PlacementPolicy {
         span: Span,
     ) -> bool;
 
-    /// Returns the first part of `span`, to which the same decisions apply: it is faulted in
-    /// together.
+    /// Returns the first part of `span` that is faulted in together, as the same decisions apply to
+    /// it.
     fn bound(&mut self, mirror: &Mirror, span: Span) -> Span;
 
     /// Returns whether pages of `span` that are copied for the device should be placed.
@@ -233,7 +233,7 @@ impl Mirror {
             asked_after: false,
         };
 
-        // Where the device has never been, most likely nothing has been touched.
+        // Where the device has no entries yet, most likely nothing has been touched.
         if !interval.lock().has_window(addr) {
             placement.asked_before = placement.place_untouched();
         }
@@ -370,9 +370,9 @@ impl Mirror {
         Ok(())
     }
 
-    /// Returns the end of the pages from `addr` on, up to `end`, that have entries which allow the
-    /// access. It is not beyond the window if the device has its own page table, as that gets the
-    /// entries of a window by a fault in it.
+    /// Returns the end of the pages from `addr` on whose entries allow the access, at most `end`.
+    /// If the device has its own page table, also at most the end of the window: only a fault in a
+    /// window passes on its entries.
     fn ready_until(&self, addr: usize, end: usize, access: Access) -> usize {
         let mut at = addr;
 

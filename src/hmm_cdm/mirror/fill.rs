@@ -2,7 +2,7 @@
 
 //! Filling the device's page table from what a walk of the CPU's has found.
 //!
-//! [`map_pages`] hands each entry to a sink. There are two: one for a new window, which only
+//! [`map_pages`] passes each entry to a sink. There are two: one for a new window, which only
 //! stores, and one for a window that has entries already, which keeps their counts, leaves
 //! exclusive ones alone and passes all of them on to the device's own page table.
 
@@ -452,11 +452,11 @@ mod tests {
             Some(&Call::Map(extent(START + PAGE_SIZE, Access::Read)))
         );
 
-        // Once more, though nothing is new: it may have lost them.
+        // All of them again, although none is new: the table may have lost some.
         assert_eq!(fill(&mut entries, START, &[same, same, 0])?, Some(0));
         assert_eq!(table.take(), calls);
 
-        // It sees other rights, and what is gone.
+        // It sees changed rights, and pages that have gone.
         let write = View::raw(page.pfn(), Access::Write);
         fill(&mut entries, START, &[write, 0])?;
         let calls = table.take();

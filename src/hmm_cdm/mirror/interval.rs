@@ -5,7 +5,7 @@
 //!
 //! A window is allocated when the device first faults in it, and freed by an invalidation that
 //! covers all of it. An interval stays until the mirror goes. Its notifier, lock and index (1 KiB)
-//! take less than 1 % of the memory that its entries take when all windows are there. An
+//! take less than 1 % of the memory that its entries take when all windows are allocated. An
 //! invalidation makes the faults in its interval retry, but not those elsewhere.
 
 use super::{
@@ -232,7 +232,7 @@ mod tests {
         assert!(entries.get(last + 3 * PAGE_SIZE - 1).is_valid());
         assert!(!entries.get(last + 3 * PAGE_SIZE).is_valid());
 
-        // So it does if the first pages are not present, and even if none is.
+        // Also if the first pages are not present, or none is.
         let some = [0, 0, View::raw(page.pfn(), Access::Read), 0];
         assert_eq!(fill(&mut entries, START, &some)?, Some(1));
         assert!((0..PAGES).all(|i| entries.get(at(i)).is_valid() == (i == 2)));

@@ -66,7 +66,7 @@ pub(super) fn memory(page: Option<&NewPage>, private: bool) -> DeviceMemory {
     )
 }
 
-/// Fills the entries from `addr` on with what a walk has reported as `raw`, of system memory.
+/// Fills the entries from `addr` on, after a walk that has reported `raw`, all of it system memory.
 pub(super) fn fill(entries: &mut Entries, addr: usize, raw: &[usize]) -> Result<Option<usize>> {
     let view = View::of(span(addr, addr + raw.len() * PAGE_SIZE)?, raw);
     let mut spare = Some(Entries::new_window(PAGES)?);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Turning what a walk of the CPU's page table has found into entries of the device's, a run of
+//! Making entries of the device's page table from the result of a walk of the CPU's, one run of
 //! pages that are mapped alike at a time.
 
 use super::{
@@ -30,7 +30,7 @@ pub(super) enum CpuPage {
 /// Calls `sink` with the index of each of `entries`, the entry, and what `view` found there. Entry
 /// 0 is for the first page of `view`. Returns the number of pages.
 ///
-/// Beside the walk itself this is most of what a fault costs.
+/// After the walk itself, this is the largest cost of a fault.
 #[inline(always)]
 pub(super) fn map_pages(
     entries: &mut [DeviceEntry],
@@ -96,8 +96,8 @@ fn map_run(
     };
     let template = Template::new(access, memory);
 
-    // One entry of the CPU's page table maps all of a huge page, so the walk has found all of them
-    // with the same access (hmm_pfn_to_map_order()).
+    // One entry of the CPU's page table maps all of a huge page, so the walk has found the same
+    // access for all its pages (hmm_pfn_to_map_order()).
     if order > 0 {
         let pages = pfn.following(order).wrapping_add(1);
         let (run, _) = entries.split_at_mut(pages.min(entries.len()));

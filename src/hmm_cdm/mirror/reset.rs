@@ -54,7 +54,7 @@ impl Health {
     /// When this returns, no mirror of the device has entries, an attached page table has seen them
     /// all invalidated, and no access through a mirror is under way. No entries are made until the
     /// end of the reset: faults and `HMM_CDM_IOC_SUBMIT` return EIO. Jobs are the driver's: it
-    /// completes those with EIO that are lost.
+    /// completes lost ones with EIO.
     ///
     /// A fault that sleeps until the process has answered it is left alone. It ends with EIO if the
     /// answer comes during the reset, and goes on if it comes later.

@@ -100,7 +100,7 @@ impl Node {
         let pages = self.node_pages();
         let charges = pages.charges();
 
-        // To charge a whole window in vain takes longer than to see that there is none.
+        // Charging a window in vain would cost more than this check.
         if charges.is_open() && pages.free_windows() == 0 {
             return None;
         }

@@ -45,7 +45,7 @@ use kernel::{
     }, //
 };
 
-/// The number of accounts that there is room for at first.
+/// The size of a new table of accounts.
 const ACCOUNTS: usize = 16;
 
 /// The share of one cgroup in the node.
@@ -62,9 +62,9 @@ struct ChargeTable {
     owners: KVVec<u16>,
 }
 
-/// Returns the number of calls whose references are returned together with pages: an account keeps
-/// at most one call per page, as each page may be freed by itself. Otherwise the references would
-/// accumulate without bound on a full node.
+/// Returns the number of charges whose references an uncharge drops: its own, and those that the
+/// account has beyond one per page in use. It keeps one for each of these, as each may be freed by
+/// itself; more would accumulate without bound on a full node.
 fn calls_due(calls: u64, used: u64) -> u64 {
     calls.saturating_sub(used).max(1)
 }
@@ -79,7 +79,7 @@ fn due(charged: u64, calls: u64, used: u64) -> Option<u64> {
 
 impl ChargeTable {
     /// Adds a charge for `pages` pages, and returns the number of its account. Returns the charge
-    /// if there is no room for another account.
+    /// if it needs another account and the table is full.
     fn add(&mut self, charge: Charge, pages: usize) -> Result<usize, Charge> {
         let known = self
             .accounts
@@ -238,7 +238,7 @@ impl DmemCharges {
         }
     }
 
-    /// Makes room for more than `have` accounts. ENOMEM, also if there are as many as possible.
+    /// Grows the table beyond `have` accounts. ENOMEM, also if it cannot be larger.
     fn grow(&self, have: usize) -> Result {
         let room = (2 * have).min(usize::from(u16::MAX));
         if room <= have {
@@ -247,7 +247,7 @@ impl DmemCharges {
         let mut accounts = empty(room)?;
         let mut table = self.table.lock();
 
-        // Otherwise another task has made room.
+        // Otherwise another task has grown it.
         if table.accounts.len() == have {
             for (new, old) in accounts.iter_mut().zip(table.accounts.iter_mut()) {
                 *new = old.take();

@@ -6,9 +6,9 @@
 //! is taken away from its users (see `poison.rs`), who get SIGBUS on their next access. A page
 //! whose content is still good is moved to system memory, which its users do not notice.
 //!
-//! A page that someone has pinned cannot be moved. It is tried a few times before the report
-//! returns with EBUSY; a lost one is then left to the node's thread (`poison_worker.rs`). Meanwhile
-//! the device has no access to it, and it is not copied to where its content would look sound.
+//! A pinned page cannot be moved. After a few attempts the report returns EBUSY; a page whose
+//! content is lost is then left to the node's thread (`poison_worker.rs`). Until that succeeds, the
+//! device has no access to the page, and it is not copied, as the copy would look sound.
 
 use super::{
     pages::NodePages,
@@ -40,7 +40,7 @@ use kernel::{
     }, //
 };
 
-/// The times before each attempt to move a page, in milliseconds, until the report returns.
+/// Delays before the attempts to move a page, in milliseconds; then the report returns.
 const WAITS_MS: [i64; 5] = [0, 1, 4, 16, 64];
 
 /// Retires page `index`, whose content is lost, and takes it away from its users. Sleeps; the
@@ -97,8 +97,8 @@ impl Node {
         }
     }
 
-    /// Retires page `index`, as the device reports that its content is lost. (The kernel reports
-    /// what it finds itself through `memory_failure()`.) Sleeps; the caller holds no lock of mm.
+    /// Retires page `index`, as the device reports that its content is lost. (Damage that the
+    /// kernel finds comes through `memory_failure()`.) Sleeps; the caller holds no lock of mm.
     ///
     /// The next access of each user ends with SIGBUS. EBUSY if some of them can still read it,
     /// EINVAL if there is no such page.

@@ -13,10 +13,10 @@
 //!
 //! The fault holds the lock of its page, and the mmap lock for reading. `migrate_vma_setup()` only
 //! tries to lock the other pages, with one exception: to split a huge page that is mapped by single
-//! pages it waits for the lock (`migrate_vma_split_folio()`). Two faults, each with the page locked
-//! that the other one waits for, would deadlock. So only one fault of a node at a time, which holds
-//! `NodePages::window_fault`, migrates more than its own page. The others do not wait for it, and
-//! migrate that page alone.
+//! pages it waits for the lock (`migrate_vma_split_folio()`). Two faults would deadlock if each
+//! waited for the page that the other has locked. So only one fault of a node at a time migrates
+//! more than its own page: the one that holds `NodePages::window_fault`. The others do not wait for
+//! it; they migrate only their own page.
 //!
 //! # Huge pages that are mapped by single pages
 //!
@@ -80,8 +80,8 @@ fn migrate_huge(memory: &Pagemap<NodePages>, fault: &CpuFault<'_>) -> FaultOutco
         return FaultOutcome::Lost;
     };
 
-    // Otherwise it has been split or moved since. Or MADV_DONTNEED has zapped it, and left a hole,
-    // which is collected in one piece, too.
+    // Otherwise the page has been split or moved since. Or MADV_DONTNEED has zapped it and left a
+    // hole, which is also collected in one piece.
     if pages.is_huge(0) && matches!(pages.source(0), Source::Page { .. }) {
         let splitter = memory.frames().splitter();
         let splitting = splitter.is_some_and(|splitter| splitter.is_locking(fault.frame()));

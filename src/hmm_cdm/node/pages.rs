@@ -164,7 +164,7 @@ impl NodePages {
     /// Frees `1 << order` frames from `index` on. Context: any.
     pub(super) fn free(&self, index: usize, order: u32) {
         self.window_lru.freed(index, 1 << order);
-        // While nobody else can allocate them.
+        // Before the frames can be allocated again.
         if let Some(copier) = &self.copier {
             copier.freed(index, 1 << order);
         }

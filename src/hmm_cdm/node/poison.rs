@@ -2,9 +2,10 @@
 
 //! Poison pages: device-private pages without backing memory, to which damaged pages are moved.
 //!
-//! Nobody may see what a damaged page contains now, and the next access to it must end with SIGBUS,
-//! for its users alone. The kernel does that for system memory (`hwpoison_user_mappings()`), but
-//! not for device memory (`mf_generic_kill_procs()`), and exports none of it.
+//! Users must not see the current contents of a damaged page: the next access of each has to end
+//! with SIGBUS, and no other task gets a signal. The kernel does that for system memory
+//! (`hwpoison_user_mappings()`), but not for device memory (`mf_generic_kill_procs()`), and exports
+//! none of it.
 //!
 //! So a damaged page is migrated, without its content, to a poison page. The CPU cannot map private
 //! memory: page tables have non-present entries where the page was, an access calls
@@ -15,9 +16,10 @@
 //! place, the poison page is freed. The device's entries are invalidated, and `hmm_range_fault()`
 //! returns -EFAULT from then on.
 //!
-//! The alternative, hwpoison entries in the page tables, is worse. Those of `PG_hwpoison` and
-//! `try_to_migrate()` outlive the `struct page`s of the device memory, and a page of system memory
-//! for `memory_failure()` is mapped, and can be read, before it is poisoned.
+//! The alternative, hwpoison entries in the page tables, is worse. Those that `try_to_migrate()`
+//! makes for a page with `PG_hwpoison` outlive the `struct page`s of the device memory. A page of
+//! system memory in place of the damaged one, for `memory_failure()` to poison, can be read before
+//! it is poisoned.
 //!
 //! Poison pages belong to the library, as they outlive the node whose pages were damaged. Their
 //! memory map is allocated when the first one is needed, and freed when a node comes or goes while
@@ -174,7 +176,7 @@ pub(super) fn poison_page(pfn: Pfn) -> Result<PoisonResult> {
         return Ok(PoisonResult::Unused);
     };
     let pages = if order > 0 { mm::window_pages() } else { 1 };
-    // Before the damaged page is locked: to register poison pages takes long.
+    // Before the damaged page is locked, as registering poison pages takes long.
     let poison_page = alloc_poison_page(order > 0)?;
     let mut bufs = Buffers::new(pages)?;
     let mut collected = Collected::frames(first, pages, &mut bufs)?;

@@ -2,9 +2,8 @@
 
 //! The thread of a node that retries to poison damaged pages which were busy.
 //!
-//! A page that someone has pinned cannot be moved to a poison page. The thread tries again often at
-//! first. When a page has been busy for long, the log says so once, and the thread tries less
-//! often.
+//! A pinned page cannot be moved to a poison page, so the thread tries again: often at first, and
+//! less often once a page has been busy for long, which it logs once.
 
 use super::poison::{
     poison_page,
@@ -161,8 +160,8 @@ impl PoisonWorker {
         let pfn = page.pfn;
 
         page.due = page.since.elapsed().as_millis() + i64::from(after);
-        // `next()` left room for it. If another page has taken that, and there is no memory for
-        // more, this one is not retried.
+        // `next()` left a slot free. If another page has taken it, and there is no memory for
+        // more, this page is not retried.
         if self.work.lock().pages.push(page, GFP_KERNEL).is_err() {
             self.report(pfn);
         }

@@ -31,7 +31,7 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// What [`Self::check`] and [`Self::claim`] accept of it is as [`Self::new`] requires.
+/// If [`Self::check`] and [`Self::claim`] accept the range, it is as [`Self::new`] requires.
 #[derive(Clone)]
 pub struct Region {
     start: u64,
@@ -280,7 +280,7 @@ mod tests {
     use crate::mm::folio::NewPage;
     use kernel::page::PAGE_SHIFT;
 
-    /// A region that is only looked at.
+    /// A region that is checked, but never claimed.
     fn region(start: u64, size: u64, nid: Option<i32>) -> Region {
         // SAFETY: The tests claim nothing.
         unsafe { Region::new(start, size, nid) }
@@ -339,7 +339,7 @@ mod tests {
         assert_eq!(error(last + 1, align, None), beyond);
         assert_eq!(error(last + 1 - align, 2 * align, None), beyond);
         assert_eq!(error(0, last + 1 + align, None), beyond);
-        // The sum overflows, or the end is the last number there is.
+        // The sum overflows, or the end is the largest number.
         assert_eq!(error(top, 2 * align, None), beyond);
         assert_eq!(error(align, top, None), beyond);
         assert_eq!(error(top, align, None), beyond);

@@ -5,8 +5,8 @@
 //! A huge page without a huge destination has to be split. `migrate_vma_setup()` cannot do that for
 //! a CPU fault on a huge mapping: its reference and that of the fault are one too many (7.3.4,
 //! `migrate_vma_collect_huge_pmd()`); and base pages as destinations of a page that was collected
-//! whole are not safe (see [`crate::mm::migrate`]). So this thread, which does not hold the
-//! reference of a fault, does it, and the CPU repeats the fault until that is done.
+//! whole are not safe (see [`crate::mm::migrate`]). So this thread splits it, without the reference
+//! of a fault, and the CPU repeats the fault until that is done.
 //!
 //! Each of these faults locks the page, and the thread only tries to lock it. So faults that find
 //! the thread working on their page end early, without allocating, and the thread tries often.
@@ -125,7 +125,7 @@ impl Splitter {
     }
 
     /// Requests that a huge page be migrated as base pages. Ignored if another request is pending:
-    /// the fault that is repeated asks again.
+    /// the repeated fault asks again.
     pub(super) fn request(&self, request: SplitRequest) {
         let mut work = self.work.lock();
 

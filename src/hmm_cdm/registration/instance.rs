@@ -3,7 +3,7 @@
 //! Names for memory without a device file: `<driver>.<N>`.
 //!
 //! A driver may register several such devices under one name, but the dmem controller knows a
-//! region by its name alone, so each needs one of its own.
+//! region by its name alone, so each needs a name of its own.
 
 use kernel::{
     prelude::*,
