@@ -44,7 +44,7 @@ struct file_state {
 	struct mutex busy;	/* protects the members below */
 	struct mmu_interval_notifier notifier;
 	bool watching;
-	spinlock_t lock;	/* a driver's page table would be under it */
+	spinlock_t lock;	/* a driver's would protect its page table */
 	unsigned long src[WINDOW_PAGES];
 	unsigned long dst[WINDOW_PAGES];
 };

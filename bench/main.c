@@ -136,8 +136,8 @@ static void sample_faults(const struct side *side, size_t length)
 }
 
 /*
- * Takes a sample without and one with device entries in turn, so that both find the
- * free lists in the same state.
+ * Takes samples without and with device entries in turn, so that both find the free
+ * lists in the same state.
  */
 static void sample_changes(const struct side *side, size_t length)
 {
@@ -173,9 +173,9 @@ static size_t kernel_memory(void)
 }
 
 /*
- * Kernel memory that the entries of a side take. It is allocated in slabs, so there
+ * Measures the kernel memory of a side's entries. It is allocated in slabs, so there
  * have to be many entries; all are of the zero page, which takes no further memory.
- * The first part uses up what was free in slabs.
+ * The first part uses up the free space in slabs.
  */
 static void sample_memory(const struct side *side)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The kernel's test driver, with coherent memory. It also copies what it migrates or
- * faults to the caller. The cost of that is the cost of a read of present memory, and
- * is subtracted.
+ * The kernel's test driver, with coherent memory. It also copies the pages that it
+ * migrates or faults to the caller. That costs as much as a read of present memory,
+ * which is subtracted.
  */
 #include <fcntl.h>
 #include <errno.h>

@@ -18,8 +18,8 @@ void emit(const char *op, const char *who, size_t bytes, __u64 cost)
 /*
  * The kernel's log and our output go to serial lines as slow as real ones, and writing
  * to them takes most of the processor. So nothing is written during a measurement, and
- * there is time for all output before one. Where the clock counts instructions, idle
- * time is skipped.
+ * this waits for all output before one. Where the clock counts instructions, idle time
+ * is skipped.
  */
 void settle(void)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Samples: how they are taken and written, and memory to take them of. */
+/* Taking and writing samples, and the memory for them. */
 #ifndef BENCH_SAMPLE_H
 #define BENCH_SAMPLE_H
 
@@ -36,7 +36,7 @@ void settle(void);
 /* Writes an error and ends the program. */
 void __noreturn __printf(1, 2) die(const char *format, ...);
 
-/* Whether @pages pages are enough of @length bytes to count as a sample. */
+/* Whether an operation on @length bytes that did @pages pages counts as a sample. */
 bool enough(__u64 pages, size_t length);
 
 /* Maps base pages at the start of a window. */

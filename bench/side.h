@@ -37,7 +37,7 @@ typedef __u64 (*bench_op)(char *addr, size_t length);
  * @touch_node: first device access to untouched memory, backed by device memory
  * @copy: copy to device memory, without migration
  * @zero: zero device memory, without migration
- * @evict: the additional cost of populating when as much has to be evicted first
+ * @evict: the additional cost of populating if the same amount has to be evicted first
  * @make_entries: have the device map all of a range; not measured
  * @keeps_entries: the side keeps these mappings, which take memory
  * @max_length: the largest range it supports

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # For the Kbuild file of a driver on top of hmm_cdm.ko, which includes it from
-# where it is installed: include paths, symbols, and the crate for rustc. What it
-# adds to is Kbuild's own, so a driver says `ccflags-y += ...` after it, and not :=.
+# where it is installed: include paths, symbols, and the crate for rustc. It adds to
+# Kbuild's own variables, so a driver writes `ccflags-y += ...` after it, not `:=`.
 
 hmm-cdm-dir := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 

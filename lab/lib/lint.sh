@@ -4,8 +4,8 @@
 # `make lint`: the checks of scripts/lint inside the root. Ruff comes from PyPI, into the
 # cache.
 
-# pip_settings DIR: what this host tells pip, in the form of enter's options, in
-# PIP: its PIP_* variables, the first of its configuration files, and its
+# pip_settings DIR: set PIP to options of enter that give pip the settings of this
+# host: its PIP_* variables, the first of its configuration files, and its
 # certificates, which may be those of a proxy. Files are copied to DIR, /input.
 pip_settings() {
 	local dir=$1 f name value

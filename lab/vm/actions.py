@@ -35,7 +35,7 @@ RAM_MIB = 2048
 CPUS = 2
 MACHINES = {m.name: m for m in (Amd64, Powernv9, Pseries)}
 
-# What cdmrun consists of, and a program for it.
+# The files of cdmrun, and a program to run under it.
 CDMRUN_FILES = ("cdmrun", "libcdmrun.so", "cdmrun-heap")
 
 # Arguments of the kernel's mm tests, and the guest's directory for modules that they need.

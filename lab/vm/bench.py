@@ -32,7 +32,7 @@ OPERATIONS = {
     "copy": "the copy of a page alone",
     "zero": "the zeroing of a page alone",
 }
-# Of these, the cost is what they take more than without device entries.
+# Their cost is the difference to the same call without device entries.
 CHANGES = ("munmap", "mprotect", "dontneed")
 # Small differences of large numbers: a spread would say nothing.
 DIFFERENCES = (*CHANGES, "open")
@@ -40,11 +40,11 @@ DIFFERENCES = (*CHANGES, "open")
 ONE_SIDE = {"cpu-touch": "cpu", "cpu-touch-huge": "cpu", "copy": "floor", "zero": "floor"}
 SIDES = ("ours", "test_hmm", "floor")
 
-# Those that move memory at the same time, and how many.
+# Kinds and numbers of workers that move memory at the same time.
 MOVERS = ("threads", "processes")
 COUNTS = (1, 2, 4)
 
-# Targets: at most this many times as much.
+# Targets: the highest ratios allowed.
 OF_REFERENCE = 0.5
 OF_FLOOR = {
     **dict.fromkeys(("in", "in-huge", "out", "peer", "evict"), 1.15),
@@ -123,7 +123,7 @@ class Results:
         self._costs = {key: Cost.of(values) for key, values in samples.items()}
 
     def cost(self, operation, side, length):
-        """The cost, without what it takes without device entries; None if unknown."""
+        """The cost, less that of the same call without device entries; None if unknown."""
         cost = self._costs.get((operation, side, length))
         without = self._costs.get((f"{operation}-none", side, length))
         if operation == "open":

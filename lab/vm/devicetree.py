@@ -53,8 +53,8 @@ class Tree:
         self._run("fdtput", "-d", self.path, node, name)
 
     def phandle(self, node):
-        """The phandle of `node`, made if it has none. The numbers are far apart, as the
-        firmware numbers nodes without one onwards from the largest."""
+        """The phandle of `node`, made if it has none. New numbers are far apart: the firmware
+        numbers nodes without one upwards from the largest."""
         if not self.has(node, "phandle"):
             self.cells(node, "phandle", [len(self.children("/")) << 16])
         return int(self._run("fdtget", "-t", "u", self.path, node, "phandle"))

@@ -45,7 +45,7 @@ class UnitTests(Program):
         return [f"exit status {status}"] if status != "0" and not self.tap.failed else []
 
 
-# What tests the lab itself, and what tests the driver's pure logic.
+# The commands that test the lab itself, and the driver's pure logic.
 HOST_TESTS = {
     "lab": (
         UnitTests,

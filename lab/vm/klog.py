@@ -10,12 +10,12 @@ import re
 MARK = re.compile(r"hmm-cdm-lab: (start|end|stuck) (\S+)")
 
 # Not even a boot of the stock kernel has one of these.
-GRAVE = r"\bWARNING: |\bBUG: |\bBUG at |\bOops\b|Kernel panic|general protection fault"
+GRAVE_TEXT = r"\bWARNING: |\bBUG: |\bBUG at |\bOops\b|Kernel panic|general protection fault"
 
 # Errors once the first module is loaded. Some are reports of checkers that only the debug
 # kernel has.
 BAD = re.compile(
-    GRAVE
+    GRAVE_TEXT
     + r"|Call Trace|INFO: task .* blocked|blocked for more than"
     + r"|rcu: INFO|rcu_\w+ (self-)?detected|soft lockup|hard LOCKUP"
     + r"|possible circular locking|possible recursive locking|INFO: possible"
@@ -28,7 +28,7 @@ BAD = re.compile(
     # KUnit, whenever a module with suites is loaded.
     + r"|\] +not ok \d"
 )
-GRAVE = re.compile(GRAVE)
+GRAVE = re.compile(GRAVE_TEXT)
 
 # Programs that provoke a report with a call trace, and the line before that trace. In any
 # other program it is an error.

@@ -2,7 +2,7 @@
 """The selftests as the kernel's own runner runs them (lab/guest/kselftest).
 
 run_kselftest.sh reports one test for each program, and prints the program's own TAP
-before that, behind "# ". The tests of the programs are what counts here.
+before that, behind "# ". What counts here are the tests of the programs.
 """
 
 import re

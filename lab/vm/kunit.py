@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """The KUnit suites of the modules: their names, and their results.
 
-They run when the modules are loaded (lib/kunit/test.c). lab/guest/kunit prints what debugfs
-has of each: KTAP with the suite as the only test of the top level. Its cases, one level below,
-are what counts.
+They run when the modules are loaded (lib/kunit/test.c). lab/guest/kunit prints the results of
+each from debugfs: KTAP with the suite as the only test of the top level. What counts are its
+cases, one level below.
 """
 
 import pathlib

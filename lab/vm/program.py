@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Programs: how each kind reports, and what its report and exit status are worth."""
+"""Programs: how each kind reports, and how its report and exit status are judged."""
 
 import os
 import time

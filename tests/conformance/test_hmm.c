@@ -1,3 +1,3 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The reference, which hmm-tests were written for. */
+/* The reference: the driver that hmm-tests were written for. */
 #include <lib/test_hmm.c>

@@ -140,7 +140,7 @@ static void rights_are_those_of_the_process(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fault(dev, none, 1, 0), -EFAULT);
 	KUNIT_EXPECT_EQ(test, fault(dev, none, 1, HMM_CDM_FAULT_WRITE), -EFAULT);
 	KUNIT_EXPECT_EQ(test, fault(dev, 0, 1, 0), -EFAULT);
-	/* Of a range, all pages before the hole are mapped. */
+	/* All pages of the range before the hole are mapped. */
 	testdev_unmap(test, 5, 1);
 	KUNIT_EXPECT_EQ(test, fault(dev, dev->at, PAGES * PAGE_SIZE,
 				    HMM_CDM_FAULT_WRITE), -EFAULT);
@@ -229,8 +229,8 @@ static void a_signal_does_not_fail_the_first_fault(struct kunit *test)
 	struct testdev *dev = testdev_begin(test, PAGES);
 
 	/*
-	 * The first notifier of an address space takes all locks in there, which
-	 * mm_take_all_locks() gives up for any signal.
+	 * For the first notifier of an address space all its locks are taken;
+	 * mm_take_all_locks() gives up on any signal.
 	 */
 	allow_signal(SIGUSR1);
 	send_sig(SIGUSR1, current, 1);

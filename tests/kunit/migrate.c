@@ -10,7 +10,7 @@
  */
 #define MANY	80
 
-static void expect_home(struct kunit *test, unsigned long pages)
+static void expect_in_system(struct kunit *test, unsigned long pages)
 {
 	testdev_expect_where(test, 0, pages, HMM_CDM_WHERE_SYSTEM, 0, 0);
 }
@@ -42,7 +42,7 @@ static void there_and_back_on_request(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, arg.migrated, PAGES - 3);
 	KUNIT_EXPECT_EQ(test, testdev_in_use(dev), 3);
 	KUNIT_EXPECT_EQ(test, atomic_read(&dev->freed), PAGES - 3);
-	expect_home(test, PAGES - 3);
+	expect_in_system(test, PAGES - 3);
 	/* Evicts the rest, whoever has it. */
 	KUNIT_EXPECT_EQ(test, hmm_cdm_evict(dev->device), 3);
 	KUNIT_EXPECT_EQ(test, testdev_in_use(dev), 0);
@@ -52,7 +52,7 @@ static void there_and_back_on_request(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, arg.present, PAGES);
 	testdev_expect_content(test, 0, PAGES);
 
-	/* A mirror does not count what others moved. */
+	/* A mirror does not count pages that others moved. */
 	hmm_cdm_stats(MIRROR(dev), &stats);
 	KUNIT_EXPECT_EQ(test, stats.size, sizeof(stats));
 	KUNIT_EXPECT_EQ(test, stats.flags, 0);
@@ -320,11 +320,11 @@ static void more_copies_than_asked_for_are_misuse(struct kunit *test)
 		KUNIT_EXPECT_GT(test, kunit_suppressed_warning_count(handle), 0);
 	kunit_end_suppress_warning(test, handle);
 
-	/* Nobody knows which pages were copied. */
+	/* It is unknown which pages were copied. */
 	KUNIT_EXPECT_EQ(test, arg.migrated, 0);
 	KUNIT_EXPECT_EQ(test, arg.skipped[HMM_CDM_SKIP_FAILED], PAGES);
 	KUNIT_EXPECT_EQ(test, atomic_read(&dev->freed), PAGES);
-	expect_home(test, PAGES);
+	expect_in_system(test, PAGES);
 	testdev_expect_content(test, 0, PAGES);
 }
 

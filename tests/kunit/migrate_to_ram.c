@@ -120,7 +120,7 @@ static void only_the_page_that_is_touched_has_to_come(struct kunit *test)
 	testdev_fill(test, 0, PAGES);
 	testdev_migrate(test, NODE, 0, PAGES, 0);
 	KUNIT_EXPECT_EQ(test, hmm_cdm_fault(MIRROR(dev), dev->at, 1, 0), 0);
-	/* With one copy or several, the pages cannot come all at once. */
+	/* The last page cannot be copied, however the copies are divided. */
 	dev->bad_offset = testdev_entry(dev, PAGES - 1, false).offset;
 	testdev_expect_content(test, 0, PAGES - 1);
 	KUNIT_EXPECT_EQ(test, testdev_in_use(dev), 1);

@@ -261,8 +261,8 @@ int testdev_init(struct kunit *test)
 }
 
 /*
- * The test's thread has exited; its address space goes now or soon after. The
- * mirror is of no other use then.
+ * The test's thread has exited; its address space goes now or soon after. From
+ * then on calls that need it fail with -ESRCH.
  */
 static void expect_exited(struct kunit *test, struct hmm_cdm_mirror *mirror)
 {

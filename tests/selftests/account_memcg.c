@@ -18,7 +18,7 @@
 
 #define SEED			CDM_SEED(ACCOUNT_MEMCG)
 #define PAGES			1024
-#define PART			(PAGES / 4)	/* that the second node has room for */
+#define PART			(PAGES / 4)	/* fits on the second node */
 /*
  * Stocks of the CPUs are drained before a charge is read. What remains is
  * kernel memory of the process, and pages besides those under test: 20 after a
@@ -460,7 +460,7 @@ TEST_F(memcg, group_removed)
 }
 
 /*
- * The cgroup's limit leaves room only for the process to answer; pages still
+ * The cgroup's limit leaves only what the process needs to answer; pages still
  * come back from the node.
  */
 TEST_F(memcg, limit_on_the_way_back)
@@ -529,10 +529,10 @@ TEST_F(memcg, evicted_at_the_limit)
 }
 
 /*
- * The limit forbids new pages. Pages of the node are charged as all others,
- * whether the CPU touches, the device touches or POPULATE asks: where nothing
- * can be reclaimed, the kernel kills in this cgroup and nowhere else, and all
- * that was given is free again.
+ * The limit forbids new pages. Pages of the node are charged like all others,
+ * whether the CPU's touch, the device's or POPULATE allocates them. Nothing can
+ * be reclaimed, so the kernel kills in this cgroup, and nowhere else; all pages
+ * are free afterwards.
  */
 static void expect_killed(struct __test_metadata *_metadata,
 			  struct _test_data_memcg *self, unsigned int what,

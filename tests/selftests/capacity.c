@@ -179,7 +179,7 @@ TEST_F(capacity, full)
 				  2 * extra, 77, NULL));
 	EXPECT_EQ(-1, cdm_check_value(mem + length - 2 * extra, 2 * extra,
 				      77));
-	/* One freed page makes room for exactly one. */
+	/* One freed page can be allocated again, and no other. */
 	ASSERT_EQ(0, munmap(mem, self->page));
 	EXPECT_EQ(1, cdm_free_settles(&self->cdm, 1));
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, mem + self->page,

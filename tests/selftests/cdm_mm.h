@@ -49,7 +49,7 @@ size_t cdm_swapped(const void *addr, size_t length);
 /*
  * Keeps the thread on the CPU that it runs on. Batches of the LRU lists and of
  * mlock() hold references to pages that were touched on their CPU, and most calls
- * drain only the batches of the caller's: elsewhere such pages count as pinned.
+ * drain only the batches of the caller's CPU: pages in others count as pinned.
  */
 int cdm_stay_on_cpu(void);
 

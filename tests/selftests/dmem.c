@@ -298,7 +298,7 @@ TEST_F(dmem, window)
 	EXPECT_EQ(window, charge_of(A));
 	/* The limit is reached. */
 	expect_to_node(0, PAGES);
-	/* Freeing one page makes room for one page. */
+	/* Freeing one page allows one more. */
 	ASSERT_EQ(0, cdm_migrate(&self->cdm, mem, self->page, SYSTEM, NULL));
 	EXPECT_EQ(window - (long long)self->page,
 		  settles(A, window - self->page));
@@ -509,7 +509,7 @@ TEST_F(dmem, removed_cgroup)
 	EXPECT_EQ(self->before, settles(CGROUP_ROOT, self->before));
 }
 
-/* More cgroups at once than the table first has room for. */
+/* More cgroups at once than the table has accounts for at first. */
 TEST_F(dmem, many_cgroups)
 {
 	char folder[64];

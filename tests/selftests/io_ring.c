@@ -67,8 +67,8 @@ static int move(const struct _test_data_ring *self, struct hmm_cdm_migrate *m)
 }
 
 /*
- * How many pages come to the node. The ring gives up what was registered once the
- * last request that used it has been put, which may be a moment later.
+ * Returns how many pages come to the node. The ring unpins a registered buffer once
+ * the last request that used it has been put, which may be a moment later.
  */
 static size_t come_back(const struct _test_data_ring *self)
 {

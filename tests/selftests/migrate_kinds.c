@@ -61,8 +61,8 @@ TEST_F(huge, whole)
 				    i % self->pages;
 	EXPECT_EQ(0, wrong);
 	/*
-	 * But no page is part of a larger folio any more, says the order in
-	 * QUERY.
+	 * But by the order in QUERY, no page is part of a larger folio any
+	 * more.
 	 */
 	ASSERT_EQ(0, cdm_query(&self->cdm, self->mem, 2 * self->size, info,
 			       NULL));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A node's memory belongs to the driver: it is not online, its NUMA node has no
- * memory that the kernel allocates from or can be asked for, and the kernel
- * uses none of it even when out of memory.
+ * memory to allocate from or to bind to, and the kernel uses none of it even
+ * when out of memory.
  *
  * The kernel's report of that has a call trace, which is no error in this
  * program alone (lab/vm/klog.py).
@@ -107,7 +107,7 @@ static long online_frames(const struct cdm *cdm)
 	if (fd < 0)
 		return -errno;
 	for (__u64 i = 0; i < nr; i += FRAMES) {
-		/* Short past the last frame that the kernel knows. */
+		/* A read is short past the last frame that the kernel knows. */
 		ssize_t n = pread(fd, flags, sizeof(flags),
 				  (first + i) * sizeof(*flags));
 
@@ -155,7 +155,7 @@ static void expect_offline(struct __test_metadata *_metadata,
 
 TEST_F(offline, has_no_memory)
 {
-	/* The same look finds node 0's memory. */
+	/* The same checks find node 0's memory. */
 	ASSERT_LT(0, node_meminfo(0, "MemTotal:"));
 	ASSERT_EQ(1, listed("/sys/devices/system/node/has_memory", 0));
 	expect_offline(_metadata, &self->cdm);

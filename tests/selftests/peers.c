@@ -211,8 +211,8 @@ TEST_F(peers, advice)
 }
 
 /*
- * With advice to move but no room, pages are used in place however often they
- * are invalidated, and the job completes.
+ * With advice to move and a full node, pages are used in place however often
+ * they are invalidated, and the job completes.
  */
 TEST_F(peers, advice_without_room)
 {
@@ -316,7 +316,7 @@ TEST_F_TIMEOUT(peers, both_full, 60)
 	cdm_fill(mem, length, SEED + 1);
 	ASSERT_EQ(0, cdm_migrate(&self->a, mem, length, NODE, &self->m));
 	EXPECT_EQ(nr, cdm_migrate_sum(&self->m));
-	/* B lacks room for all of it; the rest stays on A. */
+	/* B cannot take all of it; the rest stays on A. */
 	ASSERT_EQ(0, cdm_migrate(&self->b, mem, length, NODE, &self->m));
 	EXPECT_EQ(self->b.info.capacity / self->page, self->m.migrated);
 	EXPECT_EQ(nr - self->m.migrated,

@@ -303,7 +303,7 @@ TEST_F(zero_copy, read_only)
 	expect_no_copy(_metadata, &self->cdm);
 }
 
-/* A full node populates as much as it has room for. */
+/* A nearly full node populates as many pages as it has free. */
 TEST_F(zero_copy, full)
 {
 	struct cdm small;
@@ -535,7 +535,7 @@ TEST_F(zero_copy, advice_has_bounds)
 	EXPECT_EQ(-1, cdm_check_value(self->mem, self->length, 8));
 }
 
-/* Inaccessible pages get nothing for their neighbours' sake. */
+/* A touch populates none of the inaccessible pages beside it. */
 TEST_F(zero_copy, first_touch_keeps_off_guards)
 {
 	struct cdm *cdm = &self->cdm;

@@ -71,9 +71,10 @@ FIXTURE_TEARDOWN(dump)
 }
 
 /*
- * The first half is on the node, of the second half every other page; the
- * others are holes and system memory. The device counts in the first word and a
- * thread moves the rest until the process dies.
+ * The first half is on the node. Every other page of the second half is a hole;
+ * of the others one is on the node and the rest in system memory. Until the
+ * process dies, the device counts in the first word, and a thread moves the
+ * second page.
  */
 static void dump_core(struct _test_data_dump *self)
 {

@@ -223,7 +223,7 @@ static int use_node(struct usage *usage, bool many)
 	else if (many && !m.evicted && !m.skipped[HMM_CDM_SKIP_NO_MEMORY] &&
 		 m.migrated + m.present < usage->length / cdm.page)
 		wrong = 5;
-	/* It may count on either side. */
+	/* The word may be on either side. */
 	else if (cdm_start_adds(&cdm, usage->words + 1, CDM_FOREVER, &job) ||
 		 !cdm_rises_above(usage->words + 1, usage->words[1]))
 		wrong = 6;

@@ -173,7 +173,7 @@ TEST_F(sample, node)
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED + 1));
 }
 
-/* Untouched memory gets zeroed pages, whatever they held before. */
+/* Untouched memory gets zeroed pages, whatever they contained before. */
 TEST_F(sample, populate)
 {
 	struct hmm_cdm_migrate m;

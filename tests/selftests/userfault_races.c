@@ -239,9 +239,9 @@ TEST_F(uffd, write_protect)
 }
 
 /*
- * Memory that was only read is protected by the entry of its zero page alone.
- * That page is not replaced without the handler, nor is a hole that may become
- * one.
+ * Only the entry of its zero page protects memory that was only read. That page
+ * is not replaced without the handler, and neither is a hole, which a read may
+ * turn into one.
  */
 TEST_F(uffd, write_protect_zeros)
 {

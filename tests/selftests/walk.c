@@ -215,7 +215,7 @@ TEST_F(walk, hash_table)
 	EXPECT_EQ(0, self->wait.result[2]);
 }
 
-/* The ranking has more room than there are elements. */
+/* The ranking has more entries than there are elements. */
 TEST_F(walk, few)
 {
 	build(self->arena, &self->random, BUCKETS, 20);

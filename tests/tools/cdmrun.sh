@@ -135,7 +135,7 @@ $tools/cdmrun --quiet /usr/bin/python3.13 -I -S -c 'import os; os.kill(os.getpid
 check "a signal, and nothing said with --quiet"
 
 # Four blocks more than the second node holds: the rest is in system memory.
-room=$(awk '/MemAvailable/ { print int($2 / 1024) }' /proc/meminfo)
+available=$(awk '/MemAvailable/ { print int($2 / 1024) }' /proc/meminfo)
 # shellcheck disable=SC2086	# a list of START+SIZE@NODE
 set -- $CDM_REGIONS
 size=${2#*+}
@@ -145,7 +145,7 @@ import sys
 blocks = [bytearray(b"y" * (4 << 20)) for i in range(int(sys.argv[1]))]
 print(sum(b[-1] for b in blocks))' $blocks >$work/placed 2>$work/report
 [ "$(cat $work/placed)" = $((121 * blocks)) ]
-check "a full node fails nobody ($room MiB of RAM)"
+check "no program fails on a full node ($available MiB of RAM)"
 resides $work/report 1000000 100000000 && [ "$system" -ge 1000000 ]
 check "what does not fit is in system memory"
 
@@ -159,7 +159,7 @@ print(space[-1] + block[-1])' >$work/placed 2>$work/report
 check "a reservation does not take the node"
 $tools/cdmrun --node 9 /usr/bin/sort </dev/null 2>$work/report
 [ $? -eq 0 ] && grep -q '/dev/hmm_cdm9: No such file or directory' $work/report
-check "no such node is said, and fails nobody"
+check "a node that does not exist is reported, and no program fails"
 $tools/cdmrun /no/such/program 2>$work/report
 [ $? -eq 127 ] && grep -q 'not found' $work/report
 check "no such program"

@@ -143,8 +143,8 @@ static bool run_shared(const struct demo *demo, struct stage *stage)
 }
 
 /*
- * Migrates the heap to the node. Pages that do not migrate are reported, not an error; but a node
- * without any room cannot show anything.
+ * Migrates the heap to the node. Pages that do not migrate are reported, not an error; but with a
+ * full node there would be nothing to show.
  */
 static void move_to_node(const struct demo *demo, struct move *move, struct stage *stage)
 {

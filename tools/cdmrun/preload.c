@@ -36,9 +36,9 @@
 #define MAPS			"/proc/self/maps"
 
 /*
- * Mappings of multiples of this start at one, as they do on kernels with huge pages
- * of this size. jemalloc aligns its memory to it: it unmaps what is not aligned, maps
- * more than it needs, and unmaps both ends, all of which would have been populated.
+ * Mappings whose length is a multiple of this start at a multiple, as on kernels with huge pages
+ * of this size. jemalloc needs that alignment: it would unmap a mapping without it, map more than
+ * it needs, and unmap both ends, all of which would have been populated.
  */
 #define ALIGNMENT		(2UL << 20)
 
@@ -157,7 +157,7 @@ static size_t whole_pages(size_t length)
 	return (length + page - 1) / page * page;
 }
 
-/* A full node, a signal, or a file that mirrors the parent: the program goes on all the same. */
+/* Ignores errors: after a signal, on a full node or with the parent's file the program goes on. */
 static void populate(void *addr, size_t length)
 {
 	int err = errno, fd = device();
@@ -184,7 +184,7 @@ static bool wanted(size_t length, int prot, int flags)
 	const int both = PROT_READ | PROT_WRITE;
 	const int other = MAP_STACK | MAP_GROWSDOWN | MAP_HUGETLB;
 
-	/* device() sets the limits, so it comes before them. */
+	/* device() sets run.least and run.most. */
 	return (flags & MAP_ANONYMOUS) && (flags & MAP_TYPE) == MAP_PRIVATE &&
 	       !(flags & other) && (prot & both) == both &&
 	       (device(), length >= run.least && length <= run.most);

@@ -88,7 +88,7 @@ void *cdm_alloc(struct cdm *cdm, size_t size)
 		munmap(raw, mem - raw);
 	if (start + length < end)
 		munmap(mem + length, end - start - length);
-	/* Pages that find no room on the node stay in system memory. */
+	/* What is not populated will be system memory. */
 	cdm_populate(cdm, mem, length, 0, NULL);
 	return mem;
 }

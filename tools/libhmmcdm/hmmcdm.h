@@ -30,7 +30,7 @@ void cdm_close(struct cdm *cdm);
 const struct hmm_cdm_info *cdm_info(const struct cdm *cdm);
 
 /*
- * Allocates zeroed memory, on the node as far as there is room and in system memory otherwise.
+ * Allocates zeroed memory: on the node while it has free pages, the rest in system memory.
  * cdm_free() takes the size that was asked for.
  */
 void *cdm_alloc(struct cdm *cdm, size_t size);
