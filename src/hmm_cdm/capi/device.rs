@@ -42,7 +42,8 @@ pub(super) struct CDevice {
     pub(super) registration: Mutex<Option<Registration>>,
 }
 
-// SAFETY: `data` is only handed back to the driver, which answers for its use (rule `ops`).
+// SAFETY: `data` is not dereferenced, but handed back to the driver. The header lets operations run
+// on any CPU ("contexts"), and by rule `ops` they use the data accordingly.
 unsafe impl Send for CDevice {}
 // SAFETY: As above.
 unsafe impl Sync for CDevice {}
@@ -52,8 +53,8 @@ impl CDevice {
     ///
     /// `device` is from `hmm_cdm_register_device()`, and not unregistered for `'a`.
     pub(super) unsafe fn from_raw<'a>(device: *const bindings::hmm_cdm_device) -> &'a Self {
-        // SAFETY: By the safety requirements it is the pointer of an `Arc` whose registration holds
-        // a reference.
+        // SAFETY: By the safety requirements it is from `Arc::into_raw()`, and the reference that
+        // stands for the registration is not dropped during `'a`.
         unsafe { &*device.cast() }
     }
 
@@ -61,9 +62,10 @@ impl CDevice {
     ///
     /// As for [`Self::from_raw`].
     pub(super) unsafe fn reference(device: *const bindings::hmm_cdm_device) -> Arc<Self> {
-        // SAFETY: By the safety requirements.
+        // SAFETY: `Arc::from_raw()` requires a pointer from `Arc::into_raw()`, which it is by the
+        // safety requirements, and the reference that belongs to it. That is the registration's,
+        // so the value is not dropped.
         let registered = unsafe { Arc::<Self>::from_raw(device.cast()) };
-        // The registration keeps its reference.
         let registered = core::mem::ManuallyDrop::new(registered);
 
         (*registered).clone()

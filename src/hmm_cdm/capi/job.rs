@@ -40,7 +40,8 @@ impl JobHandle {
     ///
     /// `job` is from [`Self::into_raw`] and not used afterwards.
     pub(super) unsafe fn take(job: *mut bindings::hmm_cdm_job) -> KBox<Self> {
-        // SAFETY: By the safety requirements.
+        // SAFETY: `KBox::from_raw()` requires a pointer from `KBox::into_raw()` that is used once.
+        // By the safety requirements it is from there, and not used afterwards.
         unsafe { KBox::from_raw(job.cast()) }
     }
 
@@ -48,7 +49,7 @@ impl JobHandle {
     ///
     /// `job` is from [`Self::into_raw`] and not taken during `'a`.
     unsafe fn from_raw<'a>(job: *const bindings::hmm_cdm_job) -> &'a Self {
-        // SAFETY: By the safety requirements.
+        // SAFETY: By the safety requirements it points to a box that is not freed during `'a`.
         unsafe { &*job.cast() }
     }
 }
@@ -67,7 +68,7 @@ fn close(handle: KBox<JobHandle>) -> Job {
 ///
 /// As for [`JobHandle::take`].
 pub(super) unsafe fn refuse(job: *mut bindings::hmm_cdm_job) {
-    // SAFETY: By the safety requirements.
+    // SAFETY: The requirements of `JobHandle::take()` are this function's.
     drop(close(unsafe { JobHandle::take(job) }));
 }
 
@@ -168,7 +169,8 @@ mod tests {
         };
 
         assert_eq!(open.load(Relaxed), 1);
-        // SAFETY: The job is ours until it is completed.
+        // SAFETY: Rules `handle`, `end` and `pointer`: the job is from `into_raw()`, and used by
+        // nothing but this test, which completes it last.
         unsafe {
             assert_eq!(hmm_cdm_job_op(job), 3);
             assert_eq!(*hmm_cdm_job_args(job), 5);
@@ -182,7 +184,7 @@ mod tests {
             Job::new(3, [0; uapi::JOB_ARGS], ticket.clone()),
             open.clone(),
         )?;
-        // SAFETY: As above.
+        // SAFETY: The job is from `into_raw()`, and not used afterwards.
         unsafe { refuse(JobHandle::into_raw(job)) };
         assert_eq!(open.load(Relaxed), 0);
         let status = ticket.wait(Timeout::Forever)?.status;

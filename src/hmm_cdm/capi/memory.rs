@@ -57,7 +57,7 @@ fn add(device: &Arc<CDevice>, memory: &bindings::hmm_cdm_memory) -> Result {
         bindings::hmm_cdm_memory_type_HMM_CDM_MEMORY_COHERENT => {
             // SAFETY: Rule `pointer`: null, or a node that the caller has a reference to.
             region = match unsafe { DeviceNode::from_raw(of_node) } {
-                // SAFETY: The driver answers for the memory (struct hmm_cdm_memory).
+                // SAFETY: Rule `memory`.
                 None => unsafe { Region::new(start, size, nid) },
                 Some(_) if start != 0 || size != 0 || nid.is_some() => return Err(EINVAL),
                 Some(node) => Region::of_node(&node)?,

@@ -113,7 +113,7 @@ impl MirrorHandle {
     ///
     /// `mirror` is one that the driver got from the library, and not closed for `'a`.
     pub(super) unsafe fn from_raw<'a>(mirror: *const bindings::hmm_cdm_mirror) -> &'a Self {
-        // SAFETY: By the safety requirements.
+        // SAFETY: By the safety requirements it points to a box that is not freed during `'a`.
         unsafe { &*mirror.cast() }
     }
 }
@@ -124,7 +124,8 @@ struct CTable {
     handle: NonNull<MirrorHandle>,
 }
 
-// SAFETY: The operations may be called by any task, and the handle is only handed to them.
+// SAFETY: The handle is not dereferenced, but passed to `map` and `invalidate`. The header lets
+// operations run on any CPU ("contexts"), and by rule `ops` they do what it says.
 unsafe impl Send for CTable {}
 // SAFETY: As above.
 unsafe impl Sync for CTable {}
@@ -216,7 +217,8 @@ unsafe extern "C" fn hmm_cdm_create_mirror(
 #[no_mangle]
 unsafe extern "C" fn hmm_cdm_destroy_mirror(mirror: *mut bindings::hmm_cdm_mirror) {
     may_sleep();
-    // SAFETY: Rules `handle` and `end`.
+    // SAFETY: Rules `handle` and `end`: it is the box that `hmm_cdm_create_mirror()` has returned,
+    // and is not used afterwards.
     MirrorHandle::close(unsafe { KBox::from_raw(mirror.cast()) });
 }
 

@@ -14,7 +14,8 @@ use kernel::prelude::*;
 #[derive(Copy, Clone)]
 pub(super) struct Ops(NonNull<bindings::hmm_cdm_ops>);
 
-// SAFETY: The operations are only read.
+// SAFETY: The structure is only read: by rule `ops` it does not change while the device is
+// registered. The header lets the operations themselves run on any CPU ("contexts").
 unsafe impl Send for Ops {}
 // SAFETY: As above.
 unsafe impl Sync for Ops {}
@@ -25,7 +26,8 @@ impl Ops {
     /// `ops` is null, or as in the type's invariants, except that name and owner may be null.
     pub(super) unsafe fn new(ops: *const bindings::hmm_cdm_ops) -> Result<Self> {
         let ops = NonNull::new(ops.cast_mut()).ok_or(EINVAL)?;
-        // SAFETY: By the safety requirements. The version is the first field of every version.
+        // SAFETY: It is not null, so by the safety requirements it points to operations of some
+        // version. The first field of each is the version.
         let version = unsafe { (*ops.as_ptr()).version };
         if version != bindings::HMM_CDM_API_VERSION {
             pr_err!(
@@ -35,7 +37,7 @@ impl Ops {
             return Err(EPROTO);
         }
 
-        // SAFETY: Its version is this one, so it has this type.
+        // SAFETY: As above; its version is this one, so it has this type.
         let all = unsafe { ops.as_ref() };
         let halves = all.copy.is_some() != all.zero.is_some()
             || all.map.is_some() != all.invalidate.is_some();
@@ -47,12 +49,15 @@ impl Ops {
     }
 
     pub(super) fn get(&self) -> &bindings::hmm_cdm_ops {
-        // SAFETY: By the type invariants.
+        // SAFETY: By the type invariants it is valid while the device is registered. Rule `handle`
+        // ensures that for calls of the driver. Otherwise the device has memory or mirrors, with
+        // which `hmm_cdm_unregister_device()` fails.
         unsafe { self.0.as_ref() }
     }
 
     pub(super) fn name(&self) -> &CStr {
-        // SAFETY: By the type invariants; the name is a string.
+        // SAFETY: `CStr::from_char_ptr()` requires a string that stays valid: the name is one by
+        // rule `ops`, and not null by the type invariants.
         unsafe { CStr::from_char_ptr(self.get().name) }
     }
 }

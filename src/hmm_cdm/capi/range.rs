@@ -173,7 +173,8 @@ unsafe extern "C" fn hmm_cdm_access(
     };
 
     let found = handle.mirror.access(addr, access, |hit| {
-        // SAFETY: Rule `pointer`: the function is the driver's, and so is its argument.
+        // SAFETY: By the header a `hmm_cdm_access_fn` makes one access to the page and does not
+        // sleep, as it must not under the interval's lock. It gets the driver's own `arg`.
         unsafe { use_page(&to_c(&hit.extent), arg) };
     });
     to_errno(found.map_err(|_| ENOENT))

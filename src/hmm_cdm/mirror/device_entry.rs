@@ -80,7 +80,7 @@ impl DeviceEntry {
         }
     }
 
-    /// Returns number of accesses since the entry was made; saturates at `u16::MAX`.
+    /// Returns the number of accesses since the entry was made; saturates at `u16::MAX`.
     pub(super) fn accesses(self) -> u16 {
         ((self.0 & Self::COUNT) >> Self::COUNT_SHIFT) as u16
     }
