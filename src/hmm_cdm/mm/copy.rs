@@ -179,7 +179,8 @@ impl Mover<'_> {
             } => (copier, first, pages, direction),
             Mover::Cpu => {
                 for task in tasks {
-                    // SAFETY: By the safety requirements, which are those of `with_cpu()`.
+                    // SAFETY: `with_cpu()` requires that nothing else uses the destination or
+                    // changes the source, and that both are in the direct map. So does `run()`.
                     unsafe { Self::with_cpu(task, &mut failed) };
                 }
                 return;
@@ -352,7 +353,7 @@ mod tests {
     }
 
     fn pfn(raw: usize) -> Pfn {
-        // SAFETY: Only the number is used.
+        // SAFETY: There need not be a `struct page`, as only the number is used.
         unsafe { Pfn::new(raw) }
     }
 
@@ -377,7 +378,7 @@ mod tests {
             direction: Direction::In,
         };
 
-        // SAFETY: The device touches no memory.
+        // SAFETY: The device accesses no memory, so nothing is required of the frames.
         unsafe {
             mover.run(tasks.iter().copied(), |place, pages| {
                 let _ = failed.push((place, pages), GFP_KERNEL);
@@ -517,7 +518,7 @@ mod tests {
             pages: 3,
         };
 
-        // SAFETY: The device touches no memory.
+        // SAFETY: The device accesses no memory, so nothing is required of the frames.
         unsafe { mover.run([task].into_iter(), |_, _| ()) };
         let log = device.log.lock();
         let Some((Direction::Out, run)) = log.copies.first() else {
@@ -545,11 +546,12 @@ mod tests {
             to: page.pfn(),
             pages: 1,
         });
-        // SAFETY: All pages are the test's own.
+        // SAFETY: Only the test uses the pages. They are system memory, so in the direct map.
         unsafe { Mover::Cpu.run(tasks, |_, _| failed += 1) };
         assert_eq!(failed, 0);
         for (page, word) in pages.iter().zip([0x0707_0707_0707_0707, 0]) {
-            // SAFETY: As above.
+            // SAFETY: Nothing maps the page, so no invalidation can concern it, and the CPU can
+            // access it.
             let page = unsafe { MappedPage::new(page.pfn(), false, false) };
 
             assert!((0..PAGE_SIZE)

@@ -59,8 +59,8 @@ impl Pfn {
     pub(crate) fn counts(self) -> (i32, i32) {
         let page = self.as_raw_page();
 
-        // SAFETY: The helper reads a counter of `struct page`, which exists by the type invariants
-        // whether or not the page is in use.
+        // SAFETY: The helper reads a counter of the page's folio. By the type invariants there is a
+        // `struct page`, and what it has as its folio is one, too, even if neither is in use.
         let references = unsafe { bindings::hmm_cdm_helper_page_refs(page) };
         // SAFETY: As above.
         let mappings = unsafe { bindings::hmm_cdm_helper_page_maps(page) };
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn frames_are_counted_to_the_end_of_a_huge_page() {
-        // SAFETY: Only the numbers are used.
+        // SAFETY: There need not be a `struct page`, as only the numbers are used.
         let following = |pfn, order| unsafe { Pfn::new(pfn) }.following(order);
 
         assert_eq!([0, 1, 7].map(|pfn| following(pfn, 0)), [0, 0, 0]);

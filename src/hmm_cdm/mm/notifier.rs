@@ -103,10 +103,10 @@ pub struct IntervalNotifier<T: Invalidate> {
     data: SpinLock<T>,
 }
 
-// SAFETY: `mmu_interval_notifier_remove()` may be called by any task.
+// SAFETY: `mmu_interval_notifier_remove()` may be called by any task, and `T` is `Send`.
 unsafe impl<T: Invalidate> Send for IntervalNotifier<T> {}
-// SAFETY: The C functions synchronise themselves, `data` is a lock, and the rest is constant or
-// atomic.
+// SAFETY: The C functions synchronise themselves, `data` is a lock and `T` is `Send`, and the rest
+// is constant or atomic.
 unsafe impl<T: Invalidate> Sync for IntervalNotifier<T> {}
 
 impl<T: Invalidate> IntervalNotifier<T> {
@@ -227,12 +227,14 @@ impl<T: Invalidate> IntervalNotifier<T> {
         Ok(enter(&mut data))
     }
 
-    /// Begins a read of the span: waits until no invalidation is running. Sleeps; takes no lock.
+    /// Begins a read of the span: waits until no invalidation is running. Sleeps, so the caller
+    /// does not hold the lock of the data; takes no lock.
     pub(super) fn begin(&self) -> Sequence {
         let mut seq = self.sequence();
 
         // SAFETY: `mmu_interval_read_begin()` requires an inserted notifier, which it is by the
-        // type invariants.
+        // type invariants. It waits for a running invalidation, so it must not be called from one
+        // nor under a lock that one takes: callers may sleep, so they do not hold `data`.
         seq.mmu = unsafe { bindings::mmu_interval_read_begin(self.as_raw()) };
         seq
     }
@@ -262,7 +264,8 @@ impl<T: Invalidate> IntervalNotifier<T> {
         // SAFETY: By the type invariants `inner` is the field of an `IntervalNotifier<T>`, which is
         // not freed before `mmu_interval_notifier_remove()` has waited for this callback.
         let this = unsafe { &*kernel::container_of!(field, Self, inner) };
-        // SAFETY: The range is valid during the callback.
+        // SAFETY: `mmu_interval_notifier_ops.invalidate()` gets a range that is valid during the
+        // callback.
         let (start, end, event, owner) =
             unsafe { ((*range).start, (*range).end, (*range).event, (*range).owner) };
 

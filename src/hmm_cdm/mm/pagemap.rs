@@ -222,7 +222,8 @@ impl<T: Frames> Pagemap<T> {
             first,
             nr,
             range,
-            // Last, so that nothing can fail after it: from here on `drop()` has to unregister.
+            // Last: from here on `drop()` has to unregister, so nothing may fail after it, and an
+            // operation may be called, which uses the other fields.
             pgmap <- Opaque::try_ffi_init(move |slot: *mut bindings::dev_pagemap| {
                 let range = bindings::range { start, end: start + size - 1 };
 
@@ -248,8 +249,10 @@ impl<T: Frames> Pagemap<T> {
 
                 // SAFETY: `memremap_pages()` requires a claimed range, which `DeviceRange` is, and
                 // a `dev_pagemap` that does not move before `memunmap_pages()`, which is called
-                // here or in `drop()`: `slot` is pinned. The operations are not called before a
-                // page is handed out.
+                // here or in `drop()`: `slot` is pinned. `memory_failure()` may be called as soon
+                // as `nr_range` is set (`pgmap_pfn_valid()`), even before this returns. It uses
+                // only fields that precede this one. The other operations are for pages that were
+                // handed out.
                 from_err_ptr(unsafe { bindings::memremap_pages(slot, nid) })?;
 
                 // SAFETY: The pages are registered, so they are in the linear mapping. By the
@@ -363,7 +366,7 @@ impl<T: Frames> Pagemap<T> {
         let fault = unsafe { CpuFault::from_raw(vmf) };
         // SAFETY: The page is in use, so its folio has a `pgmap`.
         let pgmap = unsafe { bindings::hmm_cdm_helper_folio_pgmap(fault.folio()) };
-        // SAFETY: As in `folio_free()`.
+        // SAFETY: As in `folio_free()`: the page is in use, so its pagemap is registered.
         let this = unsafe { Self::from_raw(pgmap) };
 
         T::migrate_to_ram(this, &fault).end(fault)
@@ -382,7 +385,9 @@ impl<T: Frames> Pagemap<T> {
         nr: kernel::ffi::c_ulong,
         _flags: c_int,
     ) -> c_int {
-        // SAFETY: As in `folio_free()`. The caller holds a reference to the pagemap.
+        // SAFETY: By the type invariants a pagemap with these ops is the field of a `Pagemap<T>`.
+        // The caller holds a reference to it, for which `memunmap_pages()` waits. `register()` may
+        // not have returned yet, but it has initialised the other fields.
         let this = unsafe { Self::from_raw(pgmap) };
         let first = pfn.saturating_sub(this.first);
         let pages = first..first.saturating_add(nr).min(this.nr);

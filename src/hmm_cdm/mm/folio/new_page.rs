@@ -60,7 +60,9 @@ impl NewPage {
     unsafe fn take(page: *mut bindings::page, order: u32) -> Option<Self> {
         let page = NonNull::new(page)?;
 
-        // SAFETY: The page is new, so nobody else can have locked it.
+        // SAFETY: `__folio_set_locked()` is not atomic, so it requires a folio that nothing else
+        // finds, as in `filemap_add_folio()`. By the safety requirements this one is new: it is on
+        // no list, and in no page table or page cache.
         let pfn = unsafe { bindings::hmm_cdm_helper_lock_new_page(page.as_ptr()) };
         // INVARIANT: By the safety requirements, and just locked. The frame has a `struct page`.
         Some(Self {

@@ -74,7 +74,7 @@ impl Arrays<'_> {
         }
 
         // SAFETY: The migration holds references on the pages in the arrays, so their frames have a
-        // `struct page`.
+        // `struct page`. Of a hole `from` is not used.
         let (from, to) = unsafe { (Pfn::new(src >> SHIFT), Pfn::new(dst >> SHIFT)) };
         Some(CopyTask {
             place,

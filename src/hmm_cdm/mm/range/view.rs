@@ -123,7 +123,7 @@ impl<'a> View<'a> {
     /// them returns.
     #[inline(always)]
     unsafe fn new(span: Span, pfns: &'a [usize], is_anonymous: bool) -> Self {
-        // SAFETY: `RawEntry` is a transparent wrapper of `usize`.
+        // SAFETY: `RawEntry` is a transparent wrapper of `usize`, so the slices have one layout.
         // INVARIANT: By the safety requirements.
         let entries = unsafe { core::slice::from_raw_parts(pfns.as_ptr().cast(), pfns.len()) };
 
@@ -181,12 +181,14 @@ impl View<'_> {
         let nr = self.entries.len();
 
         // Anonymous pages are inaccessible only if damaged.
-        // SAFETY: The function reads a static key.
+        // SAFETY: The function takes no argument. It reads a flag by READ_ONCE(), which may race
+        // with `cdm_damage_set()`.
         if self.is_anonymous && !unsafe { bindings::cdm_damage_any() } {
             return usize::MAX;
         }
         // SAFETY: The array has `nr` entries, of a transparent wrapper. By their invariants the
-        // pages are mapped, so `struct page` and folio stay what they are.
+        // pages are mapped and no invalidation returns, so `struct page` and folio stay what they
+        // are. That there is a `struct page` is as in `RawEntry::decode()`.
         let inaccessible =
             unsafe { bindings::cdm_rights_next_inaccessible(self.entries.as_ptr().cast(), i, nr) };
 
