@@ -64,11 +64,15 @@ impl Mirror {
         let private = entry.is_private();
 
         if entry.count_access(access) {
-            // SAFETY: The entry is valid, and the lock that its invalidation takes is held.
+            // SAFETY: `mark_written()` requires a page that the mirrored address space maps: that
+            // of a valid entry is, as its invalidation clears the entry. It also requires the lock
+            // that the invalidation takes, which `entries` holds.
             unsafe { mark_written(pfn) };
         }
-        // SAFETY: As above; `allows()` has checked that the page may be written if that is asked
-        // for. The lock is held until after the last use.
+        // SAFETY: As above; `entries` holds the lock until after the last use. `allows()` has
+        // checked that the page may be written if that is asked for. Unless `private`, the CPU can
+        // access the page: pages outside of the direct map get no entry
+        // (`View::next_inaccessible()`).
         let page = unsafe { MappedPage::new(pfn, access == Access::Write, private) };
         let extent = entries.extent(addr).ok_or(Missing)?;
 

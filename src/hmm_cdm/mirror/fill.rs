@@ -98,7 +98,10 @@ fn update_table(
         match Entries::to_extent(new, addr, memory) {
             Some(extent) => {
                 if new.allows(Access::Write) {
-                    // SAFETY: The view holds, and no invalidation returns while we are here.
+                    // SAFETY: `mark_written()` requires a page that the mirrored address space
+                    // maps, and the lock that its invalidation takes. Outside of tests a view
+                    // exists only in `Snapshot::commit()`, under that lock, and its pages stay
+                    // mapped meanwhile.
                     unsafe { mark_written(extent.pfn) };
                 }
                 run = match run {
@@ -203,7 +206,9 @@ impl Entries {
         *entry = DeviceEntry::new_exclusive(pfn, memory);
         self.set_memory(memory);
         if let Some(extent) = self.extent(addr).filter(|_| self.shared.has_table()) {
-            // SAFETY: As above.
+            // SAFETY: `mark_written()` requires a page that the mirrored address space maps, and
+            // the lock that its invalidation takes. `exclusive::take()` calls this under that lock,
+            // with a page whose device-exclusive entry is still in the CPU's page table.
             unsafe { mark_written(pfn) };
             self.shared.map(&extent);
         }

@@ -76,7 +76,7 @@ mod tests {
         let page = NewPage::system().ok_or(ENOMEM)?;
         let extent = |i: usize, access| Extent {
             addr: i * PAGE_SIZE,
-            // SAFETY: Only the number is used.
+            // SAFETY: There need not be a `struct page`, as only the number is used.
             pfn: unsafe { Pfn::new(page.pfn().raw() + i) },
             index: Some(5 + i),
             pages: 1,
