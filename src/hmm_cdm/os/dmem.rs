@@ -230,7 +230,8 @@ impl Charge {
     ///
     /// Context: any task. Walks the cgroups below the limit.
     pub fn is_worth_freeing(&self, limit: Limit<'_>, ignore_low: bool, hit_low: &mut bool) -> bool {
-        // SAFETY: Both pools are valid by the type invariants, `limit`'s for its lifetime.
+        // SAFETY: `dmem_cgroup_state_evict_valuable()` requires valid pools. Both are by the type
+        // invariants, `limit`'s for its lifetime.
         unsafe {
             bindings::hmm_cdm_helper_dmem_evict_valuable(
                 limit.pool.as_ptr(),

@@ -77,9 +77,9 @@ impl<T: ThreadBody> Thread<T> {
     }
 
     fn start(name: &CStr, nr: u32, body: Arc<T>, join: bool) -> Result<Self> {
-        // SAFETY: `main()` requires a `T` that outlives the thread: the value drops its reference
-        // after `drop()` has waited for the thread's end, or never if it is leaked. The name is
-        // copied.
+        // SAFETY: The helper makes `main()` the function of a kernel thread, as it requires, and
+        // copies the name. `main()` requires a `T` that outlives the thread: the value drops its
+        // reference after `drop()` has waited for the thread's end, or never if it is leaked.
         let task = from_err_ptr(unsafe {
             bindings::hmm_cdm_helper_kthread_run(
                 Some(Self::main),
@@ -99,9 +99,11 @@ impl<T: ThreadBody> Thread<T> {
 
     /// # Safety
     ///
-    /// `body` points to a `T` that outlives the thread.
+    /// Called by `kthread()` in kernel/kthread.c, as the function of a new kernel thread. `body`
+    /// points to a `T` that outlives the thread.
     unsafe extern "C" fn main(body: *mut c_void) -> c_int {
-        // SAFETY: `allow_kernel_signal()` changes the current task, which is a kthread.
+        // SAFETY: `allow_kernel_signal()` changes the current task, which by the safety
+        // requirements is a new kernel thread of ours.
         unsafe { bindings::hmm_cdm_helper_kthread_allow_interrupt() };
         // SAFETY: By the safety requirements it is valid while the thread runs. It is only used by
         // shared reference.
@@ -113,7 +115,8 @@ impl<T: ThreadBody> Thread<T> {
 impl<T: ThreadBody> Drop for Thread<T> {
     fn drop(&mut self) {
         self.body.stop();
-        // SAFETY: By the type invariants the value owns the reference that is dropped here.
+        // SAFETY: `kthread_stop_put()` requires a kthread, and a reference, which it drops. By the
+        // type invariants the task is one, and the value owns the reference.
         unsafe { bindings::hmm_cdm_helper_kthread_stop_put(self.task.as_ptr()) };
     }
 }

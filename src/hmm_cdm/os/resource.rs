@@ -56,7 +56,8 @@ impl ClaimedRange {
         // SAFETY: As in `request()`.
         let res = unsafe { bindings::hmm_cdm_helper_request_free_region(size, name.as_char_ptr()) };
         let res = from_err_ptr(res).map_err(|_| ENOSPC)?;
-        // SAFETY: It is not an error, so it is a resource, which is valid until it is released.
+        // SAFETY: `request_free_mem_region()` returns an error or a resource that it has inserted,
+        // which is valid until it is released.
         let (start, end) = unsafe { ((*res).start, (*res).end) };
 
         // INVARIANT: Just requested. `get_free_mem_region()` rounds the size up to whole sections
