@@ -87,8 +87,9 @@ impl kernel::Module for CdmEmu {
             timeout_ms,
         };
 
-        // SAFETY: Returns NULL or a parameter: a string with a NUL that lives as long as the module
-        // and cannot be changed after loading (mode 0444).
+        // SAFETY: `CStr::from_char_ptr()` requires a string that stays valid and unchanged. The C
+        // function returns NULL or the parameter, which lives as long as the module and cannot be
+        // changed after loading (mode 0444).
         let param = unsafe {
             let ptr = cdm_emu_region();
 
@@ -165,7 +166,8 @@ fn add_named(param: &[u8], config: Config, module: &'static ThisModule) -> Resul
         let named = region_param::parse(text).inspect_err(|_| {
             pr_err!("region {shown}: is not of the form <start>+<size>[@<node>]\n");
         });
-        // SAFETY: The administrator, who names the memory, answers for it as with `memmap=`.
+        // SAFETY: `Region::new()` requires memory that nothing else uses, if the checks accept it.
+        // The administrator, who names it in the parameter, has to promise that, as with `memmap=`.
         let region = named.map(|named| unsafe { Region::new(named.start, named.size, named.nid) });
 
         let _ = devices.add(region, config, module).inspect_err(|e| {

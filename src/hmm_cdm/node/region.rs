@@ -250,7 +250,8 @@ impl Region {
             pr_err!("region {self}: it is taken by someone else; see /proc/iomem\n");
         })?;
 
-        // SAFETY: By the type invariants, as both have accepted it.
+        // SAFETY: `DeviceRange::memory()` requires memory that nothing else uses and whose data may
+        // be lost. By the type invariants what `check()` and the claim accept is such memory.
         Ok((unsafe { DeviceRange::memory(claim) }, nid))
     }
 }
@@ -282,7 +283,8 @@ mod tests {
 
     /// A region that is checked, but never claimed.
     fn region(start: u64, size: u64, nid: Option<i32>) -> Region {
-        // SAFETY: The tests claim nothing.
+        // SAFETY: `Region::new()` makes requirements for ranges that are claimed. The tests claim
+        // none.
         unsafe { Region::new(start, size, nid) }
     }
 
