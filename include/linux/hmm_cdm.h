@@ -165,7 +165,9 @@ struct hmm_cdm_ops {
 	 * @mirror before this returns. An error fails the creation; @close is
 	 * not called then.
 	 *
-	 * Context: process; may sleep. Default: do nothing.
+	 * Context: process; may sleep. open(2) holds misc_mtx, so it must not
+	 * add or remove memory, unregister a device, or wait for a task that
+	 * does. Default: do nothing.
 	 */
 	int (*open)(struct hmm_cdm_mirror *mirror);
 

@@ -23,7 +23,11 @@ pub trait Driver: Send + Sync {
     /// Called when a process opens the device; returns the driver's state for it. A device with its
     /// own page table attaches it here ([`Mirror::attach`]).
     ///
-    /// Context: the mirrored process; may sleep. An error fails open(2).
+    /// Context: the mirrored process; may sleep. The caller holds `misc_mtx` (`misc_open()`), which
+    /// creating and removing a device file takes, too. So this must neither create nor drop a
+    /// [`Registration`](crate::registration::Registration), nor wait for a task that does.
+    ///
+    /// An error fails open(2).
     fn open(&self, mirror: Arc<Mirror>) -> Result<KBox<dyn Context>>;
 
     /// Returns the device's copy engine. `None`, the default, means that the CPU copies; private
