@@ -20,7 +20,8 @@ static void *move(void *arg)
 		 * fork() returns with all signals blocked for a moment; a
 		 * pending SIGCHLD then interrupts this thread.
 		 */
-		if (err && err != mover->allowed && err != -EINTR)
+		if (err && err != mover->allowed &&
+		    !(err == -EINTR && mover->interrupted))
 			mover->err = err;
 		if (!err)
 			mover->wrong += cdm_migrate_sum(&m) !=
@@ -39,6 +40,7 @@ int cdm_mover_start(struct cdm_mover *mover, const struct cdm *cdm, char *mem,
 	*mover = (struct cdm_mover) {
 		.target = mover->target,
 		.allowed = mover->allowed,
+		.interrupted = mover->interrupted,
 		.cdm = cdm,
 		.mem = mem,
 		.length = length,

@@ -10,12 +10,13 @@
 #include "cdm_calls.h"
 
 /*
- * Tests set @target and @allowed before the start, and may read the counts while
+ * Tests set the first three fields before the start, and may read the counts while
  * the thread runs.
  */
 struct cdm_mover {
 	int target;	/* of the first call */
 	int allowed;	/* errno that is not an error */
+	bool interrupted;	/* children end meanwhile: neither is EINTR */
 	pthread_t thread;
 	const struct cdm *cdm;
 	char *mem;

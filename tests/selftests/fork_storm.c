@@ -135,7 +135,7 @@ static int live(struct life *life, int depth)
 /* Generations of processes write to pages that a thread moves. */
 TEST_F(storm, generations)
 {
-	struct cdm_mover mover = {};
+	struct cdm_mover mover = { .interrupted = true };
 	struct life life = { .mem = self->mem, .random = 1 };
 	struct hmm_cdm_migrate m;
 
@@ -308,7 +308,7 @@ static int stands_still(const __u64 *word)
 TEST_F(storm, adds_meanwhile)
 {
 	__u64 *word = (__u64 *)self->mem;
-	struct cdm_mover mover = {};
+	struct cdm_mover mover = { .interrupted = true };
 	struct hmm_cdm_wait wait;
 	__u64 added = 0, job;
 	int children = 0;

@@ -224,6 +224,7 @@ TEST_F(daemons, numa_balancing)
 	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
 
 	/* The same while the pages move. */
+	self->mover.interrupted = true;
 	ASSERT_EQ(0, cdm_mover_start(&self->mover, &self->cdm, self->mem,
 				     self->length));
 	EXPECT_TRUE(rises(cdm_vmstat, "numa_pte_updates", 1));
@@ -237,7 +238,7 @@ TEST_F(daemons, numa_balancing)
 TEST_F(daemons, khugepaged)
 {
 	const size_t size = cdm_thp_size();
-	struct cdm_mover mover = {};
+	struct cdm_mover mover = { .interrupted = true };
 	struct hmm_cdm_wait wait;
 	__u64 pages, at;
 	char *mem;
@@ -297,6 +298,7 @@ TEST_F(daemons, compaction)
 
 	if (before < 0 || cdm_write("/proc/sys/vm/compact_memory", "1"))
 		SKIP(return, "no compaction");
+	self->mover.interrupted = true;
 	ASSERT_EQ(0, cdm_mover_start(&self->mover, &self->cdm,
 				     self->mem + self->length / 2,
 				     self->length / 2));

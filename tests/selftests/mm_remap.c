@@ -229,7 +229,8 @@ TEST_F(remap, while_migrating)
 {
 	const __u64 end = cdm_now_ms() + RACE_MS;
 	struct cdm_mover movers[2] = {
-		{ .allowed = -ENOMEM }, { .allowed = -ENOMEM },
+		{ .allowed = -ENOMEM, .interrupted = true },
+		{ .allowed = -ENOMEM, .interrupted = true },
 	};
 	char *from = self->mem, *to = self->room;
 	struct hmm_cdm_wait wait;
@@ -277,7 +278,7 @@ TEST_F(remap, protect_storm)
 	};
 	const __u64 end = cdm_now_ms() + RACE_MS;
 	__u64 value[PAGES] = {};
-	struct cdm_mover mover = {};
+	struct cdm_mover mover = { .interrupted = true };
 	unsigned int random = 1;
 	int now[PAGES] = {}, refused = 0, done = 0;
 

@@ -310,7 +310,7 @@ TEST_F(swap, locked_stays)
 /* swapoff reads everything back while it moves to and fro. */
 TEST_F(swap, swapoff_while_migrating)
 {
-	struct cdm_mover mover = {};
+	struct cdm_mover mover = { .interrupted = true };
 	struct hmm_cdm_wait wait;
 	__u64 job;
 
@@ -336,7 +336,7 @@ TEST_F(swap, swapoff_while_migrating)
 TEST_F(swap, reclaim_while_migrating)
 {
 	const __u64 end = cdm_now_ms() + 800;
-	struct cdm_mover mover = {};
+	struct cdm_mover mover = { .interrupted = true };
 	struct hmm_cdm_wait wait;
 	long out = cdm_vmstat("pswpout");
 

@@ -365,7 +365,9 @@ TEST_F(uffd, move_shared)
 TEST_F(uffd, move_while_migrating)
 {
 	__u64 end = cdm_now_ms() + RACE_MS;
-	struct cdm_mover movers[2] = {};
+	struct cdm_mover movers[2] = {
+		{ .interrupted = true }, { .interrupted = true },
+	};
 	char *from = self->content, *to = self->mem;
 	__u64 moved = 0;
 
@@ -450,7 +452,7 @@ static void *feed(void *arg)
 TEST_F(uffd, copy_while_migrating)
 {
 	__u64 end = cdm_now_ms() + RACE_MS;
-	struct cdm_mover mover = {};
+	struct cdm_mover mover = { .interrupted = true };
 	struct feeder feeder = {};
 	struct hmm_cdm_wait wait;
 	int rounds = 0;
