@@ -104,7 +104,10 @@ impl<'v> RawEntry<'v> {
             CpuEntry::Page {
                 // SAFETY: By the type invariants the page is mapped for `'v`. It has a
                 // `struct page`: `hmm_vma_handle_pte()` reports HMM_PFN_ERROR for frames without
-                // one.
+                // one. `hmm_vma_handle_pmd()` and `hmm_vma_walk_pud()` do not check that. They
+                // report a frame without one only if a driver maps it in a VM_MIXEDMAP mapping by
+                // `vmf_insert_pfn_pmd()` or `vmf_insert_pfn_pud()`; we assume that none does
+                // (Documentation/mm-7.3.rst has the exception).
                 page: unsafe { PageRef::new(Pfn::new(self.raw & !Self::FLAGS)) },
                 access: if self.raw & Self::WRITE != 0 {
                     Access::Write
