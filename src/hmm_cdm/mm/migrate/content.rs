@@ -69,17 +69,18 @@ impl Arrays<'_> {
     }
 
     fn task(place: usize, src: usize, dst: usize) -> Option<CopyTask> {
-        if src & MIGRATE == 0 || dst & VALID == 0 {
+        if src & MIGRATE == 0 {
             return None;
         }
 
         // SAFETY: The migration holds references on the pages in the arrays, so their frames have a
-        // `struct page`. Of a hole `from` is not used.
-        let (from, to) = unsafe { (Pfn::new(src >> SHIFT), Pfn::new(dst >> SHIFT)) };
+        // `struct page`.
+        let page = |mpfn: usize| (mpfn & VALID != 0).then(|| unsafe { Pfn::new(mpfn >> SHIFT) });
+
         Some(CopyTask {
             place,
-            from: (src & VALID != 0).then_some(from),
-            to,
+            from: page(src),
+            to: page(dst)?,
             pages: if dst & HUGE != 0 { window_pages() } else { 1 },
         })
     }
