@@ -303,14 +303,18 @@ mod tests {
         assert!(account.is(1, PageState::Done(PageResult::Present)));
         // There is no such page.
         account.located(PAGES, PageLocation::Fixed);
+        account.close();
+        // Two pages have never been located.
+        assert_eq!(skipped(&account, Skip::NotAnon), (1, 3));
+        assert_eq!(account.report.present, 1);
         account.open(2);
         account.states.fill(PageState::Unlocated);
         account.located(0, PageLocation::Fixed);
         account.located(1, PageLocation::Node(Skip::Raced, 0));
         account.located(2, PageLocation::Fixed);
         account.close();
-        assert_eq!(skipped(&account, Skip::NotAnon), (1, 1));
-        assert_eq!(account.report.present, 1);
+        assert_eq!(skipped(&account, Skip::NotAnon), (2, 4));
+        assert_eq!(account.report.present, 2);
     }
 
     #[test]
