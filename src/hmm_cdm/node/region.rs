@@ -243,11 +243,14 @@ impl Region {
     }
 
     /// Checks the region and claims it in `/proc/iomem`, as `name`. Returns the NUMA node to use as
-    /// well. Errors are those of [`Self::check`], and EBUSY if part of it is already claimed.
+    /// well. Errors are those of [`Self::check`], EBUSY if part of it is already claimed, and
+    /// ENOMEM.
     pub(crate) fn claim(&self, name: CString) -> Result<(DeviceRange, i32)> {
         let nid = self.check()?;
-        let claim = ClaimedRange::request(self.start, self.size, name).inspect_err(|_| {
-            pr_err!("region {self}: it is taken by someone else; see /proc/iomem\n");
+        let claim = ClaimedRange::request(self.start, self.size, name).inspect_err(|e| {
+            if *e == EBUSY {
+                pr_err!("region {self}: it is taken by someone else; see /proc/iomem\n");
+            }
         })?;
 
         // SAFETY: `DeviceRange::memory()` requires memory that nothing else uses and whose data may

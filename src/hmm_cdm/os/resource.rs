@@ -31,7 +31,7 @@ pub struct ClaimedRange {
 }
 
 impl ClaimedRange {
-    /// Claims `size` bytes from `start`. EBUSY if a part of it is claimed already.
+    /// Claims `size` bytes from `start`. EBUSY if a part of it is claimed already, ENOMEM.
     pub fn request(start: u64, size: u64, name: CString) -> Result<Self> {
         // SAFETY: `request_mem_region()` takes any range. It keeps a pointer to the name, which
         // lives as long as the value.
@@ -39,7 +39,15 @@ impl ClaimedRange {
             unsafe { bindings::hmm_cdm_helper_request_region(start, size, name.as_char_ptr()) };
 
         if res.is_null() {
-            return Err(EBUSY);
+            // `__request_region()` does not tell a conflict from a failed allocation.
+            let claimed = bindings::IORESOURCE_MEM | bindings::IORESOURCE_BUSY;
+            let place = intersects(start, size, claimed, bindings::IORES_DESC_NONE);
+
+            return Err(if place == bindings::REGION_DISJOINT {
+                ENOMEM
+            } else {
+                EBUSY
+            });
         }
         // INVARIANT: Just requested.
         Ok(Self {
@@ -51,11 +59,11 @@ impl ClaimedRange {
     }
 
     /// Claims `size` bytes of addresses that no resource uses, for memory that only a device can
-    /// access. `size` is a multiple of [`alignment`]. ENOSPC if there is no such range.
+    /// access. `size` is a multiple of [`alignment`]. ENOSPC if there is no such range, ENOMEM.
     pub fn request_free(size: u64, name: CString) -> Result<Self> {
         // SAFETY: As in `request()`.
         let res = unsafe { bindings::hmm_cdm_helper_request_free_region(size, name.as_char_ptr()) };
-        let res = from_err_ptr(res).map_err(|_| ENOSPC)?;
+        let res = from_err_ptr(res).map_err(|e| if e == ENOMEM { e } else { ENOSPC })?;
         // SAFETY: `request_free_mem_region()` returns an error or a resource that it has inserted,
         // which is valid until it is released.
         let (start, end) = unsafe { ((*res).start, (*res).end) };
