@@ -18,16 +18,32 @@ setup() {
 		unlock
 	fi
 	ROOT=$(root_path)
+	kernel_find
+	[ "$KIND" = stock ] || compiled_need "$KIND"
+	RELEASE=$(cat "$KERNEL/release")
+	guest_options
+}
+
+# kernel_find: sets KERNEL, whether it is in the cache or not, NAME, and the output directories.
+kernel_find() {
 	NAME=$KIND
 	if [ "$KIND" = stock ]; then
 		KERNEL=$(kernel_path)
 		[ "$FLAVOUR" = "$PIN_KERNEL_FLAVOUR" ] || NAME=$FLAVOUR
 	else
-		compiled_need "$KIND"
+		KERNEL=$(compiled_path "$KIND")
 	fi
-	RELEASE=$(cat "$KERNEL/release")
 	build_for "$NAME"
-	guest_options
+}
+
+# built: print the kernel's release and the directory of its modules below build/. For scripts:
+# prints nothing else, and makes nothing.
+built() {
+	kernel_find
+	[ -f "$KERNEL/release" ] ||
+		die "there is no $KERNEL, so the release is not known: run make with the same" \
+			"variables first"
+	say "$(cat "$KERNEL/release") $MODULE_DIR"
 }
 
 # Whether nothing has to come from the network. The stock kernel has to be complete.
