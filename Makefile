@@ -192,7 +192,7 @@ help:
 	@echo '                   and the uapi header'
 	@echo '  install-tools    cdmrun, cdm-demo, libhmmcdm and their manual pages, built with the compiler'
 	@echo '                   of this machine'
-	@echo '  uninstall        remove all of that'
+	@echo '  uninstall        remove all of that; takes the variables of the installation'
 	@echo '  PREFIX= (/usr/local), BINDIR=, LIBDIR=, INCLUDEDIR=, MANDIR= and UDEVDIR= choose the'
 	@echo '  directories; DESTDIR= and INSTALL_MOD_PATH= are put in front.'
 	@echo
