@@ -166,9 +166,9 @@ help:
 	@echo '  shell            a shell in a guest with the modules loaded'
 	@echo
 	@echo 'Test:'
-	@echo '  check            all tests; ends with "N passed, M failed". TESTS="NAME..." runs some, in'
-	@echo '                   seconds: programs of tests/selftests, lab and unit (unit tests), kunit'
-	@echo '                   (with KERNEL=debug), cdmrun, demo, examples'
+	@echo '  check            all tests; ends with "N passed, M failed". TESTS="NAME..." runs some, one in'
+	@echo '                   half a minute: programs of tests/selftests, lab and unit (unit tests),'
+	@echo '                   kunit (with KERNEL=debug), cdmrun, demo, examples'
 	@echo '  conformance      the kernel'"'"'s HMM tests on our cdm_dmirror and on its own test_hmm;'
 	@echo '                   RUNS=N runs on ours (3) before one in random order, SEED=N repeats that'
 	@echo '                   order, REFERENCE=no leaves out test_hmm, TESTS=NAME selects by name'
