@@ -99,7 +99,7 @@ impl kernel::Module for AccelModule {
     fn init(module: &'static ThisModule) -> Result<Self> {
         let nid = module_parameters::nid.value();
         // SAFETY: The administrator, who names the memory, has set it aside for this driver. The
-        // memory of a real device is known by its BAR.
+        // memory of a real device is known from firmware.
         let region = unsafe {
             Region::new(
                 module_parameters::start.value(),

@@ -122,14 +122,18 @@ impl Region {
     ///
     /// If [`Self::check`] and [`Self::claim`] accept the range, it is memory that nothing but the
     /// caller's device uses. The kernel gives its pages to processes, and its data is lost. A
-    /// driver can promise this for the memory behind its own device's BAR. For an address that is
-    /// given to it, such as a module parameter, the administrator has to.
+    /// driver can promise this for memory that the firmware has reserved for its device. For an
+    /// address that is given to it, such as a module parameter, the administrator has to.
     ///
     /// # Examples
     ///
+    /// The range is one that [`Self::check`] accepts. It refuses an ordinary PCI BAR, which the
+    /// firmware's memory map does not have.
+    ///
     /// ```ignore
-    /// // SAFETY: The BAR is this device's local memory, and the driver uses none of it itself.
-    /// let region = unsafe { Region::new(pdev.resource_start(2)?, pdev.resource_len(2)?, None) };
+    /// // SAFETY: The firmware has reserved the range for this device, and the driver uses none of
+    /// // it itself.
+    /// let region = unsafe { Region::new(reserved.start, reserved.size, None) };
     /// let registration = Registration::new(&region, driver, module)?;
     /// ```
     pub unsafe fn new(start: u64, size: u64, nid: Option<i32>) -> Self {
