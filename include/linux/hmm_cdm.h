@@ -391,8 +391,9 @@ int hmm_cdm_add_memory(struct hmm_cdm_device *device,
  * @device: the device
  *
  * Stops allocation from the memory, then moves all its pages to system memory,
- * under the processes that use them. Mirrors stay usable. Calls on files that are
- * still open fail with ENODEV.
+ * under the processes that use them. The driver can go on using all mirrors, those
+ * of open files too; the ioctls of these files fail with ENODEV from now on, even
+ * after memory has been added again.
  *
  * Waits for pages with elevated reference counts and logs what is known of them.
  * Where the CPU copies, it gives up after 20 seconds: the library keeps the range
@@ -540,7 +541,6 @@ bool hmm_cdm_mirror_is_of(struct hmm_cdm_mirror *mirror,
  *   completes with -EFAULT
  * * -EINTR: a fatal signal arrived. For the first call in a process also if the
  *   calling task is being stopped or frozen, or has task work
- * * -EIO: the device is being reset
  * * -ESRCH: the process has exited, or @close has been called
  * * -ENOMEM
  */
