@@ -15,14 +15,14 @@
 //! | `owner` | the owner of a page that a page table names |
 //! | `pagemap_ops` | the operations of the pagemap |
 //! | `migrate_to_ram`, `splitter` | the CPU's accesses to private memory |
-//! | `failure`, [`poison`], `poison_worker` | damaged pages |
+//! | `memory_failure`, [`poison`], `poison_worker` | damaged pages |
 
 mod alloc;
 mod bitmap;
 mod buddy;
 mod charge;
 pub mod device_tree;
-mod failure;
+mod memory_failure;
 pub mod memory_slot;
 mod migrate_to_ram;
 mod mover;

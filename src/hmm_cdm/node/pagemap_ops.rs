@@ -3,7 +3,7 @@
 //! The operations of a node's pagemap, `struct dev_pagemap_ops`.
 
 use super::{
-    failure,
+    memory_failure,
     migrate_to_ram,
     pages::NodePages, //
 };
@@ -33,6 +33,6 @@ impl Frames for NodePages {
     }
 
     fn memory_failure(memory: &Pagemap<Self>, index: usize) -> Result {
-        failure::handle(memory, index)
+        memory_failure::handle(memory, index)
     }
 }
