@@ -9,10 +9,10 @@ import argparse
 import os
 import sys
 
-from .actions import ACTIONS, CPUS, GPL, LOGS, MACHINES, RAM_MIB
+from .actions import ACTIONS, GPL, LOGS, MACHINES
 from .guest import GuestError
 from .host_tests import HOST_TESTS
-from .machine import Amd64
+from .machine import CPUS, RAM_MIB, Amd64
 
 # Console logs of earlier guests to keep.
 KEEP = 20

@@ -31,8 +31,6 @@ CONFORMANCE_WRAPPER = "/src/lab/guest/conformance"
 KUNIT = "/src/lab/guest/kunit"
 KSELFTEST = "/src/lab/guest/kselftest"
 
-RAM_MIB = 2048
-CPUS = 2
 MACHINES = {m.name: m for m in (Amd64, Powernv9, Pseries)}
 
 # The files of cdmrun, and a program to run under it.

@@ -10,6 +10,10 @@ import tempfile
 
 MIB = 1 << 20
 
+# What a guest has unless told otherwise.
+RAM_MIB = 2048
+CPUS = 2
+
 # Bytes of the disk, a sparse file.
 DISK = 1024 * MIB
 
