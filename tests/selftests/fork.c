@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * fork(2) and copy on write of memory on the node, by many processes: a writer,
- * CPU or device, gets its own page, and all others keep the old content, while
- * pages move.
+ * fork(2) and copy on write of memory on the node: a writer, CPU or device, gets
+ * its own page, and all others keep the old content, while pages move. First by two
+ * processes, then by many.
  */
 #include <errno.h>
 #include <kselftest_harness.h>
@@ -12,11 +12,188 @@
 #include "cdm_mm.h"
 #include "cdm_mover.h"
 
+#define SEED			CDM_SEED(FORK)
+#define FORK_PAGES		64
+
+/* Of the storm. */
 #define PAGES			24
 #define DEPTH			3
 #define CHILDREN		2
 #define CHAIN			10
 #define ADDS			60000
+
+FIXTURE(fork) {
+	struct cdm cdm;
+	char *mem;
+	size_t length;
+};
+
+/* All pages have the pattern of SEED, and lie on the node. */
+FIXTURE_SETUP(fork)
+{
+	ASSERT_EQ(0, cdm_open(&self->cdm, 0));
+	self->length = FORK_PAGES * self->cdm.page;
+	self->mem = cdm_map_on_node(&self->cdm, self->length, SEED);
+	ASSERT_NE(NULL, self->mem);
+	ASSERT_EQ(FORK_PAGES,
+		  cdm_on_node(&self->cdm, self->mem, self->length));
+}
+
+FIXTURE_TEARDOWN(fork)
+{
+	munmap(self->mem, self->length);
+	cdm_close(&self->cdm);
+}
+
+/* Forks a child that runs @work once the parent writes a byte to @go. */
+static pid_t start_child(int (*work)(const struct cdm *cdm, char *mem,
+				     size_t length),
+			 const struct cdm *cdm, char *mem, size_t length,
+			 int *go)
+{
+	int ends[2];
+	char byte;
+	pid_t pid;
+
+	if (pipe(ends))
+		return -1;
+	pid = fork();
+	if (pid) {
+		close(ends[0]);
+		*go = ends[1];
+		return pid;
+	}
+	close(ends[1]);
+	if (read(ends[0], &byte, 1) != 1)
+		_exit(100);
+	_exit(work(cdm, mem, length));
+}
+
+/*
+ * The child's pages have the content from before the parent's write, and are
+ * its own.
+ */
+static int child_writes(const struct cdm *cdm, char *mem, size_t length)
+{
+	(void)cdm;
+	if (cdm_check(mem, length, SEED) != -1)
+		return 1;
+	cdm_fill(mem, length, SEED + 2);
+	return cdm_check(mem, length, SEED + 2) != -1 ? 2 : 0;
+}
+
+/* As above; the first to write gets copies in system memory. */
+static int child_writes_first(const struct cdm *cdm, char *mem, size_t length)
+{
+	int wrong = child_writes(cdm, mem, length);
+
+	return wrong || !cdm_on_node(cdm, mem, length) ? wrong : 3;
+}
+
+/* After fork(2), the child writes first. */
+TEST_F(fork, child_writes)
+{
+	int go;
+	pid_t pid = start_child(child_writes_first, &self->cdm, self->mem,
+				self->length, &go);
+
+	ASSERT_LE(0, pid);
+	ASSERT_EQ(1, write(go, "", 1));
+	EXPECT_EQ(0, cdm_reap(pid, CDM_JOB_MS));
+	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
+	cdm_fill(self->mem, self->length, SEED + 1);
+	EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED + 1));
+	close(go);
+}
+
+/* The parent writes first: one half by the CPU, one by the device. */
+TEST_F(fork, both_write)
+{
+	size_t half = self->length / 2;
+	int go;
+	pid_t pid = start_child(child_writes, &self->cdm, self->mem,
+				self->length, &go);
+
+	ASSERT_LE(0, pid);
+	cdm_fill(self->mem, half, SEED + 1);
+	EXPECT_EQ(0, cdm_run_fill(&self->cdm, self->mem + half, half, 9,
+				  NULL));
+	EXPECT_EQ(0, cdm_on_node(&self->cdm, self->mem, self->length));
+	ASSERT_EQ(1, write(go, "", 1));
+	EXPECT_EQ(0, cdm_reap(pid, CDM_JOB_MS));
+	EXPECT_EQ(-1, cdm_check(self->mem, half, SEED + 1));
+	EXPECT_EQ(-1, cdm_check_value(self->mem + half, half, 9));
+	close(go);
+}
+
+static int child_reads(const struct cdm *cdm, char *mem, size_t length)
+{
+	(void)cdm;
+	return cdm_check(mem, length, SEED) != -1;
+}
+
+/* Pages that parent and child share move for both. */
+TEST_F(fork, shared_moves)
+{
+	struct hmm_cdm_migrate m;
+	int go;
+	pid_t pid = start_child(child_reads, &self->cdm, self->mem,
+				self->length, &go);
+
+	ASSERT_LE(0, pid);
+	for (int i = 0; i < 2; i++) {
+		ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length,
+					 i ? NODE : SYSTEM, &m));
+		EXPECT_EQ(FORK_PAGES, cdm_migrate_sum(&m));
+		EXPECT_EQ(FORK_PAGES, m.migrated);
+		EXPECT_EQ(-1, cdm_check(self->mem, self->length, SEED));
+	}
+	ASSERT_EQ(1, write(go, "", 1));
+	EXPECT_EQ(0, cdm_reap(pid, CDM_JOB_MS));
+	close(go);
+}
+
+/* Leaves its memory on the node to a child, and exits. */
+static void leave_to_child(int result)
+{
+	pid_t self = getpid();
+	struct cdm cdm;
+	size_t length;
+	char *mem, good;
+
+	if (cdm_open(&cdm, 0))
+		_exit(1);
+	length = FORK_PAGES * cdm.page;
+	mem = cdm_map(&cdm, length);
+	cdm_fill(mem, length, SEED + 3);
+	if (cdm_migrate(&cdm, mem, length, NODE, NULL) || fork())
+		_exit(0);
+	while (getppid() == self)
+		cdm_sleep_ms(1);
+	good = cdm_check(mem, length, SEED + 3) == -1 &&
+	       cdm_on_node(&cdm, mem, length) == FORK_PAGES;
+	_exit(write(result, &good, 1) != 1);
+}
+
+TEST_F(fork, parent_gone)
+{
+	__u64 free = cdm_free_pages(&self->cdm);
+	char good = 0;
+	int ends[2];
+	pid_t pid;
+
+	ASSERT_EQ(0, pipe(ends));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid)
+		leave_to_child(ends[1]);
+	close(ends[1]);
+	EXPECT_EQ(0, cdm_reap(pid, CDM_JOB_MS));
+	EXPECT_EQ(1, read(ends[0], &good, 1));
+	EXPECT_EQ(1, good);
+	EXPECT_EQ(free, cdm_free_settles(&self->cdm, free));
+	close(ends[0]);
+}
 
 FIXTURE(storm) {
 	struct cdm cdm;
