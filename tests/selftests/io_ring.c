@@ -67,20 +67,23 @@ static int move(const struct _test_data_ring *self, struct hmm_cdm_migrate *m)
 }
 
 /*
- * Returns how many pages come to the node. The ring unpins a registered buffer once
- * the last request that used it has been put, which may be a moment later.
+ * Returns the number of pages that move to the node. The ring drops what was
+ * registered with the last request that used it. A worker of the ring may leave that
+ * to this thread, and interrupts its call as a signal would.
  */
 static size_t come_back(const struct _test_data_ring *self)
 {
 	__u64 deadline = cdm_now_ms() + CDM_SETTLE_MS;
-	struct hmm_cdm_migrate m;
 	size_t come = 0;
 
-	while (!move(self, &m)) {
-		come += m.migrated;
-		if (come >= PAGES || cdm_now_ms() > deadline)
+	do {
+		struct hmm_cdm_migrate m;
+		int err = move(self, &m);
+
+		if (err && err != -EINTR)
 			break;
-	}
+		come += m.migrated;
+	} while (come < PAGES && cdm_now_ms() <= deadline);
 	return come;
 }
 
