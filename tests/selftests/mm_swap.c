@@ -257,12 +257,23 @@ TEST_F(swap, back_under_pressure)
 	ASSERT_EQ(0, cdm_group_set("memory.max", "max"));
 }
 
+/*
+ * Returns how much memory to use if half of it has to be reclaimed. What two CPUs
+ * have in their batches of the LRU lists, 10 of 31 pages, cannot be reclaimed, nor a
+ * window that is being migrated. In whole windows.
+ */
+static size_t twice_the_limit(const struct cdm *cdm)
+{
+	const size_t busy = 310 * cdm->page + cdm->window;
+	const size_t length = 3 * busy + cdm->window - 1;
+
+	return length - length % cdm->window;
+}
+
 /* CPU and device use more memory than the limit permits at a time. */
 TEST_F(swap, working_set_over_the_limit)
 {
-	/* More if pages are large, as the CPUs' batches hold dozens. */
-	const size_t few = 512 * self->cdm.page;
-	const size_t length = few > LENGTH ? few : LENGTH;
+	const size_t length = twice_the_limit(&self->cdm);
 	const long limit = LENGTH + length / 2;
 	char *more = cdm_map(&self->cdm, length), text[32];
 	struct hmm_cdm_wait wait;
@@ -382,8 +393,7 @@ static void *reclaim(void *arg)
 TEST_F_TIMEOUT(swap, reclaim_while_evicting, 60)
 {
 	const __u64 end = cdm_now_ms() + 800;
-	const size_t few = 512 * self->cdm.page;
-	const size_t more = few > LENGTH ? few : LENGTH;
+	const size_t more = twice_the_limit(&self->cdm);
 	struct reclaimer reclaimer = { .bytes = more / 8 };
 	struct hmm_cdm_migrate m;
 	struct hmm_cdm_wait wait;
