@@ -27,7 +27,7 @@
 #define NOISE			32
 /* Statistics are flushed once each of two CPUs has 64 changes outstanding. */
 #define STAT_NOISE		(128 + NOISE)
-/* Other pages that the process touches meanwhile. */
+/* Other anonymous pages that the process touches meanwhile. */
 #define RSS_NOISE		8
 
 enum {
@@ -46,7 +46,7 @@ enum {
 	TOUCH,		/* by the CPU */
 	DEVICE_TOUCH,	/* by the device, on the node */
 	CHECK,		/* whether any word differs from this seed's */
-	RSS,		/* pages of the whole process */
+	RSS,		/* anonymous pages of the whole process */
 	MAPPED,		/* the memory under test only, in kB */
 	ON_NODE,	/* pages under test */
 	SKIPPED,	/* pages that POPULATE or MOVE skipped for lack of memory */

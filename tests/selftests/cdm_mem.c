@@ -282,14 +282,14 @@ long cdm_smaps(const void *addr, const char *field)
 long cdm_rss(void)
 {
 	int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+	long pages, shared;
 	char text[128] = "";
-	long pages = -1;
+	int n = 0;
 
 	if (fd < 0)
 		return -1;
-	if (read(fd, text, sizeof(text) - 1) <= 0 ||
-	    sscanf(text, "%*d %ld", &pages) != 1)
-		pages = -1;
+	if (read(fd, text, sizeof(text) - 1) > 0)
+		n = sscanf(text, "%*d %ld %ld", &pages, &shared);
 	close(fd);
-	return pages;
+	return n == 2 ? pages - shared : -1;
 }

@@ -46,7 +46,10 @@ size_t cdm_present(const void *addr, size_t length);
 size_t cdm_on_node(const struct cdm *cdm, const void *addr, size_t length);
 bool cdm_pfn_on_node(const struct cdm *cdm, __u64 pfn);
 
-/* Values from /proc: kB of @field, or pages of RSS; negative on error. */
+/*
+ * Values from /proc: kB of @field, or anonymous pages of the process, without those
+ * of files, which come 64 KiB at a time; negative on error.
+ */
 long cdm_meminfo(const char *field);
 long cdm_smaps(const void *addr, const char *field);
 long cdm_rss(void);

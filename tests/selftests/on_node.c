@@ -224,7 +224,6 @@ TEST_F(on_node, rss)
 		EXPECT_EQ(self->length / 1024,
 			  cdm_smaps(self->mem, "Anonymous:"));
 		rss[i] = cdm_rss();
-		/* Code of this test may have been faulted in meanwhile. */
 		EXPECT_LE(rss[0] - noise, rss[i]);
 		EXPECT_GE(rss[0] + noise, rss[i]);
 	}
