@@ -14,6 +14,7 @@
 
 #define SEED			CDM_SEED(MM_SWAP)
 #define LENGTH			(4UL << 20)
+#define SWAPPED_IN		512
 
 FIXTURE(swap) {
 	struct cdm cdm;
@@ -265,7 +266,7 @@ TEST_F(swap, back_under_pressure)
 static size_t twice_the_limit(const struct cdm *cdm)
 {
 	const size_t busy = 310 * cdm->page + cdm->window;
-	const size_t length = 3 * busy + cdm->window - 1;
+	const size_t length = 2 * busy + cdm->window - 1;
 
 	return length - length % cdm->window;
 }
@@ -417,7 +418,7 @@ TEST_F_TIMEOUT(swap, reclaim_while_evicting, 60)
 	 * be.
 	 */
 	out = cdm_vmstat("pswpout");
-	in = cdm_vmstat("pswpin") + more / small.page / 2;
+	in = cdm_vmstat("pswpin") + SWAPPED_IN;
 	max = LENGTH + small.info.capacity + more / 2;
 	snprintf(limit, sizeof(limit), "%ld", max);
 	ASSERT_EQ(0, cdm_group_set("memory.max", limit));
