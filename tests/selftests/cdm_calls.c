@@ -184,6 +184,19 @@ bool cdm_rises_above(const __u64 *word, __u64 value)
 	return true;
 }
 
+bool cdm_hash_4k(void)
+{
+	FILE *f = fopen("/proc/cpuinfo", "re");
+	bool hash = false;
+	char line[256];
+
+	while (f && !hash && fgets(line, sizeof(line), f))
+		hash = !strncmp(line, "MMU", 3) && strstr(line, "Hash");
+	if (f)
+		fclose(f);
+	return hash && sysconf(_SC_PAGESIZE) == 4096;
+}
+
 __u64 cdm_now_ms(void)
 {
 	struct timespec now;

@@ -105,6 +105,12 @@ int cdm_start_adds(const struct cdm *cdm, __u64 *word, __u64 times,
 /* Waits up to CDM_SETTLE_MS until *@word exceeds @value. */
 bool cdm_rises_above(const __u64 *word, __u64 value);
 
+/*
+ * POWER9's hash MMU with pages of 4K: regions are aligned to eight windows, and there
+ * are no addresses for private memory.
+ */
+bool cdm_hash_4k(void);
+
 __u64 cdm_now_ms(void);
 void cdm_sleep_ms(unsigned int ms);
 

@@ -453,6 +453,8 @@ FIXTURE_SETUP(small)
 	self->cdm.fd = -1;
 	if (!cdm_regions(regions, NULL, 0))
 		SKIP(return, "CDM_REGIONS names no region");
+	if (cdm_hash_4k())
+		SKIP(return, "the smallest region has more windows");
 	ASSERT_EQ(0, cdm_remember(&self->found));
 	ASSERT_EQ(0, cdm_open(&self->cdm, 0));
 	self->window = self->cdm.window;

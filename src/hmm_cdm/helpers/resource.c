@@ -13,10 +13,24 @@ struct resource *hmm_cdm_helper_request_region(u64 start, u64 size, const char *
 	return request_mem_region(start, size, name);
 }
 
-/* Unused addresses, for the struct pages of memory that the CPU cannot access. */
+/*
+ * Unused addresses, for the struct pages of memory that the CPU cannot access. The
+ * kernel takes the highest ones. With the hash MMU and pages of 4K, the memory map
+ * does not reach that far (hash__vmemmap_create_mapping()), and memremap_pages() would
+ * fail with a WARNING.
+ */
 struct resource *hmm_cdm_helper_request_free_region(u64 size, const char *name)
 {
-	return request_free_mem_region(&iomem_resource, size, name);
+	struct resource *res = request_free_mem_region(&iomem_resource, size, name);
+
+#ifdef CONFIG_PPC_BOOK3S_64
+	if (!IS_ERR(res) && !radix_enabled() &&
+	    (unsigned long)pfn_to_page(PHYS_PFN(res->end) + 1) >= H_VMEMMAP_END) {
+		release_mem_region(res->start, resource_size(res));
+		return ERR_PTR(-ERANGE);
+	}
+#endif
+	return res;
 }
 
 void hmm_cdm_helper_release_region(u64 start, u64 size)
