@@ -67,6 +67,7 @@ use state::{
     PageState, //
 };
 use window_mover::{
+    can_move,
     movable,
     WindowMover, //
 };
@@ -165,7 +166,7 @@ impl<'a> Migration<'a> {
             return Ok(Part::Unmapped);
         };
 
-        if !mapping.is_movable() {
+        if !can_move(&mapping, self.mover.plan.target) {
             account.report.skip(Skip::NotAnon, mapped.pages());
             return Ok(Part::Fixed(mapped));
         }
@@ -231,7 +232,7 @@ impl<'a> Migration<'a> {
         let takes_new_pages = {
             let mappings = Mappings::lock(mm);
 
-            movable(&mappings, part).is_some_and(|mapping| mapping.takes_new_pages())
+            movable(&mappings, part, plan.target).is_some_and(|mapping| mapping.takes_new_pages())
         };
         let mut wanted = 0;
         locate(walker, mm, node, part, |_, location| {

@@ -106,8 +106,9 @@ enum hmm_cdm_target {
  * @HMM_CDM_SKIP_PINNED: the page has elevated references: a pin for I/O, a page
  *	table that cannot be changed now, or a reference of the kernel
  * @HMM_CDM_SKIP_NOT_ANON: not private anonymous memory: a file, shared memory,
- *	hugetlb, a special mapping, or a page that KSM has merged. Also any page of
- *	an unreadable mapping that did not move; it may be at the target already
+ *	hugetlb, a special mapping, or a page that KSM has merged. Or text, even if
+ *	it was written to. Also any page of an unreadable mapping that did not move;
+ *	it may be at the target already
  * @HMM_CDM_SKIP_NO_MEMORY: no free page at the destination
  * @HMM_CDM_SKIP_ABSENT: no page to move: swapped out, or untouched memory that was
  *	to move to system memory; or another migration held the page throughout

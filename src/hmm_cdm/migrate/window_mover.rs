@@ -149,7 +149,7 @@ impl<'a> WindowMover<'a> {
         {
             let mappings = Mappings::lock(self.mm);
             // It may have been unmapped or split since the window began.
-            let Some(mapping) = movable(&mappings, part) else {
+            let Some(mapping) = movable(&mappings, part, self.plan.target) else {
                 return Ok(false);
             };
 
@@ -162,7 +162,7 @@ impl<'a> WindowMover<'a> {
         self.locate(part)?;
         while let Some(state) = self.next_located() {
             let mappings = Mappings::lock(self.mm);
-            let Some(mapping) = movable(&mappings, part) else {
+            let Some(mapping) = movable(&mappings, part, self.plan.target) else {
                 return Ok(false);
             };
 
@@ -420,11 +420,20 @@ fn settle(account: &mut WindowAccount<'_>, done: Installed<'_>, batch: &Batch, l
     }
 }
 
-/// Returns the mapping of `part`, if it covers all of `part` and can be moved.
-pub(super) fn movable<'a>(mappings: &'a Mappings<'_>, part: Span) -> Option<Mapping<'a>> {
+/// Returns the mapping of `part`, if it covers all of `part` and can be moved to `target`.
+pub(super) fn movable<'a>(
+    mappings: &'a Mappings<'_>,
+    part: Span,
+    target: Target,
+) -> Option<Mapping<'a>> {
     mappings
         .next(part.start())
-        .filter(|mapping| mapping.contains(part) && mapping.is_movable())
+        .filter(|mapping| mapping.contains(part) && can_move(mapping, target))
+}
+
+/// Returns whether pages of `mapping` can be moved to `target`. Text stays in system memory.
+pub(super) fn can_move(mapping: &Mapping<'_>, target: Target) -> bool {
+    mapping.is_movable() && (target == Target::System || !mapping.may_have_probes())
 }
 
 /// Returns whether the pages of a window were one huge page, which was split to collect them: their
