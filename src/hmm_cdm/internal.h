@@ -30,6 +30,9 @@ void cdm_damage_split(struct folio *folio, struct folio *part);
 unsigned long cdm_damage_next(const unsigned long *src, unsigned long i,
 			      unsigned long nr);
 
+/* dissolve.c */
+void cdm_dissolve_folio(struct folio *folio);
+
 /* refs.c */
 bool cdm_refs_has_extra(struct page *page);
 unsigned long cdm_refs_next_extra(const unsigned long *src, unsigned long i,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Huge pages in private memory. */
+#include <linux/delay.h>
 #include <linux/err.h>
 #include <linux/module.h>
 #include <linux/sched.h>
@@ -258,6 +259,68 @@ static void copies_that_fail(struct kunit *test)
 	testdev_expect_content(test, 0, WINDOW_PAGES);
 }
 
+/* The first page's place on the device, which has an entry for it afterwards. */
+static struct hmm_cdm_extent first_entry(struct kunit *test)
+{
+	struct testdev *dev = test->priv;
+
+	KUNIT_ASSERT_EQ(test, hmm_cdm_fault(MIRROR(dev), dev->at, PAGE_SIZE, 0), 0);
+	return testdev_entry(dev, 0, false);
+}
+
+/*
+ * A huge page leaves its size in its first two frames. If these are not used again,
+ * eviction still finds the others.
+ */
+static void retired_frames_hide_no_others(struct kunit *test)
+{
+	struct testdev *dev = moved(test);
+	u64 at = first_entry(test).offset;
+
+	testdev_migrate(test, SYSTEM, 0, WINDOW_PAGES, 0);
+	KUNIT_ASSERT_EQ(test, testdev_in_use(dev), 0);
+	for (int i = 0; i < 2; i++)
+		KUNIT_EXPECT_EQ(test, hmm_cdm_retire_page(dev->device, at + i * PAGE_SIZE,
+							  false), 0);
+	dev->retired = 2;
+
+	testdev_migrate(test, NODE, 0, PAGES, 0);
+	testdev_expect_where(test, 0, PAGES, HMM_CDM_WHERE_NODE, 0, HMM_CDM_PAGE_PRIVATE);
+	KUNIT_EXPECT_EQ(test, first_entry(test).offset - at < PMD_SIZE, true);
+	KUNIT_EXPECT_EQ(test, hmm_cdm_evict(dev->device), PAGES);
+	testdev_expect_content(test, 0, WINDOW_PAGES);
+	KUNIT_EXPECT_EQ(test, testdev_in_use(dev), 0);
+}
+
+/*
+ * A part of a huge page is damaged, and cannot be taken away as someone holds it.
+ * The page is freed before that changes, and its frames get other users.
+ */
+static void other_users_of_the_frames_keep_them(struct kunit *test)
+{
+	struct testdev *dev = moved(test);
+	struct hmm_cdm_extent entry = first_entry(test);
+	struct folio *folio = page_folio(pfn_to_page(entry.pfn));
+	unsigned long pages = dev->total - 1;
+
+	folio_get(folio);
+	dev->retired = 1;
+	KUNIT_EXPECT_EQ(test, hmm_cdm_retire_page(dev->device, entry.offset + 5 * PAGE_SIZE,
+						  true), -EBUSY);
+	testdev_unmap(test, 0, WINDOW_PAGES);
+	folio_put(folio);
+	KUNIT_ASSERT_EQ(test, testdev_in_use(dev), 0);
+
+	testdev_map(test, pages, false);
+	testdev_fill(test, 0, pages);
+	testdev_migrate(test, NODE, 0, pages, 0);
+	KUNIT_EXPECT_EQ(test, testdev_in_use(dev), pages);
+	/* Busy pages are retried every 20 ms. */
+	msleep(200);
+	KUNIT_EXPECT_EQ(test, hmm_cdm_fault(MIRROR(dev), dev->at, pages * PAGE_SIZE, 0), 0);
+	testdev_expect_content(test, 0, pages);
+}
+
 static struct kunit_case huge_cases[] = {
 	KUNIT_CASE(moves_in_one_piece),
 	KUNIT_CASE(a_part_is_entered),
@@ -269,6 +332,8 @@ static struct kunit_case huge_cases[] = {
 	KUNIT_CASE(a_part_moves_in),
 	KUNIT_CASE_SLOW(the_device_has_no_huge_page_left),
 	KUNIT_CASE(copies_that_fail),
+	KUNIT_CASE(retired_frames_hide_no_others),
+	KUNIT_CASE(other_users_of_the_frames_keep_them),
 	{}
 };
 

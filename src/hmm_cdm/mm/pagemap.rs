@@ -352,6 +352,8 @@ impl<T: Frames> Pagemap<T> {
         let order = unsafe { bindings::hmm_cdm_helper_folio_order(folio) };
         // SAFETY: As above. Its last reference has gone, so nothing else uses it.
         unsafe { bindings::cdm_damage_clear(folio) };
+        // SAFETY: As above.
+        unsafe { bindings::cdm_dissolve_folio(folio) };
 
         this.frames.folio_free(pfn - this.first, order);
     }
