@@ -124,7 +124,7 @@ impl Resources {
 
 impl Client {
     fn new(mirror: Arc<Mirror>, units: Arc<ExecUnits>, health: Arc<Health>) -> Result<Arc<Self>> {
-        let worker = Worker::new()?;
+        let worker = Worker::new(&units)?;
 
         Arc::pin_init(
             pin_init!(Self {

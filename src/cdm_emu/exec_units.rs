@@ -29,23 +29,37 @@ use kernel::{
 };
 
 /// A thread that runs on units, one at a time.
+#[pin_data(PinnedDrop)]
 pub(crate) struct Worker {
+    units: Arc<ExecUnits>,
     // Incremented by each access. Only the worker changes it.
     beats: Atomic<u64>,
-    // Changed under `ExecUnits::slots`.
+    // Both are changed under `ExecUnits::slots`.
     lost: Atomic<bool>,
+    has_unit: Atomic<bool>,
+    // The worker has a unit now. Nobody else waits for it, so a thread that is woken for another
+    // reason, as by kthread_stop(), cannot take a wake-up from the one that it was for.
+    #[pin]
+    turn: CondVar,
 }
 
 impl Worker {
     /// Creates a worker that is on no unit. ENOMEM.
-    pub(crate) fn new() -> Result<Arc<Self>> {
-        Ok(Arc::new(
-            Self {
+    pub(crate) fn new(units: &Arc<ExecUnits>) -> Result<Arc<Self>> {
+        units.add_worker()?;
+        let worker = Arc::pin_init(
+            pin_init!(Self {
+                units: units.clone(),
                 beats: Atomic::new(0),
                 lost: Atomic::new(false),
-            },
+                has_unit: Atomic::new(false),
+                turn <- new_condvar!("Worker::turn"),
+            }),
             GFP_KERNEL,
-        )?)
+        );
+
+        // Otherwise dropping the worker does so.
+        worker.inspect_err(|_| units.remove_worker())
     }
 
     /// Reports progress.
@@ -57,6 +71,13 @@ impl Worker {
     /// then.
     pub(crate) fn is_lost(&self) -> bool {
         self.lost.load(Relaxed)
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Worker {
+    fn drop(self: Pin<&mut Self>) {
+        self.units.remove_worker();
     }
 }
 
@@ -82,12 +103,14 @@ impl Slot {
 }
 
 struct SlotState {
-    // Units are acquired in the order of tickets; a ticket waits until it is less than `released`
-    // plus the number of units.
-    next_ticket: u64,
-    released: u64,
     // Has capacity for all units.
     busy: KVec<Slot>,
+    // Number of units that no worker has.
+    free: u32,
+    // The workers that wait for a unit, in the order of their requests. Has capacity for all.
+    waiting: KVec<Arc<Worker>>,
+    // Number of workers.
+    workers: usize,
     // Number of workers that are lost and have not recovered yet.
     lost: usize,
     // The watchdog checks the units periodically. It does not while all are idle.
@@ -102,11 +125,8 @@ struct SlotState {
 /// in a step waits for anybody. So a step without progress has hung.
 #[pin_data]
 pub(crate) struct ExecUnits {
-    nr: u64,
     #[pin]
     slots: Mutex<SlotState>,
-    #[pin]
-    released: CondVar,
     // A unit is in use and the watchdog sleeps, or the watchdog has to end.
     #[pin]
     watch: CondVar,
@@ -122,19 +142,18 @@ impl ExecUnits {
 
         Arc::pin_init(
             pin_init!(Self {
-                nr: nr.into(),
                 slots <- new_mutex!(
                     SlotState {
-                        next_ticket: 0,
-                        released: 0,
                         busy,
+                        free: nr,
+                        waiting: KVec::new(),
+                        workers: 0,
                         lost: 0,
                         watched: false,
                         watchdog_stopped: false,
                     },
                     "ExecUnits::slots"
                 ),
-                released <- new_condvar!("ExecUnits::released"),
                 watch <- new_condvar!("ExecUnits::watch"),
                 lost <- new_condvar!("ExecUnits::lost"),
             }),
@@ -158,22 +177,39 @@ impl ExecUnits {
         result
     }
 
+    fn add_worker(&self) -> Result {
+        let mut slots = self.slots.lock();
+        let workers = slots.workers + 1;
+        let more = workers - slots.waiting.len();
+
+        slots.waiting.reserve(more, GFP_KERNEL)?;
+        slots.workers = workers;
+        Ok(())
+    }
+
+    fn remove_worker(&self) {
+        self.slots.lock().workers -= 1;
+    }
+
     fn acquire(&self, worker: &Arc<Worker>) {
         let mut slots = self.slots.lock();
-        let ticket = slots.next_ticket;
 
-        slots.next_ticket += 1;
-        // Waiters are woken in the order of their tickets, as they join the wait queue under the
-        // lock.
-        while ticket >= slots.released + self.nr {
-            self.released.wait(&mut slots);
+        if slots.free > 0 {
+            slots.free -= 1;
+        } else {
+            // Cannot fail: see `add_worker()`.
+            let _ = slots.waiting.push_within_capacity(worker.clone());
+            while !worker.has_unit.load(Relaxed) {
+                worker.turn.wait(&mut slots);
+            }
         }
+        worker.has_unit.store(true, Relaxed);
         let slot = Slot {
             worker: worker.clone(),
             beats: worker.beats.load(Relaxed),
             since: Instant::now(),
         };
-        // Cannot fail: at any time at most `nr` tickets are past the loop.
+        // Cannot fail: each worker here has a unit of its own.
         let _ = slots.busy.push_within_capacity(slot);
         if !slots.watched {
             slots.watched = true;
@@ -188,12 +224,18 @@ impl ExecUnits {
             .iter()
             .position(|slot| Arc::ptr_eq(&slot.worker, worker));
 
-        slots.released += 1;
         if let Some(own) = own {
             let _ = slots.busy.remove(own);
         }
-        drop(slots);
-        self.released.notify_one();
+        worker.has_unit.store(false, Relaxed);
+        // The unit goes to the one whose turn it is, whoever runs first.
+        match slots.waiting.remove(0) {
+            Ok(next) => {
+                next.has_unit.store(true, Relaxed);
+                next.turn.notify_one();
+            }
+            Err(_) => slots.free += 1,
+        }
     }
 
     /// Hangs on the caller's unit until that is reset. Nothing else ends it, as with hardware.
@@ -291,7 +333,7 @@ mod tests {
     #[test]
     fn a_worker_that_makes_progress_is_not_hung() -> Result {
         let units = ExecUnits::new(2)?;
-        let (slow, busy) = (Worker::new()?, Worker::new()?);
+        let (slow, busy) = (Worker::new(&units)?, Worker::new(&units)?);
 
         assert_eq!(units.count_hung(0), 0);
         units.run(&slow, || {
@@ -322,7 +364,7 @@ mod tests {
     #[test]
     fn only_hung_units_are_reset() -> Result {
         let units = ExecUnits::new(1)?;
-        let worker = Worker::new()?;
+        let worker = Worker::new(&units)?;
 
         assert_eq!(units.run(&worker, || units.reset(60_000)), 0);
         assert!(!worker.is_lost());

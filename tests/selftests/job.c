@@ -16,6 +16,7 @@
 #define SEED			CDM_SEED(JOB)
 #define QUEUED			200
 #define PROCESSES		4
+#define FILES			8
 
 /* The most jobs of a file whose results have not been collected. */
 #define MAX_JOBS		1024
@@ -295,6 +296,37 @@ static void *wait_in_thread(void *arg)
 }
 
 /* Of several waiting threads one gets the result, the others ENOENT. */
+/*
+ * More files with a job than the device has units, closed while others wait for
+ * theirs: none loses its turn.
+ */
+TEST_F_TIMEOUT(job, closed_while_others_wait, 60)
+{
+	struct cdm files[FILES];
+	__u64 *words = (__u64 *)self->mem;
+
+	for (int i = 0; i < FILES; i++)
+		ASSERT_EQ(0, cdm_open(&files[i], 0));
+	for (int i = 0; i < FILES; i++)
+		ASSERT_EQ(0, cdm_start_adds(&files[i], words + 8 * i,
+					    CDM_FOREVER, &self->job));
+	for (int round = 0; round < 4 * FILES; round++) {
+		struct cdm *file = &files[round * 5 % FILES];
+
+		cdm_close(file);
+		ASSERT_EQ(0, cdm_open(file, 0));
+		ASSERT_EQ(0, cdm_start_adds(file, words + 8 * (file - files),
+					    CDM_FOREVER, &self->job));
+	}
+	for (int i = 0; i < FILES; i++) {
+		__u64 now = __atomic_load_n(words + 8 * i, __ATOMIC_RELAXED);
+
+		EXPECT_TRUE(cdm_rises_above(words + 8 * i, now));
+	}
+	for (int i = 0; i < FILES; i++)
+		cdm_close(&files[i]);
+}
+
 TEST_F(job, several_waiters)
 {
 	struct waiter waiters[4];
