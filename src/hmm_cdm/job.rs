@@ -44,11 +44,18 @@ impl Completion {
     }
 }
 
+#[derive(Default)]
+struct TicketState {
+    completion: Option<Completion>,
+    // SUBMIT has succeeded. A job that is refused has no event.
+    accepted: bool,
+}
+
 /// The waiter's side of a job.
 #[pin_data]
 pub(crate) struct Ticket {
     #[pin]
-    completion: Mutex<Option<Completion>>,
+    state: Mutex<TicketState>,
     #[pin]
     ended: CondVar,
     eventfd: Option<EventFd>,
@@ -81,7 +88,7 @@ impl Ticket {
     pub(crate) fn new(eventfd: Option<EventFd>) -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
-                completion <- new_mutex!(None, "Ticket::completion"),
+                state <- new_mutex!(TicketState::default(), "Ticket::state"),
                 ended <- new_condvar!("Ticket::ended"),
                 eventfd,
             }),
@@ -90,8 +97,34 @@ impl Ticket {
     }
 
     fn end(&self, completion: Completion) {
-        *self.completion.lock() = Some(completion);
+        let accepted = {
+            let mut state = self.state.lock();
+
+            state.completion = Some(completion);
+            state.accepted
+        };
+
         self.ended.notify_all();
+        if accepted {
+            self.signal();
+        }
+    }
+
+    /// Called when SUBMIT succeeds: the event is signalled when the job ends, or now if it has.
+    pub(crate) fn accept(&self) {
+        let ended = {
+            let mut state = self.state.lock();
+
+            state.accepted = true;
+            state.completion.is_some()
+        };
+
+        if ended {
+            self.signal();
+        }
+    }
+
+    fn signal(&self) {
         if let Some(eventfd) = &self.eventfd {
             eventfd.signal();
         }
@@ -99,26 +132,23 @@ impl Ticket {
 
     /// Waits until the job is complete. After ETIMEDOUT and EINTR the job continues.
     pub(crate) fn wait(&self, timeout: Timeout) -> Result<Completion> {
-        let mut completion = self.completion.lock();
+        let mut state = self.state.lock();
         let mut left = timeout;
 
         loop {
-            if let Some(done) = &*completion {
+            if let Some(done) = &state.completion {
                 return Ok(done.clone());
             }
             left = match left {
                 Timeout::Forever => {
-                    if self.ended.wait_interruptible(&mut completion) {
+                    if self.ended.wait_interruptible(&mut state) {
                         return Err(EINTR);
                     }
                     left
                 }
                 Timeout::Jiffies(0) => return Err(ETIMEDOUT),
                 Timeout::Jiffies(jiffies) => {
-                    match self
-                        .ended
-                        .wait_interruptible_timeout(&mut completion, jiffies)
-                    {
+                    match self.ended.wait_interruptible_timeout(&mut state, jiffies) {
                         CondVarTimeoutResult::Woken { jiffies } => Timeout::Jiffies(jiffies),
                         CondVarTimeoutResult::Timeout => Timeout::Jiffies(0),
                         CondVarTimeoutResult::Signal { .. } => return Err(EINTR),

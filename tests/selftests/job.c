@@ -173,6 +173,24 @@ TEST_F(job, event)
  * One eventfd counts the ends of several jobs, although its descriptor is
  * closed.
  */
+/* A job that is refused is none, and has no event. */
+TEST_F(job, no_event_of_refused)
+{
+	int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	const __u64 *args = CDM_ARGS(CDM_ADDR(self->mem), 1, 1);
+	__u64 count;
+
+	ASSERT_LE(0, event);
+	EXPECT_EQ(-EINVAL, submit_with_event(&self->cdm, ~0u, args, event,
+					     &self->job));
+	args = CDM_ARGS(CDM_ADDR(self->mem) + 1, 1, 1);
+	EXPECT_EQ(-EINVAL, submit_with_event(&self->cdm, CDM_EMU_FETCH_ADD,
+					     args, event, &self->job));
+	EXPECT_EQ(-1, read(event, &count, sizeof(count)));
+	EXPECT_EQ(EAGAIN, errno);
+	close(event);
+}
+
 TEST_F(job, events_add_up)
 {
 	int event = eventfd(0, EFD_CLOEXEC), dup_event = dup(event);

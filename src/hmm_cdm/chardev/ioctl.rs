@@ -176,7 +176,7 @@ pub(super) fn submit(
     device.check_health()?;
     let ticket = Ticket::new(eventfd)?;
     let number = jobs.add(ticket.clone())?;
-    let job = Job::new(arg.op, arg.args, ticket);
+    let job = Job::new(arg.op, arg.args, ticket.clone());
 
     // Copied back before the job starts, so that the caller can always name it.
     arg.job = number;
@@ -186,6 +186,7 @@ pub(super) fn submit(
             // No other thread knows the number yet.
             let _ = jobs.remove(number);
         })?;
+    ticket.accept();
     mirror.stats().jobs.add(1);
     Ok(())
 }
