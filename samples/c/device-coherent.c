@@ -26,7 +26,7 @@
 #include "tlb.c"
 
 static unsigned long long start;
-module_param(start, ullong, 0444);
+module_param(start, ullong, 0400);
 MODULE_PARM_DESC(start, "Physical address of memory that the CPU accesses coherently");
 
 static int nid = HMM_CDM_ANY_NODE;

@@ -17,12 +17,12 @@
 #define DMIRROR_MEMORY	SZ_256M
 
 static unsigned long spm_addr_dev0;
-module_param(spm_addr_dev0, ulong, 0444);
+module_param(spm_addr_dev0, ulong, 0400);
 MODULE_PARM_DESC(spm_addr_dev0,
 		 "Physical address of 256 MiB of memory that the kernel does not use: the coherent memory of hmm_dmirror2");
 
 static unsigned long spm_addr_dev1;
-module_param(spm_addr_dev1, ulong, 0444);
+module_param(spm_addr_dev1, ulong, 0400);
 MODULE_PARM_DESC(spm_addr_dev1, "The same for hmm_dmirror3");
 
 static struct dmirror_device dmirror_devices[4];

@@ -89,7 +89,7 @@ impl kernel::Module for CdmEmu {
 
         // SAFETY: `CStr::from_char_ptr()` requires a string that stays valid and unchanged. The C
         // function returns NULL or the parameter, which lives as long as the module and cannot be
-        // changed after loading (mode 0444).
+        // changed after loading (mode 0400).
         let param = unsafe {
             let ptr = cdm_emu_region();
 
@@ -135,7 +135,8 @@ impl Devices {
         let added = region
             .and_then(|region| room.then_some(region).ok_or(ENOSPC))
             .and_then(|region| {
-                let driver = Arc::new(Engine::new(config, region.start())?, GFP_KERNEL)?;
+                let number = self.devices.len() as u32;
+                let driver = Arc::new(Engine::new(config, number)?, GFP_KERNEL)?;
 
                 Registration::new(&region, driver, module)
             })

@@ -257,17 +257,16 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Creates the engine of the device with memory at `start`. ENOMEM, EINTR.
-    pub(crate) fn new(config: Config, start: u64) -> Result<Self> {
+    /// Creates an engine, which messages and its watchdog's thread call by `number`. ENOMEM, EINTR.
+    pub(crate) fn new(config: Config, number: u32) -> Result<Self> {
         let units = ExecUnits::new(config.engines)?;
         let health = Health::new()?;
-        let watchdog = Watchdog::new(units.clone(), health.clone(), config.timeout_ms, start)?;
+        let watchdog = Watchdog::new(units.clone(), health.clone(), config.timeout_ms, number)?;
 
         Ok(Self {
             units,
             health,
-            // The memory is aligned to 2 MiB at least.
-            _watchdog: Thread::spawn(c"cdm_emu_watch", (start >> 20) as u32, watchdog)?,
+            _watchdog: Thread::spawn(c"cdm_emu_watch", number, watchdog)?,
         })
     }
 }

@@ -10,7 +10,8 @@
 const char *cdm_emu_region(void);
 
 static char *region;
-module_param(region, charp, 0444);
+/* Not for everybody: INFO tells users no physical addresses either. */
+module_param(region, charp, 0400);
 MODULE_PARM_DESC(region,
 		 "Physical memory to use instead of the device tree's, as <start>+<size>[@<NUMA node>], several separated by commas; K, M, G and T are understood");
 

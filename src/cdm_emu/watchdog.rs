@@ -28,8 +28,8 @@ pub(crate) struct Watchdog {
     units: Arc<ExecUnits>,
     health: Arc<Health>,
     timeout_ms: u32,
-    // Address of the device's memory, which identifies it in messages.
-    start: u64,
+    // Identifies the device in messages.
+    number: u32,
     resets: Atomic<u64>,
 }
 
@@ -39,14 +39,14 @@ impl Watchdog {
         units: Arc<ExecUnits>,
         health: Arc<Health>,
         timeout_ms: u32,
-        start: u64,
+        number: u32,
     ) -> Result<Arc<Self>> {
         Ok(Arc::new(
             Self {
                 units,
                 health,
                 timeout_ms,
-                start,
+                number,
                 resets: Atomic::new(0),
             },
             GFP_KERNEL,
@@ -62,8 +62,8 @@ impl Watchdog {
         // A unit may have made progress at the last moment.
         if units > 0 {
             pr_warn!(
-                "device at {:#x}: {units} units did nothing for {} ms; reset {}\n",
-                self.start,
+                "engine {}: {units} units did nothing for {} ms; reset {}\n",
+                self.number,
                 self.timeout_ms,
                 self.resets.fetch_add(1, Relaxed) + 1
             );

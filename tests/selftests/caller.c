@@ -3,6 +3,7 @@
  * The calls serve the process that opened the file, whatever its user is now,
  * and no other process that gets hold of the file.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -13,6 +14,7 @@
 
 #include "cdm_calls.h"
 #include "cdm_mem.h"
+#include "cdm_module.h"
 
 #define SEED			CDM_SEED(CALLER)
 #define PAGES			4
@@ -270,6 +272,44 @@ TEST_F(caller, user_in_group)
 	if (!pid)
 		_exit(as_user(st.st_gid));
 	EXPECT_EQ(0, cdm_reap(pid, CDM_JOB_MS));
+}
+
+/* Whether the name of a thread has the address @mib, in MiB, as a number. */
+static bool thread_named_after(unsigned long long mib)
+{
+	struct dirent *entry;
+	DIR *proc = opendir("/proc");
+	bool found = false;
+
+	while (proc && !found && (entry = readdir(proc))) {
+		char path[300], name[64] = "", *at;
+		FILE *comm;
+
+		snprintf(path, sizeof(path), "/proc/%s/comm", entry->d_name);
+		comm = fopen(path, "re");
+		if (!comm)
+			continue;
+		if (fgets(name, sizeof(name), comm)) {
+			at = strchr(name, '/');
+			found = !strncmp(name, "cdm_", 4) && at &&
+				strtoull(at + 1, NULL, 10) == mib;
+		}
+		fclose(comm);
+	}
+	if (proc)
+		closedir(proc);
+	return found;
+}
+
+/* Users learn no physical addresses from parameters and names either. */
+TEST_F(caller, addresses_are_not_shown)
+{
+	const char *param = "/sys/module/" CDM_EMU "/parameters/region";
+
+	EXPECT_FALSE(thread_named_after(self->cdm.info.start >> 20));
+	ASSERT_EQ(0, setresuid(USER, USER, USER));
+	EXPECT_EQ(-1, open(param, O_RDONLY | O_CLOEXEC));
+	EXPECT_EQ(EACCES, errno);
 }
 
 TEST_F(caller, user_in_no_group)
