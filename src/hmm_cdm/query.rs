@@ -197,7 +197,7 @@ fn describe(node: Option<&Node>, entry: CpuEntry<'_>) -> PageInfo {
             if access == Access::Write {
                 info.cpu |= ACCESS_WRITE as u8;
             }
-            if pfn.is_zero() {
+            if page.is_zero() {
                 info.flags |= PAGE_ZERO;
             } else if page.has_extra_refs() {
                 info.flags |= PAGE_PINNED;

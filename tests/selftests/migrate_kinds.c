@@ -143,6 +143,32 @@ TEST_F(huge, zero_page)
 	EXPECT_EQ(0, stats.bytes_copied);
 }
 
+/* Nor has it for POPULATE and for the device's first touch: it is untouched memory. */
+TEST_F(huge, zero_page_is_untouched)
+{
+	struct hmm_cdm_populate p;
+	struct hmm_cdm_page page;
+
+	ASSERT_EQ(0, madvise(self->mem, 2 * self->size, MADV_DONTNEED));
+	ASSERT_EQ(-1, cdm_check_value(self->mem, 2 * self->size, 0));
+	ASSERT_EQ(0, cdm_query(&self->cdm, self->mem, self->cdm.page, &page,
+			       NULL));
+	EXPECT_EQ(HMM_CDM_PAGE_ZERO, page.flags);
+	ASSERT_EQ(0, cdm_populate(&self->cdm, self->mem, self->size, 0, &p));
+	EXPECT_EQ(self->pages, p.populated);
+	EXPECT_EQ(0, p.stayed);
+	EXPECT_EQ(self->pages, cdm_on_node(&self->cdm, self->mem, self->size));
+
+	ASSERT_EQ(0, cdm_advise(&self->cdm, self->mem, 2 * self->size,
+				HMM_CDM_PLACE_NODE, 0));
+	ASSERT_EQ(0, cdm_run_fill(&self->cdm, self->mem + self->size,
+				  self->size, 5, NULL));
+	EXPECT_EQ(2 * self->pages,
+		  cdm_on_node(&self->cdm, self->mem, 2 * self->size));
+	EXPECT_EQ(-1, cdm_check_value(self->mem, self->size, 0));
+	EXPECT_EQ(-1, cdm_check_value(self->mem + self->size, self->size, 5));
+}
+
 FIXTURE(stays) {
 	struct cdm cdm;
 	char *mem;

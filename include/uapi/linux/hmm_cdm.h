@@ -213,7 +213,7 @@ struct hmm_cdm_migrate {
  *
  * Backs untouched memory with node pages, without a copy, so that the CPU uses device
  * memory from its first touch on. Memory that was only read, and maps the shared zero
- * page, counts as untouched. The huge zero page does not: its pages count in @stayed.
+ * page or the huge one, counts as untouched.
  * Ranges registered with userfaultfd (missing or write-protect) and PROT_NONE mappings
  * are left alone: their untouched pages stay untouched and count as
  * HMM_CDM_SKIP_ABSENT, in HMM_CDM_IOC_MIGRATE as well.
@@ -312,7 +312,7 @@ enum hmm_cdm_where {
 #define HMM_CDM_ACCESS_READ	(1 << 0)
 #define HMM_CDM_ACCESS_WRITE	(1 << 1)
 
-/* The shared zero page (not the huge one): the memory was only read. */
+/* The shared zero page, or part of the huge one: the memory was only read. */
 #define HMM_CDM_PAGE_ZERO	(1 << 0)
 /* In private memory; a CPU access moves it to system memory. */
 #define HMM_CDM_PAGE_PRIVATE	(1 << 1)

@@ -61,12 +61,20 @@ bool hmm_cdm_helper_pfn_online(unsigned long pfn)
 }
 
 /*
- * Whether @pfn is the page of zeros that backs untouched memory. Modules cannot
- * recognise the huge one: huge_zero_pfn is not exported.
+ * Whether @page, which a page table maps, is the page of zeros that backs untouched
+ * memory, or a part of the huge one. huge_zero_folio is not exported, but it is the
+ * only large folio that belongs to no process and no file and whose mappings are not
+ * counted.
  */
-bool hmm_cdm_helper_pfn_is_zero(unsigned long pfn)
+bool hmm_cdm_helper_page_is_zero(struct page *page)
 {
-	return is_zero_pfn(pfn);
+	const struct folio *folio;
+
+	if (is_zero_pfn(page_to_pfn(page)))
+		return true;
+	folio = page_folio(page);
+	return folio_test_large(folio) && !folio_is_zone_device(folio) &&
+	       !READ_ONCE(folio->mapping) && !folio_mapped(folio);
 }
 
 int hmm_cdm_helper_page_refs(struct page *page)

@@ -87,7 +87,7 @@ fn location_of(node: &Node, entry: CpuEntry<'_>) -> PageLocation {
     if let Some(index) = node.index(pfn) {
         return PageLocation::Node(reason(page), index);
     }
-    if pfn.is_zero() {
+    if page.is_zero() {
         return PageLocation::Zero;
     }
     if pfn.is_system() {

@@ -82,13 +82,6 @@ impl Pfn {
             .then_some((Self(first), order))
     }
 
-    /// Returns whether it is the zero page. Modules cannot recognise the huge one (see the C
-    /// helper).
-    pub(crate) fn is_zero(self) -> bool {
-        // SAFETY: The helper only compares numbers.
-        unsafe { bindings::hmm_cdm_helper_pfn_is_zero(self.0) }
-    }
-
     /// Returns whether it is system memory, not device memory.
     pub fn is_system(self) -> bool {
         // SAFETY: The helper takes any number, and looks it up in the kernel's memory map.
@@ -133,6 +126,14 @@ impl PageRef<'_> {
         // SAFETY: The function reads the counts of the page's folio, which stays valid while the
         // page is in use, as by the type invariants.
         unsafe { bindings::cdm_refs_has_extra(self.pfn.as_raw_page()) }
+    }
+
+    /// Returns whether it is the zero page, or a part of the huge one. Only for mapped pages (see
+    /// the C helper).
+    pub(crate) fn is_zero(self) -> bool {
+        // SAFETY: The helper reads the page's folio, which stays valid while the page is in use, as
+        // by the type invariants.
+        unsafe { bindings::hmm_cdm_helper_page_is_zero(self.pfn.as_raw_page()) }
     }
 
     /// Returns whether it is currently anonymous memory that KSM has not merged.
