@@ -94,6 +94,11 @@ enum Part {
 /// A migration of ranges of one address space.
 pub struct Migration<'a> {
     mover: WindowMover<'a>,
+    // The age of windows that were used since this began.
+    began: u64,
+    // What the window at hand asks for has no content. It does not push out windows that were used
+    // since this began: pages of zeros for pages of zeros.
+    only_holes: bool,
     // The rest of `MAX_DELAY_MS`.
     delay_left: i64,
 }
@@ -103,6 +108,8 @@ impl<'a> Migration<'a> {
     pub fn new(mm: &'a MmWithUser, node: &'a Node, plan: Plan, space: &'a mut Workspace) -> Self {
         Self {
             mover: WindowMover::new(mm, node, plan, space),
+            began: node.age_from_now(),
+            only_holes: false,
             delay_left: if plan.patient { MAX_DELAY_MS } else { 0 },
         }
     }
@@ -226,6 +233,7 @@ impl<'a> Migration<'a> {
         let window = mm::window_pages();
         let is_whole = part.pages() == window;
 
+        self.only_holes = plan.untouched_only;
         if node.free_pages() >= part.pages() && !(is_whole && node.free_windows() == 0) {
             return Ok(());
         }
@@ -234,13 +242,14 @@ impl<'a> Migration<'a> {
 
             movable(&mappings, part, plan.target).is_some_and(|mapping| mapping.takes_new_pages())
         };
-        let mut wanted = 0;
-        locate(walker, mm, node, part, |_, location| {
-            wanted += usize::from(match location {
-                PageLocation::Absent | PageLocation::Zero => takes_new_pages,
-                _ => is_wanted(location, &plan),
-            });
+        let (mut holes, mut pages) = (0, 0);
+        locate(walker, mm, node, part, |_, location| match location {
+            PageLocation::Absent | PageLocation::Zero => holes += usize::from(takes_new_pages),
+            _ => pages += usize::from(is_wanted(location, &plan)),
         })?;
+        let wanted = holes + pages;
+
+        self.only_holes = pages == 0;
         if wanted == window {
             self.evict(EvictGoal::Window);
         } else if wanted > 0 {
@@ -252,7 +261,12 @@ impl<'a> Migration<'a> {
     /// Evicts pages of the node. Returns their number.
     fn evict(&mut self, goal: EvictGoal) -> usize {
         let mover = &mut self.mover;
-        let evicted = evict_for(mover.node, mover.bufs, goal);
+        let before = if self.only_holes {
+            self.began
+        } else {
+            u64::MAX
+        };
+        let evicted = evict_for(mover.node, mover.bufs, goal, before);
 
         mover.account.report.evicted += evicted as u64;
         evicted

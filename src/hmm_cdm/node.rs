@@ -341,12 +341,18 @@ impl Node {
         &self.evicted
     }
 
-    /// Returns the pages of the least recently used window that is not exempt from eviction.
-    pub(crate) fn coldest(&self) -> Option<Range<usize>> {
+    /// Returns an age that windows have which are used from now on.
+    pub(crate) fn age_from_now(&self) -> u64 {
+        self.window_lru().from_now()
+    }
+
+    /// Returns the pages of the least recently used window that is not exempt from eviction, and
+    /// that is older than `before`.
+    pub(crate) fn coldest(&self, before: u64) -> Option<Range<usize>> {
         let window_lru = self.window_lru();
 
         window_lru
-            .coldest()
+            .coldest(before)
             .map(|window| window_lru.pages_of(window, self.pages()))
     }
 

@@ -298,6 +298,41 @@ TEST_F(evict, contiguity_regained)
 }
 
 /*
+ * More untouched memory than the node holds pushes out what was there, but not what
+ * the same call has populated: that would be pages of zeros for pages of zeros.
+ */
+TEST_F(evict, never_for_its_own_call)
+{
+	const size_t length = 2 * self->capacity;
+	char *old = cdm_map(&self->cdm, self->capacity);
+	char *mem = cdm_map(&self->cdm, length);
+	struct hmm_cdm_migrate m;
+
+	ASSERT_NE(NULL, old);
+	ASSERT_NE(NULL, mem);
+	ASSERT_EQ(0, cdm_populate(&self->cdm, old, self->capacity, 0, NULL));
+	cdm_fill(old, self->capacity, SEED);
+	ASSERT_EQ(0, cdm_populate(&self->cdm, mem, length,
+				  HMM_CDM_POPULATE_EVICT, &self->p));
+	EXPECT_EQ(self->pages, self->p.populated);
+	EXPECT_EQ(self->pages, self->p.evicted);
+	EXPECT_EQ(self->pages, self->p.skipped[HMM_CDM_SKIP_NO_MEMORY]);
+	EXPECT_EQ(self->pages, cdm_on_node(&self->cdm, mem, self->capacity));
+	/* The rest is still untouched. */
+	EXPECT_EQ(self->pages, cdm_present(mem, length));
+	EXPECT_EQ(-1, cdm_check(old, self->capacity, SEED));
+
+	/* So it is for holes that MIGRATE fills. */
+	ASSERT_EQ(0, madvise(mem, length, MADV_DONTNEED));
+	ASSERT_EQ(0, migrate_evicting(&self->cdm, mem, length, &m));
+	EXPECT_EQ(self->pages, m.populated);
+	EXPECT_EQ(0, m.evicted);
+	EXPECT_EQ(self->pages, cdm_present(mem, length));
+	munmap(old, self->capacity);
+	munmap(mem, length);
+}
+
+/*
  * Nothing is evicted for pages that cannot move to the node: file pages, read
  * or not, and holes.
  */

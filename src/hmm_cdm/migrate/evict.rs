@@ -75,14 +75,14 @@ pub(crate) fn evict_all(node: &Node, interrupted: impl Fn() -> bool) -> Result<u
     Ok(moved)
 }
 
-/// Moves the least recently used windows to system memory until `goal` is met. Returns the number
-/// of pages that moved.
+/// Moves the least recently used windows to system memory until `goal` is met, and only windows
+/// older than `before`. Returns the number of pages that moved.
 ///
 /// The goal may be missed: the pages are pinned or in recent use, no system memory is free, or
 /// others took the frames.
 ///
 /// Context: process; sleeps. No lock of mm is held.
-pub(super) fn evict_for(node: &Node, bufs: &mut Buffers, goal: EvictGoal) -> usize {
+pub(super) fn evict_for(node: &Node, bufs: &mut Buffers, goal: EvictGoal, before: u64) -> usize {
     let mut evicted = 0;
     // Two evictions at a time would lock pages away from each other.
     let _evicting = node.lock_eviction();
@@ -92,7 +92,7 @@ pub(super) fn evict_for(node: &Node, bufs: &mut Buffers, goal: EvictGoal) -> usi
         if goal.is_met(node) || node.is_closed() || fatal_signal_pending() {
             break;
         }
-        let Some(pages) = node.coldest() else {
+        let Some(pages) = node.coldest(before) else {
             break;
         };
         let moved = evict_window(node, pages.start, pages.len(), bufs, |_, _| true);

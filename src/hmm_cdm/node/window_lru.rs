@@ -107,6 +107,11 @@ impl WindowLru {
         }
     }
 
+    /// Returns an age that windows have which are used from now on, and no others.
+    pub(super) fn from_now(&self) -> u64 {
+        self.clock.fetch_add(1, Relaxed) + 2
+    }
+
     /// Records the allocation of `pages` pages from `index` on, all in one window.
     pub(super) fn allocated(&self, index: usize, pages: usize) {
         if let Some(window) = self.window(index) {
@@ -122,20 +127,22 @@ impl WindowLru {
         }
     }
 
-    /// Returns the number of the least recently used window that has pages in use, unless it is one
-    /// of the [`EXEMPT`] most recently used ones and was used within [`EXEMPT_MS`].
-    pub(super) fn coldest(&self) -> Option<usize> {
-        self.coldest_at(jiffies())
+    /// Returns the number of the least recently used window that has pages in use, unless its age
+    /// is at least `before`, or it is one of the [`EXEMPT`] most recently used ones and was used
+    /// within [`EXEMPT_MS`].
+    pub(super) fn coldest(&self, before: u64) -> Option<usize> {
+        self.coldest_at(jiffies(), before)
     }
 
-    fn coldest_at(&self, now: usize) -> Option<usize> {
+    fn coldest_at(&self, now: usize, before: u64) -> Option<usize> {
         let in_use = |window: &&WindowUse| window.used.load(Relaxed) > 0;
         let (i, window) = self
             .windows
             .iter()
             .enumerate()
             .filter(|(_, window)| in_use(window))
-            .min_by_key(|(_, window)| window.age.load(Relaxed))?;
+            .min_by_key(|(_, window)| window.age.load(Relaxed))
+            .filter(|(_, window)| window.age.load(Relaxed) < before)?;
         // Negative if the window was used after `now` was read.
         let idle = now.wrapping_sub(window.last.load(Relaxed)) as isize;
         // All others were used later, so it is among the most recently used if they are few.
@@ -198,14 +205,14 @@ mod tests {
     fn windows_without_used_pages_are_not_cold() -> Result {
         let window_lru = window_lru(40)?;
 
-        assert_eq!(window_lru.coldest(), None);
+        assert_eq!(window_lru.coldest(u64::MAX), None);
         for window in 0..40 {
             window_lru.allocated(window * 4 + 3, 1);
         }
         // Pages from 3 on: the first window has none in use.
-        assert_eq!(window_lru.coldest(), Some(1));
+        assert_eq!(window_lru.coldest(u64::MAX), Some(1));
         window_lru.freed(3, 1);
-        assert_eq!(window_lru.coldest(), Some(2));
+        assert_eq!(window_lru.coldest(u64::MAX), Some(2));
         Ok(())
     }
 
@@ -216,18 +223,40 @@ mod tests {
         for window in 0..39 {
             window_lru.allocated(window * 4 + 3, 4);
         }
-        assert_eq!(window_lru.coldest(), Some(1));
+        assert_eq!(window_lru.coldest(u64::MAX), Some(1));
         window_lru.touch(3);
-        assert_eq!(window_lru.coldest(), Some(2));
+        assert_eq!(window_lru.coldest(u64::MAX), Some(2));
         window_lru.touch(7);
         window_lru.touch(3);
         window_lru.touch(7);
-        assert_eq!(window_lru.coldest(), Some(3));
+        assert_eq!(window_lru.coldest(u64::MAX), Some(3));
         // Repeated use counts once.
         for _ in 0..100 {
             window_lru.touch(7);
         }
-        assert_eq!(window_lru.coldest(), Some(3));
+        assert_eq!(window_lru.coldest(u64::MAX), Some(3));
+        Ok(())
+    }
+
+    #[test]
+    fn windows_used_from_now_on_can_be_told_apart() -> Result {
+        let window_lru = window_lru(8)?;
+
+        for window in 0..6 {
+            window_lru.allocated(window * 4 + 2, 1);
+        }
+        // The last window used before is used on: that counts as well.
+        let now = window_lru.from_now();
+        for window in [5, 0, 1] {
+            window_lru.touch(window * 4 + 2);
+        }
+        for expected in 2..5 {
+            assert_eq!(window_lru.coldest(now), Some(expected));
+            window_lru.touch(expected * 4 + 2);
+        }
+        assert_eq!(window_lru.coldest(now), None);
+        assert_eq!(window_lru.coldest(u64::MAX), Some(5));
+        assert_eq!(window_lru.coldest(window_lru.from_now()), Some(5));
         Ok(())
     }
 
@@ -256,22 +285,22 @@ mod tests {
             window_lru.allocated(window * 4 + 3, 4);
         }
         for expected in 1..=4 {
-            assert_eq!(window_lru.coldest(), Some(expected));
+            assert_eq!(window_lru.coldest(u64::MAX), Some(expected));
             window_lru.freed(expected * 4 - 1, 4);
         }
-        assert_eq!(window_lru.coldest(), None);
+        assert_eq!(window_lru.coldest(u64::MAX), None);
         // However often they alternate.
         for _ in 0..100 {
             window_lru.touch(27);
             window_lru.touch(23);
         }
-        assert_eq!(window_lru.coldest(), None);
+        assert_eq!(window_lru.coldest(u64::MAX), None);
         // Even if one is used after the time was read.
         let earlier = jiffies().wrapping_sub(1);
-        assert_eq!(window_lru.coldest_at(earlier), None);
+        assert_eq!(window_lru.coldest_at(earlier, u64::MAX), None);
         // After the time of exemption.
         let later = jiffies().wrapping_add(msecs_to_jiffies(EXEMPT_MS) + 1);
-        assert_eq!(window_lru.coldest_at(later), Some(5));
+        assert_eq!(window_lru.coldest_at(later, u64::MAX), Some(5));
         Ok(())
     }
 }
