@@ -94,7 +94,7 @@ enum Part {
 /// A migration of ranges of one address space.
 pub struct Migration<'a> {
     mover: WindowMover<'a>,
-    // The age of windows that were used since this began.
+    // The least age of windows that were used since this began.
     began: u64,
     // What the window at hand asks for has no content. It does not push out windows that were used
     // since this began: pages of zeros for pages of zeros.
@@ -108,7 +108,7 @@ impl<'a> Migration<'a> {
     pub fn new(mm: &'a MmWithUser, node: &'a Node, plan: Plan, space: &'a mut Workspace) -> Self {
         Self {
             mover: WindowMover::new(mm, node, plan, space),
-            began: node.age_from_now(),
+            began: node.next_age(),
             only_holes: false,
             delay_left: if plan.patient { MAX_DELAY_MS } else { 0 },
         }

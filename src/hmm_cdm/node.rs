@@ -341,9 +341,9 @@ impl Node {
         &self.evicted
     }
 
-    /// Returns an age that windows have which are used from now on.
-    pub(crate) fn age_from_now(&self) -> u64 {
-        self.window_lru().from_now()
+    /// Returns the least age of windows that are used from now on.
+    pub(crate) fn next_age(&self) -> u64 {
+        self.window_lru().next_age()
     }
 
     /// Returns the pages of the least recently used window that is not exempt from eviction, and

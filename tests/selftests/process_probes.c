@@ -17,66 +17,46 @@
 #include "cdm_mem.h"
 
 #define UPROBE_PMU	"/sys/bus/event_source/devices/uprobe/type"
-#define PAGE_MAX	65536
 
-/* Alone in its pages, whose content is that of a file until someone writes. */
-static __attribute__((noinline, noclone, aligned(PAGE_MAX), section(".text.probed")))
-int probed(int x)
-{
-	asm volatile("nop\n nop\n nop\n nop");
-	return x + 1;
-}
+#ifdef __x86_64__
+#define IS_NATIVE	true
+#else
+#define IS_NATIVE	false
+#endif
 
-static __attribute__((used, noinline, aligned(PAGE_MAX), section(".text.probed_end")))
-int behind(void)
-{
-	return 0;
-}
+/* int f(int x) { return x + 1; }, behind four no-ops, on x86-64. */
+static const unsigned char text[] = {
+	0x90, 0x90, 0x90, 0x90, 0x8d, 0x47, 0x01, 0xc3,
+};
 
 FIXTURE(probes) {
 	struct cdm cdm;
-	char *page;		/* of probed() */
-	char path[256];		/* its file */
-	unsigned long long offset;
-	unsigned int word;	/* the first of probed(), without a probe */
+	int file;		/* two pages: text, and data */
+	char *page;		/* the text, mapped */
+	char path[64];
+	unsigned int word;	/* the first of the text, without a probe */
 	unsigned int type;	/* of the uprobe PMU */
 };
 
-/* Looks up the file and the offset of self->page. */
-static int find_file(struct _test_data_probes *self)
+static int call(const struct _test_data_probes *self, int x)
 {
-	unsigned long start, end, at = (unsigned long)self->page;
-	FILE *maps = fopen("/proc/self/maps", "re");
-	unsigned long long offset;
-	int err = -ENOENT;
-	char line[512];
+	int (*probed)(int x) = (void *)self->page;
 
-	while (maps && err && fgets(line, sizeof(line), maps)) {
-		if (sscanf(line, "%lx-%lx %*s %llx %*s %*s %255s", &start, &end,
-			   &offset, self->path) != 4 ||
-		    at < start || at >= end)
-			continue;
-		self->offset = offset + at - start;
-		err = 0;
-	}
-	if (maps)
-		fclose(maps);
-	return err;
+	return probed(x);
 }
 
-static unsigned int first_word(void)
+static unsigned int first_word(const struct _test_data_probes *self)
 {
-	return *(volatile unsigned int *)(void *)probed;
+	return __atomic_load_n((unsigned int *)self->page, __ATOMIC_RELAXED);
 }
 
-/* Puts a probe on probed() for this process. Closing the descriptor removes it. */
+/* Puts a probe on the text for this process. Closing the descriptor removes it. */
 static int probe(const struct _test_data_probes *self)
 {
 	struct perf_event_attr attr = {
 		.type = self->type,
 		.size = sizeof(attr),
 		.config1 = CDM_ADDR(self->path),
-		.config2 = self->offset,
 	};
 	int fd = syscall(SYS_perf_event_open, &attr, 0, -1, -1,
 			 PERF_FLAG_FD_CLOEXEC);
@@ -84,15 +64,16 @@ static int probe(const struct _test_data_probes *self)
 	return fd < 0 ? -errno : fd;
 }
 
-/* Calls probed() and returns the number of times that the probe was hit. */
-static __u64 hits(int fd, unsigned int calls)
+/* Calls the text and returns the number of times that the probe was hit. */
+static __u64 hits(const struct _test_data_probes *self, int fd,
+		  unsigned int calls)
 {
 	__u64 before = 0, after = 0;
 
 	if (read(fd, &before, sizeof(before)) != sizeof(before))
 		return CDM_FOREVER;
 	for (unsigned int i = 0; i < calls; i++)
-		if (probed(i) != (int)i + 1)
+		if (call(self, i) != (int)i + 1)
 			return CDM_FOREVER;
 	if (read(fd, &after, sizeof(after)) != sizeof(after))
 		return CDM_FOREVER;
@@ -119,16 +100,24 @@ FIXTURE_SETUP(probes)
 
 	if (type)
 		fclose(type);
-	if (n != 1)
-		SKIP(return, "no uprobes in this kernel");
+	if (n != 1 || !IS_NATIVE)
+		SKIP(return, "no uprobes, or not x86-64");
 	ASSERT_EQ(0, cdm_open(&self->cdm, 0));
-	self->page = (char *)(void *)probed;
-	ASSERT_EQ(0, find_file(self));
-	self->word = first_word();
+	self->file = memfd_create("cdm-test", MFD_CLOEXEC);
+	ASSERT_LE(0, self->file);
+	ASSERT_EQ((ssize_t)sizeof(text), write(self->file, text, sizeof(text)));
+	ASSERT_EQ(0, ftruncate(self->file, 2 * self->cdm.page));
+	snprintf(self->path, sizeof(self->path), "/proc/self/fd/%d", self->file);
+	self->page = mmap(NULL, self->cdm.page, PROT_READ | PROT_EXEC,
+			  MAP_PRIVATE, self->file, 0);
+	ASSERT_NE(MAP_FAILED, self->page);
+	self->word = first_word(self);
 }
 
 FIXTURE_TEARDOWN(probes)
 {
+	munmap(self->page, self->cdm.page);
+	close(self->file);
 	cdm_close(&self->cdm);
 }
 
@@ -137,13 +126,13 @@ TEST_F(probes, breakpoint_stays_where_it_can_be_removed)
 	int fd = probe(self);
 
 	ASSERT_LE(0, fd);
-	EXPECT_EQ(3, hits(fd, 3));
-	ASSERT_NE(self->word, first_word());
+	EXPECT_EQ(3, hits(self, fd, 3));
+	ASSERT_NE(self->word, first_word(self));
 	expect_stays(_metadata, self);
-	EXPECT_EQ(3, hits(fd, 3));
+	EXPECT_EQ(3, hits(self, fd, 3));
 	close(fd);
-	EXPECT_EQ(self->word, first_word());
-	EXPECT_EQ(5, probed(4));
+	EXPECT_EQ(self->word, first_word(self));
+	EXPECT_EQ(5, call(self, 4));
 }
 
 /* A text page that has been written to is anonymous memory, but still text. */
@@ -153,7 +142,8 @@ TEST_F(probes, probe_reaches_text_that_was_written)
 
 	ASSERT_EQ(0, mprotect(self->page, self->cdm.page,
 			      PROT_READ | PROT_WRITE | PROT_EXEC));
-	*(volatile unsigned int *)self->page = self->word;
+	__atomic_store_n((unsigned int *)self->page, self->word,
+			 __ATOMIC_RELAXED);
 	expect_stays(_metadata, self);
 	ASSERT_EQ(0, mprotect(self->page, self->cdm.page, PROT_READ));
 	expect_stays(_metadata, self);
@@ -163,9 +153,9 @@ TEST_F(probes, probe_reaches_text_that_was_written)
 
 	fd = probe(self);
 	ASSERT_LE(0, fd);
-	EXPECT_EQ(2, hits(fd, 2));
+	EXPECT_EQ(2, hits(self, fd, 2));
 	close(fd);
-	EXPECT_EQ(self->word, first_word());
+	EXPECT_EQ(self->word, first_word(self));
 }
 
 /* Nor does it get there because the device writes, or by advice. */
@@ -178,7 +168,7 @@ TEST_F(probes, device_writes_do_not_place_text)
 				HMM_CDM_PLACE_NODE, 0));
 	ASSERT_EQ(0, mprotect(self->page, page,
 			      PROT_READ | PROT_WRITE | PROT_EXEC));
-	/* Words behind the function. */
+	/* Words behind the code. */
 	ASSERT_EQ(0, cdm_run_fill(&self->cdm, self->page + page / 2, page / 2,
 				  7, NULL));
 	EXPECT_EQ(-1, cdm_check_value(self->page + page / 2, page / 2, 7));
@@ -186,24 +176,28 @@ TEST_F(probes, device_writes_do_not_place_text)
 	ASSERT_EQ(0, mprotect(self->page, page, PROT_READ | PROT_EXEC));
 	fd = probe(self);
 	ASSERT_LE(0, fd);
-	EXPECT_EQ(2, hits(fd, 2));
+	EXPECT_EQ(2, hits(self, fd, 2));
 	close(fd);
-	EXPECT_EQ(5, probed(4));
+	EXPECT_EQ(5, call(self, 4));
 }
 
 /* Data of a program is private memory of a file, too, and moves. */
 TEST_F(probes, data_moves)
 {
-	static char data[2 * PAGE_MAX] __attribute__((aligned(PAGE_MAX))) = { 1 };
+	const size_t page = self->cdm.page;
+	char *data = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE,
+			  self->file, page);
 	struct hmm_cdm_migrate m;
 
+	ASSERT_NE(MAP_FAILED, data);
 	data[0] = 3;
-	ASSERT_EQ(0, cdm_migrate(&self->cdm, data, self->cdm.page, NODE, &m));
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, data, page, NODE, &m));
 	EXPECT_EQ(1, m.migrated);
-	EXPECT_EQ(1, cdm_on_node(&self->cdm, data, self->cdm.page));
+	EXPECT_EQ(1, cdm_on_node(&self->cdm, data, page));
 	EXPECT_EQ(3, data[0]);
-	ASSERT_EQ(0, cdm_migrate(&self->cdm, data, self->cdm.page, SYSTEM, &m));
+	ASSERT_EQ(0, cdm_migrate(&self->cdm, data, page, SYSTEM, &m));
 	EXPECT_EQ(1, m.migrated);
+	munmap(data, page);
 }
 
 TEST_HARNESS_MAIN

@@ -141,12 +141,13 @@ impl Mapping<'_> {
         self.0.flags() & fixed == 0
     }
 
-    /// Returns whether uprobes may put breakpoints into its pages: text, which may have been written
-    /// to. They skip device pages without an error (`uprobe_write_opcode()`, and `valid_vma()` for
-    /// the mappings, in `kernel/events/uprobes.c`), so a breakpoint that migrates cannot be removed.
+    /// Returns whether uprobes may put breakpoints into its pages: text, which may have been
+    /// written to. They skip device pages without an error (`uprobe_write_opcode()`, and
+    /// `valid_vma()` for the mappings, in `kernel/events/uprobes.c`), so a breakpoint that migrates
+    /// cannot be removed.
     pub(crate) fn may_have_probes(&self) -> bool {
         let flags = self.0.flags();
-        // Without write permission: a probe can be put there, whether it can be executed now or not.
+        // Probes can be put where nothing can be written, even if it cannot be executed now.
         let is_text = flags & virt::flags::EXEC != 0 || flags & virt::flags::WRITE == 0;
 
         is_text && flags & virt::flags::MAYEXEC != 0 && !self.is_anonymous()

@@ -107,8 +107,8 @@ impl WindowLru {
         }
     }
 
-    /// Returns an age that windows have which are used from now on, and no others.
-    pub(super) fn from_now(&self) -> u64 {
+    /// Returns the least age of windows that are used from now on.
+    pub(super) fn next_age(&self) -> u64 {
         self.clock.fetch_add(1, Relaxed) + 2
     }
 
@@ -246,7 +246,7 @@ mod tests {
             window_lru.allocated(window * 4 + 2, 1);
         }
         // The last window used before is used on: that counts as well.
-        let now = window_lru.from_now();
+        let now = window_lru.next_age();
         for window in [5, 0, 1] {
             window_lru.touch(window * 4 + 2);
         }
@@ -256,7 +256,7 @@ mod tests {
         }
         assert_eq!(window_lru.coldest(now), None);
         assert_eq!(window_lru.coldest(u64::MAX), Some(5));
-        assert_eq!(window_lru.coldest(window_lru.from_now()), Some(5));
+        assert_eq!(window_lru.coldest(window_lru.next_age()), Some(5));
         Ok(())
     }
 
