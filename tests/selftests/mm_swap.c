@@ -259,11 +259,12 @@ TEST_F(swap, back_under_pressure)
 }
 
 /*
- * Returns how much memory to use if half of it has to be reclaimed. What two CPUs
+ * Returns how much memory to use if a quarter of it has to be reclaimed. What two CPUs
  * have in their batches of the LRU lists, 10 of 31 pages, cannot be reclaimed, nor a
- * window that is being migrated. In whole windows.
+ * window that is being migrated, nor pages that are just written to the disk: if
+ * nothing else is left, the OOM killer comes. In whole windows.
  */
-static size_t twice_the_limit(const struct cdm *cdm)
+static size_t over_the_limit(const struct cdm *cdm)
 {
 	const size_t busy = 310 * cdm->page + cdm->window;
 	const size_t length = 2 * busy + cdm->window - 1;
@@ -274,8 +275,8 @@ static size_t twice_the_limit(const struct cdm *cdm)
 /* CPU and device use more memory than the limit permits at a time. */
 TEST_F(swap, working_set_over_the_limit)
 {
-	const size_t length = twice_the_limit(&self->cdm);
-	const long limit = LENGTH + length / 2;
+	const size_t length = over_the_limit(&self->cdm);
+	const long limit = LENGTH + length * 3 / 4;
 	char *more = cdm_map(&self->cdm, length), text[32];
 	struct hmm_cdm_wait wait;
 	long out;
@@ -394,7 +395,7 @@ static void *reclaim(void *arg)
 TEST_F_TIMEOUT(swap, reclaim_while_evicting, 60)
 {
 	const __u64 end = cdm_now_ms() + 800;
-	const size_t more = twice_the_limit(&self->cdm);
+	const size_t more = over_the_limit(&self->cdm);
 	struct reclaimer reclaimer = { .bytes = more / 8 };
 	struct hmm_cdm_migrate m;
 	struct hmm_cdm_wait wait;
@@ -414,12 +415,12 @@ TEST_F_TIMEOUT(swap, reclaim_while_evicting, 60)
 	ASSERT_EQ(0, migrate_evicting(&small, mem, length, &m));
 	ASSERT_EQ(pages, cdm_on_node(&small, mem, length));
 	/*
-	 * The node's pages cannot be reclaimed, so half of the others have to
-	 * be.
+	 * The node's pages cannot be reclaimed, so a quarter of the others has
+	 * to be.
 	 */
 	out = cdm_vmstat("pswpout");
 	in = cdm_vmstat("pswpin") + SWAPPED_IN;
-	max = LENGTH + small.info.capacity + more / 2;
+	max = LENGTH + small.info.capacity + more * 3 / 4;
 	snprintf(limit, sizeof(limit), "%ld", max);
 	ASSERT_EQ(0, cdm_group_set("memory.max", limit));
 	ASSERT_EQ(0, pthread_create(&reclaimer.thread, NULL, reclaim,
