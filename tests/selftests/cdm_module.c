@@ -71,7 +71,7 @@ int cdm_insert(const char *module, const char *params)
 
 int cdm_load(const char *module, const char *regions)
 {
-	char params[1024] = "";
+	char params[2048] = "";
 
 	if (regions)
 		snprintf(params, sizeof(params), "region=%s", regions);

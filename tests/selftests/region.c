@@ -15,6 +15,7 @@
 
 /* Sufficient for memremap_pages() on every architecture. */
 #define ALIGNED			(16ULL << 20)
+#define DOZENS			36
 
 /* Each defect of a region has its own message. */
 enum defect {
@@ -338,6 +339,38 @@ TEST_F_TIMEOUT(region, taken, 60)
 		EXPECT_FALSE(cdm_iomem_has(self->regions[i].start,
 					   self->regions[i].size, "cdm"));
 	EXPECT_EQ(total, cdm_meminfo("MemTotal:"));
+}
+
+/* As many devices as a machine with partitioned accelerators has, and more. */
+TEST_F_TIMEOUT(region, dozens, 60)
+{
+	const struct cdm_region *region = &self->regions[0];
+	char list[DOZENS * 40] = "";
+	struct cdm cdm;
+	size_t unit;
+
+	ASSERT_EQ(0, cdm_load(CDM_EMU, self->list));
+	ASSERT_EQ(0, cdm_open(&cdm, 0));
+	unit = (cdm_hash_4k() ? 8 : 1) * cdm.window;
+	cdm_close(&cdm);
+	ASSERT_EQ(0, cdm_unload(CDM_EMU));
+	if (DOZENS * unit > region->size)
+		SKIP(return, "the region is too small");
+
+	for (int i = 0, at = 0; i < DOZENS; i++)
+		at += sprintf(list + at, "%s%#llx+%#zx@%d", i ? "," : "",
+			      (unsigned long long)region->start + i * unit,
+			      unit, region->node);
+	ASSERT_EQ(0, cdm_load(CDM_EMU, list));
+	for (int i = 0; i < DOZENS; i++) {
+		ASSERT_EQ(0, cdm_open(&cdm, i));
+		EXPECT_EQ(i, cdm.info.index);
+		EXPECT_EQ(region->start + i * unit, cdm.info.start);
+		cdm_close(&cdm);
+	}
+	EXPECT_FALSE(cdm_node_exists(DOZENS));
+	ASSERT_EQ(0, cdm_unload(CDM_EMU));
+	EXPECT_FALSE(cdm_node_exists(0));
 }
 
 /* The kernel shows the memory on the NUMA node that was asked for. */

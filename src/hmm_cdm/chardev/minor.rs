@@ -8,27 +8,46 @@ use kernel::{
     sync::Arc, //
 };
 
-/// The most device files.
-const MAX_DEVICES: usize = 16;
+/// The most device files: QUERY has a byte for N, in which 255 is no device.
+const MAX_DEVICES: usize = 255;
 
-const NAMES: [&CStr; MAX_DEVICES] = [
-    c"hmm_cdm0",
-    c"hmm_cdm1",
-    c"hmm_cdm2",
-    c"hmm_cdm3",
-    c"hmm_cdm4",
-    c"hmm_cdm5",
-    c"hmm_cdm6",
-    c"hmm_cdm7",
-    c"hmm_cdm8",
-    c"hmm_cdm9",
-    c"hmm_cdm10",
-    c"hmm_cdm11",
-    c"hmm_cdm12",
-    c"hmm_cdm13",
-    c"hmm_cdm14",
-    c"hmm_cdm15",
-];
+const NAME_LEN: usize = c"hmm_cdm254".count_bytes() + 1;
+
+/// The names of the files, with a NUL at the end: a misc device needs a static one.
+static NAMES: [[u8; NAME_LEN]; MAX_DEVICES] = {
+    let mut names = [[0; NAME_LEN]; MAX_DEVICES];
+    let mut n = 0;
+
+    while n < MAX_DEVICES {
+        names[n] = name(n);
+        n += 1;
+    }
+    names
+};
+
+const fn name(n: usize) -> [u8; NAME_LEN] {
+    let prefix = b"hmm_cdm";
+    let mut name = [0; NAME_LEN];
+    let mut len = 0;
+    let mut unit = if n >= 100 {
+        100
+    } else if n >= 10 {
+        10
+    } else {
+        1
+    };
+
+    while len < prefix.len() {
+        name[len] = prefix[len];
+        len += 1;
+    }
+    while unit > 0 {
+        name[len] = b'0' + (n / unit % 10) as u8;
+        len += 1;
+        unit /= 10;
+    }
+    name
+}
 
 kernel::sync::global_lock! {
     // SAFETY: Initialised in the module's init function, before any device can be registered.
@@ -60,7 +79,7 @@ pub(super) struct Minor(usize);
 
 impl Minor {
     /// Reserves an entry, calls `make` for its index, and enters the device that it returns. ENOSPC
-    /// if there are [`MAX_DEVICES`] already.
+    /// if there are [`MAX_DEVICES`] already, which the log says.
     pub(super) fn take(
         make: impl FnOnce(u32) -> Result<Arc<Device>>,
     ) -> Result<(Self, Arc<Device>)> {
@@ -74,7 +93,9 @@ impl Minor {
 
     /// Returns the name of the device file.
     pub(super) fn name(&self) -> Result<&'static CStr> {
-        NAMES.get(self.0).copied().ok_or(ENOSPC)
+        let name = NAMES.get(self.0).ok_or(ENOSPC)?;
+
+        CStr::from_bytes_until_nul(name).map_err(|_| EINVAL)
     }
 
     fn reserve() -> Result<Self> {
@@ -83,7 +104,8 @@ impl Minor {
             .iter_mut()
             .enumerate()
             .find(|(_, entry)| matches!(entry, MinorState::Free))
-            .ok_or(ENOSPC)?;
+            .ok_or(ENOSPC)
+            .inspect_err(|_| pr_err!("there are {MAX_DEVICES} device files already\n"))?;
 
         *entry = MinorState::Taken;
         Ok(Self(index))
@@ -109,7 +131,8 @@ impl Drop for Minor {
 
 /// Returns the device whose file is called `name`. ENODEV.
 pub(super) fn find_device(name: &CStr) -> Result<Arc<Device>> {
-    let index = NAMES.iter().position(|n| n.to_bytes() == name.to_bytes());
+    let name = name.to_bytes_with_nul();
+    let index = NAMES.iter().position(|known| known.starts_with(name));
 
     match index.and_then(|index| DEVICES.lock().get(index).map(MinorState::device)) {
         Some(Some(device)) => Ok(device),
