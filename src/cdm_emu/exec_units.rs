@@ -169,11 +169,14 @@ impl ExecUnits {
         result
     }
 
-    /// Runs `wait` with the caller's unit released, and acquires one again.
+    /// Runs `wait` with the caller's unit released, and acquires one again. A worker whose unit was
+    /// reset gets none: the reset waits for it, and only the next one may free a unit.
     pub(crate) fn run_released<R>(&self, worker: &Arc<Worker>, wait: impl FnOnce() -> R) -> R {
         self.release(worker);
         let result = wait();
-        self.acquire(worker);
+        if !worker.is_lost() {
+            self.acquire(worker);
+        }
         result
     }
 
@@ -224,6 +227,10 @@ impl ExecUnits {
             .iter()
             .position(|slot| Arc::ptr_eq(&slot.worker, worker));
 
+        if !worker.has_unit.load(Relaxed) {
+            // See `run_released()`.
+            return;
+        }
         if let Some(own) = own {
             let _ = slots.busy.remove(own);
         }

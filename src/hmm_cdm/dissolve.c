@@ -25,6 +25,8 @@ void cdm_dissolve_folio(struct folio *folio)
 
 	if (!folio_test_large(folio))
 		return;
+	/* In the flags of the second page, where it is another flag of a single page. */
+	folio_clear_large_rmappable(folio);
 	folio_reset_order(folio);
 	for (unsigned long i = 0; i < nr; i++) {
 		struct page *page = folio_page(folio, i);

@@ -77,8 +77,10 @@ impl Timeout {
             Err(_) => Timeout::Forever,
             Ok(ns) => {
                 let ms = ns.div_ceil(NS_PER_MS);
-                // Limited to 49 days.
-                Timeout::Jiffies(msecs_to_jiffies(u32::try_from(ms).unwrap_or(u32::MAX)))
+                // Limited to 24 days: `msecs_to_jiffies()` takes more for negative.
+                let ms = i32::try_from(ms).unwrap_or(i32::MAX);
+
+                Timeout::Jiffies(msecs_to_jiffies(ms.unsigned_abs()))
             }
         }
     }
@@ -237,8 +239,8 @@ mod tests {
 
     #[test]
     fn long_timeouts_are_cut_and_not_wrapped() {
-        const MOST_NS: i64 = u32::MAX as i64 * 1_000_000;
-        let most = Timeout::Jiffies(msecs_to_jiffies(u32::MAX));
+        const MOST_NS: i64 = i32::MAX as i64 * 1_000_000;
+        let most = Timeout::Jiffies(msecs_to_jiffies(i32::MAX as u32));
 
         assert_eq!(Timeout::from_ns(MOST_NS), most);
         assert_eq!(Timeout::from_ns(MOST_NS + 1), most);

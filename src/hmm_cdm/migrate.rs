@@ -249,7 +249,9 @@ impl<'a> Migration<'a> {
         })?;
         let wanted = holes + pages;
 
-        self.only_holes = pages == 0;
+        if wanted > 0 {
+            self.only_holes = pages == 0;
+        }
         if wanted == window {
             self.evict(EvictGoal::Window);
         } else if wanted > 0 {

@@ -413,7 +413,7 @@ struct hmm_cdm_submit {
  * @flags: in: zero
  * @job: in: number of the job, from HMM_CDM_IOC_SUBMIT
  * @timeout_ns: in: how long to wait; zero does not wait, negative waits forever; more
- *	than 49 days counts as 49 days
+ *	than 24 days counts as 24 days
  * @status: out: zero, or a negative errno: -EFAULT if the process itself could not
  *	have made an access of the job, -ECANCELED if the file was closed or the
  *	device removed, -EIO if the device hung and was reset. What the job had

@@ -183,7 +183,7 @@ pub(super) fn submit(
     arg.write()
         .and_then(|()| context.submit(job))
         .inspect_err(|_| {
-            // No other thread knows the number yet.
+            // A thread that waits for the number already finds the job cancelled.
             let _ = jobs.remove(number);
         })?;
     ticket.accept();

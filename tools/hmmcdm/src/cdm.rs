@@ -180,7 +180,7 @@ impl Cdm {
             match unsafe { call(self.as_fd(), &mut arg) } {
                 Ok(()) => return Ok(arg.into()),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                // The kernel limits a timeout to 49 days.
+                // The kernel limits a timeout to 24 days.
                 Err(e)
                     if e.kind() == io::ErrorKind::TimedOut
                         && deadline.is_some_and(|d| d > Instant::now()) => {}
