@@ -26,6 +26,8 @@ struct testdev_mirror {
 	struct hmm_cdm_mirror *handle;
 	/* Entries of single pages; no flags if there is none. */
 	struct hmm_cdm_extent *table;
+	/* Pages that the table has room for. */
+	unsigned long size;
 	spinlock_t lock; /* guards the table and the counts below */
 	bool open;
 	unsigned int opened;

@@ -30,6 +30,9 @@ void testdev_map(struct kunit *test, unsigned long pages, bool huge)
 	unsigned long addr, end, length = pages * PAGE_SIZE;
 	struct vm_area_struct *vma;
 
+	for (int i = 0; i < ARRAY_SIZE(dev->mirrors); i++)
+		if (dev->mirrors[i].table)
+			KUNIT_ASSERT_LE(test, pages, dev->mirrors[i].size);
 	addr = map(test, length + PMD_SIZE, PROT_READ | PROT_WRITE,
 		   MAP_PRIVATE | MAP_ANONYMOUS);
 	end = addr + length + PMD_SIZE;
@@ -63,7 +66,8 @@ void testdev_mirror(struct kunit *test, int i)
 	struct testdev_mirror *mirror = &dev->mirrors[i];
 	struct hmm_cdm_mirror *handle;
 
-	mirror->table = kvcalloc(dev->pages, sizeof(*mirror->table), GFP_KERNEL);
+	mirror->size = max_t(u64, dev->pages, dev->total);
+	mirror->table = kvcalloc(mirror->size, sizeof(*mirror->table), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, mirror->table);
 	handle = hmm_cdm_create_mirror(dev->device, current->mm, mirror);
 	KUNIT_ASSERT_FALSE(test, IS_ERR_OR_NULL(handle));
