@@ -108,7 +108,8 @@ impl<'a> Migration<'a> {
     pub fn new(mm: &'a MmWithUser, node: &'a Node, plan: Plan, space: &'a mut Workspace) -> Self {
         Self {
             mover: WindowMover::new(mm, node, plan, space),
-            began: node.next_age(),
+            // The clock is shared by all devices' accesses: not written for nothing.
+            began: if plan.evict { node.next_age() } else { 0 },
             only_holes: false,
             delay_left: if plan.patient { MAX_DELAY_MS } else { 0 },
         }
