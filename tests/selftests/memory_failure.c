@@ -118,10 +118,8 @@ FIXTURE_SETUP(failure)
 	self->page = self->cdm.page;
 	self->length = PAGES * self->page;
 	self->free = cdm_free_pages(&self->cdm);
-	self->mem = cdm_map(&self->cdm, self->length);
+	self->mem = cdm_map_on_node(&self->cdm, self->length, SEED);
 	ASSERT_NE(NULL, self->mem);
-	cdm_fill(self->mem, self->length, SEED);
-	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, NODE, NULL));
 	ASSERT_EQ(PAGES, cdm_on_node(&self->cdm, self->mem, self->length));
 	self->bad = self->mem + BAD * self->page;
 	self->frame = cdm_pfn(self->bad);

@@ -28,18 +28,12 @@ FIXTURE(on_node) {
 /* All pages have the pattern of SEED, and lie on the node. */
 FIXTURE_SETUP(on_node)
 {
-	struct hmm_cdm_migrate m;
-
 	ASSERT_EQ(0, cdm_open(&self->cdm, 0));
 	self->page = self->cdm.page;
 	self->length = PAGES * self->page;
 	self->free = cdm_free_pages(&self->cdm);
-	self->mem = cdm_map(&self->cdm, self->length);
+	self->mem = cdm_map_on_node(&self->cdm, self->length, SEED);
 	ASSERT_NE(NULL, self->mem);
-	cdm_fill(self->mem, self->length, SEED);
-	ASSERT_EQ(0, cdm_migrate(&self->cdm, self->mem, self->length, NODE,
-				 &m));
-	ASSERT_EQ(PAGES, m.migrated);
 	ASSERT_EQ(PAGES, cdm_on_node(&self->cdm, self->mem, self->length));
 	ASSERT_EQ(0, cdm_pfns(self->mem, self->length, self->pfns));
 }
